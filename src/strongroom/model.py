@@ -1,0 +1,128 @@
+"""The nouns that every package knows; frozen, without behaviour beyond their own rules.
+
+A `Finding` is one thing that a check saw. Its meaning, severity and remedy stand in the registry
+(`findings`), so that a code cannot mean two things. Verdicts are monotone (invariant I5): taking
+a finding's evidence away never makes a verdict better, and what was not checked is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from strongroom.findings import FINDING_KINDS, Severity
+
+__all__ = [
+    "Finding",
+    "Piece",
+    "RecoveryPoint",
+    "Severity",
+    "SnapshotRef",
+    "Stage",
+    "Verdict",
+    "finding",
+    "judge",
+]
+
+
+class Verdict(StrEnum):
+    """What is known about a snapshot or an objective, worst last in `SEVERITY_ORDER`."""
+
+    PROVEN = "PROVEN"
+    STALE = "STALE"
+    UNKNOWN = "UNKNOWN"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check saw, e.g. `content-differs` on `public.invoices`.
+
+    `subject` names the object; `message` says what was expected and what was observed.
+    """
+
+    code: str
+    subject: str
+    message: str
+
+    @property
+    def severity(self) -> Severity:
+        return FINDING_KINDS[self.code].severity
+
+    def as_json(self) -> dict[str, str]:
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "subject": self.subject,
+            "message": self.message,
+        }
+
+
+def finding(code: str, subject: str, message: str) -> Finding:
+    """A `Finding` whose code is certainly registered; a KeyError is a bug of the caller."""
+    FINDING_KINDS[code]
+    return Finding(code, subject, message)
+
+
+def judge(findings: Iterable[Finding], *, checked: int) -> Verdict:
+    """The verdict of one proof: `checked` counts the comparisons that were really made.
+
+    FAILED when any finding is a failure; else UNKNOWN when something could not be checked or
+    nothing was; else PROVEN. Warnings and notes never change a verdict.
+    """
+    severities = {one.severity for one in findings}
+    if Severity.FAILURE in severities:
+        return Verdict.FAILED
+    if Severity.UNKNOWN in severities or checked == 0:
+        return Verdict.UNKNOWN
+    return Verdict.PROVEN
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One stored piece of a stream: its plaintext length in bytes and its SHA-256 (32 bytes).
+
+    A restored stream is cut at these lengths and hashed: the proof of content (invariant I1).
+    """
+
+    length_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named part of a run and how long it took, for the stopwatch."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """One committed snapshot of one source in one repository.
+
+    `id` and `tree` are 64 hex digits; `bytes` counts what the source holds, `added_bytes` what
+    the repository grew by.
+    """
+
+    source: str
+    repository: str
+    id: str
+    tree: str
+    captured_at: datetime
+    bytes: int
+    added_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """The snapshots of all sources that belong together."""
+
+    id: str
+    application: str
+    begun_at: datetime
+    snapshots: tuple[SnapshotRef, ...] = ()
+    findings: tuple[Finding, ...] = field(default=())

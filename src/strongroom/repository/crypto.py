@@ -1,0 +1,180 @@
+"""The encryption container of the restic format: AES-256-CTR with Poly1305-AES, and key files.
+
+Facts: REPOSITORY_FORMAT 1.2 and 1.3 (docs/FORMAT.md, "Container" and "Keys"). A container is
+`IV(16) || ciphertext || MAC(16)`; the MAC covers the ciphertext only, under the one-time key
+`r || AES-128(k, IV)`. Nothing here knows what is inside.
+
+Invariants: an IV is never all zero and never reused; a failed MAC raises IntegrityError and
+gives out no plaintext; key material never appears in a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from strongroom.errors import IntegrityError
+
+OVERHEAD_BYTES: Final = 32
+_IV_BYTES: Final = 16
+_MAC_BYTES: Final = 16
+
+# 64 MiB and about 0.2 s: restic's own calibration arrives at these on many machines.
+SCRYPT_N: Final = 1 << 16
+SCRYPT_R: Final = 8
+SCRYPT_P: Final = 1
+_SCRYPT_MEMORY_LIMIT_BYTES: Final = (1 << 31) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """The three keys that seal everything in one repository; `repr` never shows them."""
+
+    encrypt: bytes
+    mac_k: bytes
+    mac_r: bytes
+
+    def __repr__(self) -> str:
+        return "MasterKey(...)"
+
+    @classmethod
+    def generate(cls) -> MasterKey:
+        return cls(os.urandom(32), os.urandom(16), os.urandom(16))
+
+
+class Sealer:
+    """Seals and opens containers with one key; holds cipher contexts, so one per thread."""
+
+    def __init__(self, key: MasterKey) -> None:
+        self._mac_r = key.mac_r
+        self._nonce: CipherContext = Cipher(AES(key.mac_k), ECB()).encryptor()
+        self._stream: CipherContext = Cipher(AES(key.encrypt), CTR(bytes(16))).encryptor()
+
+    def seal(self, plaintext: bytes | bytearray | memoryview) -> bytearray:
+        """The container of `plaintext`, 32 bytes longer, under a fresh random IV."""
+        initial = os.urandom(_IV_BYTES)
+        while not any(initial):
+            initial = os.urandom(_IV_BYTES)
+        end = _IV_BYTES + len(plaintext)
+        sealed = bytearray(end + _MAC_BYTES)
+        sealed[:_IV_BYTES] = initial
+        with memoryview(sealed) as view:
+            self._stream.reset_nonce(initial)
+            self._stream.update_into(plaintext, view[_IV_BYTES:])
+            key = self._mac_r + self._nonce.update(initial)
+            sealed[end:] = Poly1305.generate_tag(key, view[_IV_BYTES:end])
+        return sealed
+
+    def open(self, sealed: bytes | bytearray | memoryview, subject: str = "") -> bytes:
+        """The plaintext of a container; IntegrityError when the seal does not hold."""
+        view = memoryview(sealed)
+        end = len(view) - _MAC_BYTES
+        if end < _IV_BYTES:
+            raise IntegrityError("too short to be sealed", subject=subject)
+        initial = bytes(view[:_IV_BYTES])
+        ciphertext = view[_IV_BYTES:end]
+        key = self._mac_r + self._nonce.update(initial)
+        try:
+            Poly1305.verify_tag(key, ciphertext, bytes(view[end:]))
+        except InvalidSignature:
+            raise IntegrityError("the seal does not hold", subject=subject) from None
+        self._stream.reset_nonce(initial)
+        return self._stream.update(ciphertext)
+
+
+def derive_key(password: str, salt: bytes, n: int, r: int, p: int) -> MasterKey:
+    """The user key that scrypt makes of a password; it seals the master key in a key file."""
+    material = hashlib.scrypt(
+        password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY_LIMIT_BYTES, dklen=64
+    )
+    return MasterKey(material[:32], material[32:48], material[48:])
+
+
+def encode_key_file(master: MasterKey, password: str, username: str, hostname: str) -> bytes:
+    """A new key file (JSON) that opens `master` with `password`."""
+    salt = os.urandom(64)
+    user_key = derive_key(password, salt, SCRYPT_N, SCRYPT_R, SCRYPT_P)
+    inner = json.dumps(
+        {
+            "mac": {"k": _base64(master.mac_k), "r": _base64(master.mac_r)},
+            "encrypt": _base64(master.encrypt),
+        },
+        separators=(",", ":"),
+    )
+    fields = {
+        "created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "username": username,
+        "hostname": hostname,
+        "kdf": "scrypt",
+        "N": SCRYPT_N,
+        "r": SCRYPT_R,
+        "p": SCRYPT_P,
+        "salt": _base64(salt),
+        "data": _base64(Sealer(user_key).seal(inner.encode())),
+    }
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | None:
+    """The master key, or None when the password is not this key's.
+
+    IntegrityError `key-damaged` when the file is no key file or names parameters that no tool
+    would write (an attacker could otherwise ask for any amount of memory).
+    """
+    try:
+        fields = json.loads(content)
+        if fields["kdf"] != "scrypt":
+            raise ValueError("unknown key derivation")
+        n, r, p = int(fields["N"]), int(fields["r"]), int(fields["p"])
+        salt = base64.b64decode(fields["salt"], validate=True)
+        sealed = base64.b64decode(fields["data"], validate=True)
+        if len(salt) != 64 or n < 2 or n & (n - 1) or r < 1 or p < 1:
+            raise ValueError("parameters out of range")
+        if 128 * n * r > _SCRYPT_MEMORY_LIMIT_BYTES or p > 64:
+            raise ValueError("parameters ask for too much memory")
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise _damaged_key(subject, str(error)) from error
+    try:
+        inner = Sealer(derive_key(password, salt, n, r, p)).open(sealed)
+    except IntegrityError:
+        return None
+    try:
+        keys = json.loads(inner)
+        master = MasterKey(
+            base64.b64decode(keys["encrypt"], validate=True),
+            base64.b64decode(keys["mac"]["k"], validate=True),
+            base64.b64decode(keys["mac"]["r"], validate=True),
+        )
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        # The cause is left out on purpose: it could quote key material.
+        raise _damaged_key(subject, "the sealed part is not a key") from None
+    lengths = (len(master.encrypt), len(master.mac_k), len(master.mac_r))
+    if lengths != (32, 16, 16) or not any(master.encrypt) or not any(master.mac_k):
+        raise _damaged_key(subject, "the sealed part is not a key")
+    return master
+
+
+def same_digest(observed: bytes, expected: bytes) -> bool:
+    """Whether two digests are equal, in constant time."""
+    return hmac.compare_digest(observed, expected)
+
+
+def _base64(content: bytes | bytearray) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _damaged_key(subject: str, reason: str) -> IntegrityError:
+    return IntegrityError(reason, subject=subject, code="key-damaged")

@@ -1,0 +1,207 @@
+"""A repository in a directory of a local or mounted file system.
+
+Durability: a file is written under a temporary name, flushed with fsync, renamed, and its
+directory is flushed, so that after `save` a power cut can lose neither bytes nor name (the
+ordering that invariant I2 rests on). Large page-aligned buffers go past the page cache with
+direct I/O where the file system allows: a backup should not evict the application's cache, and
+it is several times faster than buffered writes followed by fsync.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import StorageError
+from strongroom.repository.storage.protocol import Buffer, StoredFile
+
+_DIRECT_THRESHOLD_BYTES: Final = 1 << 20
+_ALIGNMENT_BYTES: Final = 4096
+_FOLDERS: Final = ("data", "index", "keys", "locks", "snapshots")
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class LocalStorage:
+    """Files below a root directory; safe to use from several threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root))
+
+    @property
+    def location(self) -> str:
+        return str(self._root)
+
+    def create(self) -> None:
+        """Make the folders of the layout; the 256 below `data` come on demand."""
+        with _explained(self.location):
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in _FOLDERS:
+                (self._root / folder).mkdir(mode=0o700, exist_ok=True)
+            _flush_directory(self._root)
+            _flush_directory(self._root.parent)
+
+    def save(self, name: str, data: Buffer) -> None:
+        target = self._root / name
+        temporary = target.with_name(f"{target.name}-tmp-{secrets.token_hex(8)}")
+        with _explained(f"{self.location}: {name}"):
+            try:
+                descriptor = self._create(temporary)
+                try:
+                    _write_all(descriptor, memoryview(data).cast("B"))
+                    os.fsync(descriptor)
+                    os.fchmod(descriptor, 0o400)
+                finally:
+                    os.close(descriptor)
+                os.rename(temporary, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            _flush_directory(target.parent)
+
+    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        subject = f"{self.location}: {name}"
+        with _explained(subject), open(self._root / name, "rb", buffering=0) as file:
+            if length is None:
+                if offset:
+                    file.seek(offset)
+                return file.readall()
+            content = os.pread(file.fileno(), length, offset)
+            while 0 < len(content) < length:
+                more = os.pread(file.fileno(), length - len(content), offset + len(content))
+                if not more:
+                    break
+                content += more
+        if len(content) != length:
+            raise StorageError(
+                f"wanted {length} bytes at {offset}, the file ends after {len(content)} of them",
+                subject=subject,
+            )
+        return content
+
+    def size(self, name: str) -> int:
+        with _explained(f"{self.location}: {name}"):
+            return os.stat(self._root / name).st_size
+
+    def list(self, folder: str) -> Iterator[StoredFile]:
+        base = self._root / folder
+        with _explained(f"{self.location}: {folder}"):
+            for entry in _entries(base):
+                if folder == "data":
+                    if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
+                        for pack in _entries(base / entry.name):
+                            if _is_id(pack.name):
+                                name = f"data/{entry.name}/{pack.name}"
+                                yield StoredFile(name, pack.stat().st_size)
+                elif _is_id(entry.name):
+                    yield StoredFile(f"{folder}/{entry.name}", entry.stat().st_size)
+
+    def delete(self, name: str) -> None:
+        with _explained(f"{self.location}: {name}"), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._root / name)
+
+    def _create(self, path: Path) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            if path.parent.parent != self._root / "data":
+                raise
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _flush_directory(path.parent.parent)
+            return os.open(path, flags, 0o600)
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == 64 and _HEX.issuperset(name)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a directory; a missing one is empty, as restic has it."""
+    try:
+        with os.scandir(folder) as listing:
+            return list(listing)
+    except FileNotFoundError:
+        return []
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    done = 0
+    if len(data) >= _DIRECT_THRESHOLD_BYTES and _is_aligned(data):
+        done = _write_direct(descriptor, data)
+    while done < len(data):
+        done += os.write(descriptor, data[done:])
+
+
+def _is_aligned(data: memoryview) -> bool:
+    if data.readonly:
+        return False
+    address = ctypes.addressof(ctypes.c_char.from_buffer(data))
+    return address % _ALIGNMENT_BYTES == 0
+
+
+def _write_direct(descriptor: int, data: memoryview) -> int:
+    """Write the page-aligned beginning with direct I/O; returns how many bytes were written.
+
+    A file system without direct I/O answers EINVAL, then nothing is written here.
+    """
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+    except OSError:
+        return 0
+    aligned = len(data) - len(data) % _ALIGNMENT_BYTES
+    done = 0
+    try:
+        while done < aligned:
+            written = os.write(descriptor, data[done:aligned])
+            done += written
+            if written % _ALIGNMENT_BYTES:
+                break
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+    return done
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a directory and say so.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as a verb
+    """Turns an OSError into the StorageError that names the store and what to do."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        code = {
+            errno.ENOENT: "store-missing",
+            errno.ENOSPC: "store-full",
+            errno.EDQUOT: "store-full",
+            errno.EFBIG: "store-full",
+            errno.EACCES: "store-refused",
+            errno.EPERM: "store-refused",
+            errno.EROFS: "store-refused",
+        }.get(error.errno or 0, "store-failed")
+        raise StorageError(reason, subject=self._subject, code=code) from error

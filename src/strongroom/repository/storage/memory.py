@@ -1,0 +1,57 @@
+"""A store in memory, for tests of the engine; it keeps the contract, and forgets all at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from strongroom.errors import StorageError
+from strongroom.repository.storage.protocol import Buffer, StoredFile
+
+
+class MemoryStorage:
+    """Files in a dictionary; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def location(self) -> str:
+        return "memory:"
+
+    def create(self) -> None:
+        return None
+
+    def save(self, name: str, data: Buffer) -> None:
+        with self._lock:
+            self._files[name] = bytes(data)
+
+    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        content = self._content(name)
+        wanted = content[offset:] if length is None else content[offset : offset + length]
+        if length is not None and len(wanted) != length:
+            raise StorageError("the file is shorter than it should be", subject=name)
+        return wanted
+
+    def size(self, name: str) -> int:
+        return len(self._content(name))
+
+    def list(self, folder: str) -> Iterator[StoredFile]:
+        with self._lock:
+            found = [
+                StoredFile(name, len(content))
+                for name, content in self._files.items()
+                if name.startswith(folder + "/")
+            ]
+        return iter(found)
+
+    def delete(self, name: str) -> None:
+        with self._lock:
+            self._files.pop(name, None)
+
+    def _content(self, name: str) -> bytes:
+        with self._lock:
+            try:
+                return self._files[name]
+            except KeyError:
+                raise StorageError("no such file", subject=name, code="store-missing") from None
