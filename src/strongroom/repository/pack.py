@@ -65,13 +65,9 @@ class EncodedBlob:
 class BlobCodec:
     """Turns plaintext into sealed blobs and back; holds contexts, so one per thread."""
 
-    def __init__(self, key: MasterKey, level: int = 3) -> None:
+    def __init__(self, key: MasterKey) -> None:
         self._sealer = Sealer(key)
-        self._compressor = zstandard.ZstdCompressor(level=level)
         self._decompressor = zstandard.ZstdDecompressor()
-
-    def compress(self, plaintext: Buffer) -> bytes:
-        return self._compressor.compress(plaintext)
 
     def encode(
         self, blob_id: bytes, plaintext: Buffer, compressed: bytes, *, keep_raw: bool = True

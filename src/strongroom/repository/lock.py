@@ -1,0 +1,204 @@
+"""Locks as restic has them, so that both tools can share a repository.
+
+Facts: REPOSITORY_FORMAT 1.12 (docs/FORMAT.md, "Locks"). A writer lists the other locks, writes
+its own, waits, lists again, and gives way when an exclusive one is there. `acquire` returns
+after its own lock is written; `confirm` must be called before anything is written that relies on
+it, so that the wait passes while a capture already reads its source.
+
+A lock of a dead process on this host is removed and reported. Another host's old shared lock
+never stops adding data; an exclusive one does for as long as its owner may be alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from strongroom.errors import BusyError, IntegrityError, StorageError
+from strongroom.model import Finding, finding
+from strongroom.repository.snapshot import format_time, moment
+from strongroom.repository.tree import parse_time
+
+_SETTLE_SECONDS: Final = 0.2
+_REFRESH_SECONDS: Final = 300.0
+_GIVE_UP_AFTER: Final = timedelta(minutes=22, seconds=30)
+_STALE_AFTER: Final = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """What a lock file says."""
+
+    name: str
+    taken_at: datetime
+    exclusive: bool
+    hostname: str
+    username: str
+    pid: int
+
+    def is_dead(self, hostname: str) -> bool:
+        """Whether its process ran on this host and is gone."""
+        if self.hostname != hostname or self.pid <= 0:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+class LockStore:
+    """The lock files of one repository, as `Repository` reads and writes them."""
+
+    def __init__(
+        self,
+        names: Callable[[], list[str]],
+        load: Callable[[str], bytes],
+        save: Callable[[bytes], str],
+        delete: Callable[[str], None],
+    ) -> None:
+        self.names, self.load, self.save, self.delete = names, load, save, delete
+
+    def records(self) -> list[LockRecord]:
+        """All locks; an empty file is ignored, an unreadable one counts as exclusive."""
+        records = []
+        for name in self.names():
+            try:
+                content = self.load(name)
+            except StorageError as error:
+                if error.code == "store-missing":
+                    continue  # released meanwhile
+                raise
+            except IntegrityError:
+                records.append(LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0))
+                continue
+            if content:
+                records.append(_decode(name, content))
+        return records
+
+
+class Lock:
+    """One lock of ours, refreshed by a thread until it is released."""
+
+    def __init__(self, store: LockStore, subject: str, *, exclusive: bool) -> None:
+        self._store = store
+        self._subject = subject
+        self._exclusive = exclusive
+        self._hostname = socket.gethostname()
+        self._name = ""
+        self._refreshed_at = datetime.now(UTC)
+        self._confirmed = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.findings: list[Finding] = []
+
+    def acquire(self) -> None:
+        """Write the lock; BusyError when another one forbids it."""
+        self._check_others()
+        self._name = self._store.save(self._record())
+        self._written = time.monotonic()
+        self._thread = threading.Thread(target=self._refresh, name="lock", daemon=True)
+        self._thread.start()
+
+    def confirm(self) -> None:
+        """Wait until nobody else can have missed this lock; BusyError when somebody had one."""
+        if not self._confirmed.is_set():
+            time.sleep(max(0.0, _SETTLE_SECONDS - (time.monotonic() - self._written)))
+            self._check_others()
+            self._confirmed.set()
+        if datetime.now(UTC) - self._refreshed_at > _GIVE_UP_AFTER:
+            raise BusyError("the lock could not be refreshed in time", subject=self._subject)
+
+    def release(self) -> None:
+        """Remove the lock; harmless when it is gone."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._name:
+            with contextlib.suppress(StorageError):
+                self._store.delete(self._name)
+            self._name = ""
+
+    def _check_others(self) -> None:
+        for other in self._store.records():
+            if other.name == self._name:
+                continue
+            if other.is_dead(self._hostname):
+                self._store.delete(other.name)
+                self.findings.append(
+                    finding(
+                        "lock-removed",
+                        self._subject,
+                        f"process {other.pid} on this host is gone; its lock of "
+                        f"{other.taken_at:%Y-%m-%d %H:%M} UTC was removed",
+                    )
+                )
+            elif other.exclusive or (self._exclusive and not other.exclusive):
+                raise self._busy(other)
+
+    def _busy(self, other: LockRecord) -> BusyError:
+        age = datetime.now(UTC) - other.taken_at
+        hint = None
+        if age > _STALE_AFTER:
+            hint = "If that process is dead, remove its lock with `restic unlock`."
+        kind = "an exclusive" if other.exclusive else "a"
+        return BusyError(
+            f"{other.username or 'somebody'}@{other.hostname or 'unknown'} (process {other.pid}) "
+            f"holds {kind} lock since {other.taken_at:%Y-%m-%d %H:%M} UTC",
+            subject=self._subject,
+            hint=hint,
+        )
+
+    def _record(self) -> bytes:
+        fields = {
+            "time": format_time(datetime.now(UTC)),
+            "exclusive": self._exclusive,
+            "hostname": self._hostname,
+            "username": _username(),
+            "pid": os.getpid(),
+            "uid": os.getuid(),
+            "gid": os.getgid(),
+        }
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    def _refresh(self) -> None:
+        while not self._stop.wait(_REFRESH_SECONDS):
+            # A store that is away for a while is no reason to stop: `confirm` gives up in time.
+            with contextlib.suppress(StorageError):
+                old, self._name = self._name, self._store.save(self._record())
+                self._refreshed_at = datetime.now(UTC)
+                self._store.delete(old)
+
+
+def _decode(name: str, content: bytes) -> LockRecord:
+    try:
+        fields = json.loads(content)
+        return LockRecord(
+            name,
+            moment(parse_time(fields["time"])),
+            bool(fields.get("exclusive", False)),
+            str(fields.get("hostname", "")),
+            str(fields.get("username", "")),
+            int(fields.get("pid", 0)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0)
+
+
+def _username() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

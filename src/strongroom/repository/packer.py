@@ -1,0 +1,241 @@
+"""From sealed blobs to packs on a store: the last stage of the writer's pipeline, per repository.
+
+Invariant I2: packs are durable before an index names them, and the index before a snapshot is
+written. `flush` returns only when all packs are stored, confirmed and indexed. What fails in the
+uploading thread is raised at the next call.
+
+Memory: a fixed number of page-aligned pack buffers; adding a blob waits for a free one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from strongroom.errors import IntegrityError, StrongroomError
+from strongroom.model import Finding, finding
+from strongroom.repository.index import MAX_BLOBS_PER_FILE, BlobIndex, encode_index
+from strongroom.repository.lock import Lock
+from strongroom.repository.pack import (
+    BlobType,
+    EncodedBlob,
+    PackEntry,
+    finish_pack,
+    header_bytes,
+)
+from strongroom.repository.repository import Repository, pack_name
+
+DEFAULT_PACK_BYTES: Final = 16 << 20
+_MIN_BUFFER_BYTES: Final = 10 << 20  # holds the largest chunk of any profile, sealed
+_INDEX_EVERY_SECONDS: Final = 600.0
+
+
+@dataclass(slots=True)
+class _OpenPack:
+    """A pack being filled: its buffer, how far, and what lies in it."""
+
+    buffer: mmap.mmap
+    used: int
+    entries: list[PackEntry]
+
+
+class Packer:
+    """Adds blobs to one repository. `reserve` and `add` are safe from several threads."""
+
+    def __init__(self, repository: Repository, *, pack_bytes: int, buffers: int) -> None:
+        self.repository = repository
+        self.added_bytes = 0
+        self.blob_counts = {BlobType.DATA: 0, BlobType.TREE: 0}
+        self.findings: list[Finding] = []
+        self._capacity = max(pack_bytes, _MIN_BUFFER_BYTES)
+        self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._unmade = buffers
+        self._guard = threading.Lock()
+        self._open: dict[BlobType, _OpenPack] = {}
+        self._pending: dict[BlobType, set[bytes]] = {BlobType.DATA: set(), BlobType.TREE: set()}
+        self._uploads: queue.SimpleQueue[_OpenPack | None] = queue.SimpleQueue()
+        self._idle = threading.Condition()
+        self._unfinished = 0
+        self._failure: BaseException | None = None
+        self._stored: list[tuple[str, list[PackEntry], int]] = []
+        self._unindexed: list[tuple[str, list[PackEntry]]] = []
+        self._indexed_at = time.monotonic()
+        self._lock: Lock | None = None
+        self._known = BlobIndex()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Take the lock, load the index, and trust only packs that the store really holds."""
+        lock = self.repository.new_lock()
+        lock.acquire()
+        self._lock = lock
+        sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
+        self.findings.extend(self.repository.index_findings)
+        for pack, entries in self.repository.index.packs():
+            expected = max((one.offset + one.length for one in entries), default=0)
+            observed = sizes.get(pack_name(pack))
+            if observed is not None and observed > expected:
+                self._known.add_pack(pack, entries)
+            else:
+                code = "pack-missing" if observed is None else "pack-size"
+                self.findings.append(
+                    finding(code, f"{self.repository.name}: {pack}",
+                            "its blobs are captured again as far as the sources still have them")
+                )  # fmt: skip
+        self._thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
+        self._thread.start()
+
+    def holds(self, blob_ids: tuple[bytes, ...]) -> bool:
+        """Whether all these data blobs lie in packs that the store holds."""
+        return self._known.has_all_data(blob_ids)
+
+    def holds_tree(self, tree: str) -> bool:
+        return self._known.has(BlobType.TREE, bytes.fromhex(tree))
+
+    def reserve(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the caller must `add` this blob: it is new, and nobody else is adding it."""
+        if self._known.has(blob_type, blob_id):
+            return False
+        pending = self._pending[blob_type]
+        with self._guard:
+            if blob_id in pending:
+                return False
+            pending.add(blob_id)
+            return True
+
+    def add(self, blob_type: BlobType, blob: EncodedBlob) -> None:
+        """Put a sealed blob into a pack; waits while all buffers are on their way to the store."""
+        length = len(blob.sealed)
+        with self._guard:
+            self.raise_failure()
+            pack = self._open.get(blob_type)
+            if pack is not None:
+                needed = pack.used + length + header_bytes(len(pack.entries) + 1)
+                if needed > self._capacity:
+                    self._send(blob_type)
+                    pack = None
+            if pack is None:
+                pack = self._open[blob_type] = _OpenPack(self._buffer(), 0, [])
+            pack.buffer[pack.used : pack.used + length] = blob.sealed
+            pack.entries.append(
+                PackEntry(blob_type, blob.id, pack.used, length, blob.plain_length)
+            )
+            pack.used += length
+            self.blob_counts[blob_type] += 1
+
+    def flush(self) -> None:
+        """Store what is open, wait for all packs, confirm them on the store and index them."""
+        self._drain()
+        if self._lock is not None:
+            self._lock.confirm()
+        self._write_index()
+        self._confirm()
+
+    def confirm_lock(self) -> None:
+        """See `Lock.confirm`; also raises what went wrong in the uploading thread."""
+        self.raise_failure()
+        if self._lock is not None:
+            self._lock.confirm()
+
+    def end(self, *, abandoned: bool) -> None:
+        """Stop the thread and release the lock.
+
+        An abandoned run still indexes its whole packs, so that the next one need not send them
+        again and no tool sees orphans; when even that fails, prune finds them.
+        """
+        self._uploads.put(None)
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            if abandoned and self._failure is None and self._unindexed:
+                self.confirm_lock()
+                self._write_index()
+        except StrongroomError:
+            pass  # the run has failed already, with an error of its own that is being raised
+        finally:
+            if self._lock is not None:
+                self.findings.extend(self._lock.findings)
+                self._lock.release()
+
+    def raise_failure(self) -> None:
+        """Raise what the uploading thread met, if anything."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _buffer(self) -> mmap.mmap:
+        if self._unmade:
+            self._unmade -= 1
+            return mmap.mmap(-1, self._capacity)
+        while True:
+            try:
+                return self._free.get(timeout=0.5)
+            except queue.Empty:
+                self.raise_failure()
+
+    def _send(self, blob_type: BlobType) -> None:
+        pack = self._open.pop(blob_type)
+        tail = finish_pack(self.repository.codec(), pack.entries)
+        pack.buffer[pack.used : pack.used + len(tail)] = tail
+        pack.used += len(tail)
+        with self._idle:
+            self._unfinished += 1
+        self._uploads.put(pack)
+
+    def _drain(self) -> None:
+        with self._guard:
+            for blob_type in list(self._open):
+                self._send(blob_type)
+        with self._idle:
+            self._idle.wait_for(lambda: self._unfinished == 0 or self._failure is not None)
+        self.raise_failure()
+
+    def _upload_all(self) -> None:
+        while (pack := self._uploads.get()) is not None:
+            try:
+                if self._failure is None:
+                    self._upload(pack)
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+                self._failure = error
+            finally:
+                self._free.put(pack.buffer)
+                with self._idle:
+                    self._unfinished -= 1
+                    self._idle.notify_all()
+
+    def _upload(self, pack: _OpenPack) -> None:
+        if self._lock is not None:
+            self._lock.confirm()
+        with memoryview(pack.buffer) as whole, whole[: pack.used] as content:
+            name = hashlib.sha256(content).hexdigest()
+            self.repository.storage.save(pack_name(name), content)
+        self._stored.append((name, pack.entries, pack.used))
+        self._unindexed.append((name, pack.entries))
+        self.added_bytes += pack.used
+        count = sum(len(entries) for _, entries in self._unindexed)
+        aged = time.monotonic() - self._indexed_at > _INDEX_EVERY_SECONDS
+        if count >= MAX_BLOBS_PER_FILE or aged:
+            self._write_index()
+
+    def _write_index(self) -> None:
+        packs, self._unindexed = self._unindexed, []
+        if packs:
+            self.repository.save_file("index", encode_index(packs))
+            for pack, entries in packs:
+                self.repository.index.add_pack(pack, entries)
+        self._indexed_at = time.monotonic()
+
+    def _confirm(self) -> None:
+        for pack, _, expected in self._stored:
+            observed = self.repository.storage.size(pack_name(pack))
+            if observed != expected:
+                raise IntegrityError(
+                    f"the store holds {observed} of {expected} bytes of a pack just written",
+                    subject=f"{self.repository.name}: {pack}",
+                    code="pack-damaged",
+                )
+        self._stored.clear()

@@ -1,0 +1,331 @@
+"""An opened repository: keys, config, index, snapshots, and reading of single blobs.
+
+Facts: REPOSITORY_FORMAT 1.1 to 1.9 (docs/FORMAT.md). The reader is tolerant: a garbage file in
+`index/` or `snapshots/` is a finding and not the end, and blobs of a lost index are found again
+through the headers of their packs. Nothing here writes blobs; that is `writer`'s part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import zstandard
+
+from strongroom.errors import IntegrityError, StorageError
+from strongroom.model import Finding, finding
+from strongroom.repository.crypto import MasterKey, encode_key_file, open_key_file
+from strongroom.repository.index import BlobIndex, Location, decode_index
+from strongroom.repository.lock import Lock, LockStore
+from strongroom.repository.pack import (
+    BlobCodec,
+    BlobType,
+    PackEntry,
+    decode_header,
+    decompress,
+)
+from strongroom.repository.polynomial import random_irreducible
+from strongroom.repository.snapshot import Snapshot, SnapshotList, choose, decode_snapshot
+from strongroom.repository.storage.protocol import Buffer, Storage
+from strongroom.repository.tree import Node, decode_tree
+
+VERSION: Final = 2
+_MAX_KEY_FILES: Final = 20
+_ZSTD_MARK: Final = b"\x02"
+_MAX_UNPACKED_BYTES: Final = 1 << 30
+_HEADER_GUESS_BYTES: Final = 64 << 10
+
+
+class Repository:
+    """One restic-format store with its master key. Safe to use from several threads."""
+
+    def __init__(self, storage: Storage, key: MasterKey, repository_id: str, name: str) -> None:
+        self.storage = storage
+        self.name = name
+        self.id = repository_id
+        self._key = key
+        self._local = threading.local()
+        self._guard = threading.Lock()
+        self._index: BlobIndex | None = None
+        self._index_findings: list[Finding] = []
+        self._headers_read = False
+
+    @property
+    def location(self) -> str:
+        return self.storage.location
+
+    @classmethod
+    def create(cls, storage: Storage, password: str, *, name: str) -> Repository:
+        """A new, empty repository; StorageError `repository-exists` when there is one."""
+        storage.create()
+        if any(True for _ in storage.list("keys")) or _exists(storage, "config"):
+            raise StorageError(
+                "there is a repository here", subject=storage.location, code="repository-exists"
+            )
+        key = MasterKey.generate()
+        content = encode_key_file(key, password, os.environ.get("USER", ""), socket.gethostname())
+        storage.save(f"keys/{hashlib.sha256(content).hexdigest()}", content)
+        config = {
+            "version": VERSION,
+            "id": os.urandom(32).hex(),
+            "chunker_polynomial": f"{random_irreducible():x}",
+        }
+        sealed = BlobCodec(key).seal(json.dumps(config, separators=(",", ":")).encode())
+        # The config comes last: without it there is no repository, so a stop before this line
+        # leaves nothing that looks like one.
+        storage.save("config", sealed)
+        return cls(storage, key, str(config["id"]), name)
+
+    @classmethod
+    def open(cls, storage: Storage, password: str, *, name: str) -> Repository:
+        """The repository at a store.
+
+        StorageError `store-missing` when there is none, `wrong-password` when no key opens;
+        IntegrityError when its keys or config are damaged or of another version.
+        """
+        subject = storage.location
+        try:
+            sealed = storage.load("config")
+        except StorageError as error:
+            if error.code == "store-missing":
+                raise StorageError(
+                    "there is no repository here", subject=subject, code="store-missing"
+                ) from error
+            raise
+        key = _find_key(storage, password)
+        try:
+            config = json.loads(BlobCodec(key).open(sealed, f"{subject}: config"))
+            version, repository_id = config["version"], str(config["id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError("not a repository config", subject=subject) from error
+        if version != VERSION:
+            raise StorageError(
+                f"the repository has format version {version}, only {VERSION} is supported",
+                subject=subject,
+                hint="Upgrade it with `restic migrate upgrade_repo_v2`.",
+            )
+        return cls(storage, key, repository_id, name)
+
+    # Snapshots
+
+    def snapshots(self) -> SnapshotList:
+        """All snapshots, oldest first; files that are none become findings."""
+        found: list[Snapshot] = []
+        findings: list[Finding] = []
+        for file in list(self.storage.list("snapshots")):
+            snapshot_id = file.name.rpartition("/")[2]
+            try:
+                found.append(decode_snapshot(self.load_file(file.name), snapshot_id))
+            except IntegrityError as error:
+                subject = f"{self.name}: {file.name}"
+                findings.append(finding("snapshot-unreadable", subject, error.message))
+            except StorageError as error:
+                if error.code != "store-missing":  # else it was forgotten meanwhile
+                    raise
+        found.sort(key=lambda one: (one.time, one.id))
+        return SnapshotList(tuple(found), tuple(findings))
+
+    def find(self, wanted: str, *, source: str | None = None) -> Snapshot:
+        """The snapshot that an id's beginning or `latest` names, of one source if given."""
+        try:
+            return choose(self.snapshots().snapshots, wanted, source)
+        except StorageError as error:
+            if not error.subject:
+                error.subject = self.name
+            raise
+
+    # Index and blobs
+
+    @property
+    def index(self) -> BlobIndex:
+        """The merged index of all readable index files, loaded at the first use."""
+        with self._guard:
+            if self._index is None:
+                self._index, self._index_findings = self._load_index()
+            return self._index
+
+    @property
+    def index_findings(self) -> list[Finding]:
+        """What was wrong with the index files; empty when all were read."""
+        _ = self.index
+        return self._index_findings
+
+    def locate(self, blob_type: BlobType, blob_id: bytes) -> Location:
+        """Where a blob lies, asking the pack headers when the index files don't know it."""
+        index = self.index
+        if not index.has(blob_type, blob_id) and not self._headers_read:
+            self._read_headers()
+        return index.find(blob_type, blob_id)
+
+    def read_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
+        """A blob's verified plaintext."""
+        location = self.locate(blob_type, blob_id)
+        entry = location.entry
+        sealed = self.storage.load(pack_name(location.pack), entry.offset, entry.length)
+        try:
+            return self.codec().decode(blob_id, sealed, entry.plain_length)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{error.message} (pack {location.pack})", subject=self.name, code="pack-damaged"
+            ) from error
+
+    def read_tree(self, tree: str) -> list[Node]:
+        """The nodes of a directory, in order and safe to use."""
+        return decode_tree(self.read_blob(BlobType.TREE, bytes.fromhex(tree)), f"tree {tree[:12]}")
+
+    def codec(self) -> BlobCodec:
+        """This thread's codec."""
+        codec: BlobCodec | None = getattr(self._local, "codec", None)
+        if codec is None:
+            codec = self._local.codec = BlobCodec(self._key)
+        return codec
+
+    # Files outside of packs
+
+    def load_file(self, name: str) -> bytes:
+        """The plaintext of an index, snapshot or lock file, its name verified."""
+        sealed = self.storage.load(name)
+        if hashlib.sha256(sealed).hexdigest() != name.rpartition("/")[2]:
+            raise IntegrityError("the bytes are not those of its name", subject=name)
+        return self._unpack(self.codec().open(sealed, name), name)
+
+    def save_file(self, folder: str, plaintext: bytes) -> str:
+        """Store an index, snapshot or lock file; returns its id."""
+        frame = zstandard.ZstdCompressor(level=3).compress(plaintext)
+        sealed = self.codec().seal(_ZSTD_MARK + frame)
+        file_id = hashlib.sha256(sealed).hexdigest()
+        self.storage.save(f"{folder}/{file_id}", sealed)
+        return file_id
+
+    def _unpack(self, plaintext: bytes, name: str) -> bytes:
+        if plaintext[:1] in (b"{", b"["):
+            return plaintext
+        if plaintext[:1] != _ZSTD_MARK:
+            raise IntegrityError("neither JSON nor compressed JSON", subject=name)
+        return decompress(zstandard.ZstdDecompressor(), plaintext[1:], _MAX_UNPACKED_BYTES)
+
+    # Locks
+
+    def new_lock(self, *, exclusive: bool = False) -> Lock:
+        """A lock that is not yet taken; see `Lock.acquire`."""
+        store = LockStore(
+            names=lambda: [file.name for file in self.storage.list("locks")],
+            load=self._load_lock,
+            save=lambda content: "locks/" + self.save_file("locks", content),
+            delete=self.storage.delete,
+        )
+        return Lock(store, self.name, exclusive=exclusive)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Holds a shared lock while reading, so that no other tool prunes underneath.
+
+        A store that can't be written to can't be locked, and need not be.
+        """
+        lock = self.new_lock()
+        try:
+            lock.acquire()
+        except StorageError as error:
+            if error.code not in ("store-refused", "store-full"):
+                raise
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _load_lock(self, name: str) -> bytes:
+        if self.storage.size(name) == 0:
+            return b""
+        return self.load_file(name)
+
+    # Loading of the index
+
+    def _load_index(self) -> tuple[BlobIndex, list[Finding]]:
+        index, findings = BlobIndex(), []
+        for file in list(self.storage.list("index")):
+            try:
+                for pack, entries in decode_index(self.load_file(file.name), file.name):
+                    index.add_pack(pack, entries)
+            except IntegrityError as error:
+                subject = f"{self.name}: {file.name}"
+                findings.append(finding("index-unreadable", subject, error.message))
+            except StorageError as error:
+                if error.code != "store-missing":  # else it was replaced meanwhile
+                    raise
+        return index, findings
+
+    def _read_headers(self) -> None:
+        """Make the blobs of packs known that no readable index file lists."""
+        index = self.index
+        with self._guard:
+            if self._headers_read:
+                return
+            for file in list(self.storage.list("data")):
+                pack = file.name.rpartition("/")[2]
+                if index.entries(pack) is None:
+                    with contextlib.suppress(IntegrityError):
+                        index.add_pack(pack, read_pack_header(self, pack, file.size_bytes))
+            self._headers_read = True
+
+
+def read_pack_header(repository: Repository, pack: str, size_bytes: int) -> list[PackEntry]:
+    """The blobs that a pack's own header lists; IntegrityError when it has none."""
+    name = pack_name(pack)
+    guess = min(size_bytes, _HEADER_GUESS_BYTES)
+    tail = repository.storage.load(name, size_bytes - guess, guess)
+    if guess >= 4 and guess < size_bytes:
+        length = int.from_bytes(tail[-4:], "little") + 4
+        if guess < length <= min(size_bytes, 16 << 20):
+            tail = repository.storage.load(name, size_bytes - length, length)
+    return decode_header(repository.codec(), tail, size_bytes, name)
+
+
+def pack_name(pack: str) -> str:
+    """Where a pack lies in the layout."""
+    return f"data/{pack[:2]}/{pack}"
+
+
+def _exists(storage: Storage, name: str) -> bool:
+    try:
+        storage.size(name)
+    except StorageError as error:
+        if error.code == "store-missing":
+            return False
+        raise
+    return True
+
+
+def _find_key(storage: Storage, password: str) -> MasterKey:
+    """The master key that the password opens; a damaged key file is told when none does."""
+    damaged: IntegrityError | None = None
+    names = sorted(file.name for file in storage.list("keys"))[:_MAX_KEY_FILES]
+    for name in names:
+        content = storage.load(name)
+        try:
+            if hashlib.sha256(content).hexdigest() != name.rpartition("/")[2]:
+                raise IntegrityError(
+                    "the bytes are not those of its name", subject=name, code="key-damaged"
+                )
+            key = open_key_file(content, password, name)
+        except IntegrityError as error:
+            damaged = error
+            continue
+        if key is not None:
+            return key
+    if damaged is not None:
+        raise damaged
+    if not names:
+        raise IntegrityError(
+            "there is no key file, so nobody can read this repository",
+            subject=storage.location,
+            code="key-damaged",
+        )
+    raise StorageError(
+        "no key opens with this password", subject=storage.location, code="wrong-password"
+    )

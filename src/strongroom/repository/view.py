@@ -1,0 +1,204 @@
+"""The read side of one snapshot: paths, nodes, and the bytes of files, every blob verified."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import IntegrityError, StorageError
+from strongroom.model import Piece
+from strongroom.repository.index import Location
+from strongroom.repository.pack import BlobType
+from strongroom.repository.repository import Repository, pack_name
+from strongroom.repository.snapshot import Snapshot
+from strongroom.repository.tree import Node
+
+if TYPE_CHECKING:
+    from strongroom.repository.restore import RestoreReport
+
+# One read takes neighbours together up to this size, over gaps up to that size.
+_RUN_BYTES: Final = 4 << 20
+_GAP_BYTES: Final = 256 << 10
+_READ_AHEAD_RUNS: Final = 4
+
+
+@dataclass(slots=True)
+class BlobRun:
+    """Blobs of one pack that are read together: `wanted` holds (key, blob's location)."""
+
+    pack: str
+    begin: int
+    end: int
+    wanted: list[tuple[int, Location]]
+
+
+def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:
+    """The verified plaintexts of a run's blobs with their keys."""
+    name = pack_name(run.pack)
+    try:
+        stored = memoryview(repository.storage.load(name, run.begin, run.end - run.begin))
+    except StorageError as error:
+        if error.code == "store-missing":
+            raise IntegrityError(
+                "the pack is gone", subject=f"{repository.name}: {name}", code="pack-damaged"
+            ) from error
+        raise
+    codec = repository.codec()
+    plain: list[tuple[int, bytes]] = []
+    for key, location in run.wanted:
+        entry = location.entry
+        begin = entry.offset - run.begin
+        try:
+            content = codec.decode(
+                entry.id, stored[begin : begin + entry.length], entry.plain_length
+            )
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"blob {entry.id.hex()[:12]}: {error.message}",
+                subject=f"{repository.name}: {name}",
+                code="pack-damaged",
+            ) from error
+        plain.append((key, content))
+    return plain
+
+
+class SnapshotView:
+    """Reads one snapshot of one repository. Paths are bytes, absolute within the snapshot."""
+
+    def __init__(self, repository: Repository, snapshot: Snapshot) -> None:
+        self.repository = repository
+        self.snapshot = snapshot
+
+    def root(self) -> list[Node]:
+        return self.repository.read_tree(self.snapshot.tree)
+
+    def node(self, path: bytes) -> Node:
+        """The node at a path; StorageError `path-missing` when there is none."""
+        parts = [part for part in path.split(b"/") if part]
+        if not parts:
+            return Node(b"", "dir", 0o40700, subtree=self.snapshot.tree)
+        node: Node | None = None
+        tree: str | None = self.snapshot.tree
+        for part in parts:
+            if tree is None:
+                raise self._missing(path)
+            nodes = self.repository.read_tree(tree)
+            node = next((one for one in nodes if one.name == part), None)
+            if node is None:
+                raise self._missing(path)
+            tree = node.subtree
+        assert node is not None
+        return node
+
+    def exists(self, path: bytes) -> bool:
+        try:
+            self.node(path)
+        except StorageError as error:
+            if error.code == "path-missing":
+                return False
+            raise
+        return True
+
+    def children(self, path: bytes = b"/") -> list[Node]:
+        """The entries of a directory, in order of their raw names."""
+        node = self.node(path)
+        if node.subtree is None:
+            raise self._missing(path)
+        return self.repository.read_tree(node.subtree)
+
+    def walk(self, path: bytes = b"/") -> Iterator[tuple[bytes, Node]]:
+        """Every path below a directory with its node, each directory before what is in it."""
+        base = b"/" + path.strip(b"/")
+        base = base if base.endswith(b"/") else base + b"/"
+        stack = [(base, self.children(path))]
+        while stack:
+            prefix, nodes = stack.pop()
+            for position, node in enumerate(nodes):
+                yield prefix + node.name, node
+                if node.subtree is not None:
+                    stack.append((prefix, nodes[position + 1 :]))
+                    inner = self.repository.read_tree(node.subtree)
+                    stack.append((prefix + node.name + b"/", inner))
+                    break
+
+    def pieces(self, path: bytes) -> list[Piece]:
+        """The stored pieces of a file: their plaintext lengths and SHA-256, in order."""
+        locate = self.repository.locate
+        return [
+            Piece(locate(BlobType.DATA, blob_id).entry.size_bytes, blob_id)
+            for blob_id in self._file(path).content
+        ]
+
+    def blocks(self, path: bytes, *, workers: int = 2) -> Iterator[bytes]:
+        """A file's content in order; the next pieces are read and verified meanwhile."""
+        content = self._file(path).content
+        runs = plan_runs(self.repository, content)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+        waiting: deque[Future[list[tuple[int, bytes]]]] = deque()
+        try:
+            for run in runs:
+                waiting.append(pool.submit(read_run, self.repository, run))
+                if len(waiting) >= _READ_AHEAD_RUNS:
+                    yield from (content for _, content in waiting.popleft().result())
+            while waiting:
+                yield from (content for _, content in waiting.popleft().result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, path: bytes) -> bytes:
+        """The whole content of a small file."""
+        read_blob = self.repository.read_blob
+        return b"".join(read_blob(BlobType.DATA, one) for one in self._file(path).content)
+
+    def restore(
+        self,
+        path: bytes,
+        target: Path,
+        *,
+        include: Callable[[bytes], bool] | None = None,
+        workers: int = 2,
+    ) -> RestoreReport:
+        """Restore a directory's content into `target`; see `restore.restore_tree`."""
+        from strongroom.repository.restore import restore_tree
+
+        return restore_tree(self, path, target, include=include, workers=workers)
+
+    def _file(self, path: bytes) -> Node:
+        node = self.node(path)
+        if node.type != "file":
+            raise self._missing(path)
+        return node
+
+    def _missing(self, path: bytes) -> StorageError:
+        return StorageError(
+            "no such file or directory in this snapshot",
+            subject=f"{self.snapshot.short_id}:{path.decode('utf-8', 'backslashreplace')}",
+            code="path-missing",
+        )
+
+
+def plan_runs(repository: Repository, content: Sequence[bytes]) -> Iterator[BlobRun]:
+    """A file's blobs in order, neighbours in a pack taken together."""
+    run: BlobRun | None = None
+    for key, blob_id in enumerate(content):
+        location = repository.locate(BlobType.DATA, blob_id)
+        entry = location.entry
+        begin, end = entry.offset, entry.offset + entry.length
+        if (
+            run is not None
+            and location.pack == run.pack
+            and run.end <= begin <= run.end + _GAP_BYTES
+            and end - run.begin <= _RUN_BYTES
+        ):
+            run.end = end
+            run.wanted.append((key, location))
+            continue
+        if run is not None:
+            yield run
+        run = BlobRun(location.pack, begin, end, [(key, location)])
+    if run is not None:
+        yield run
