@@ -11,14 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from strongroom.findings import FINDING_KINDS, Severity
 
 __all__ = [
     "Finding",
     "Piece",
+    "Progress",
     "RecoveryPoint",
     "Severity",
+    "Silent",
     "SnapshotRef",
     "Stage",
     "Verdict",
@@ -126,3 +129,32 @@ class RecoveryPoint:
     begun_at: datetime
     snapshots: tuple[SnapshotRef, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
+
+
+class Progress(Protocol):
+    """Where a run tells how far it is. Cheap, and safe to call from several threads."""
+
+    def begin(self, stage: str, total_bytes: int | None) -> None:
+        """A stage starts; `total_bytes` is None when nobody knows how much there is."""
+        ...
+
+    def advance(self, bytes_done: int, items_done: int = 0) -> None:
+        """So many more bytes and items are done."""
+        ...
+
+    def end(self) -> None:
+        """The stage is over."""
+        ...
+
+
+class Silent:
+    """A `Progress` that tells nobody."""
+
+    def begin(self, stage: str, total_bytes: int | None) -> None:
+        return None
+
+    def advance(self, bytes_done: int, items_done: int = 0) -> None:
+        return None
+
+    def end(self) -> None:
+        return None

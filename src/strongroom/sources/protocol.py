@@ -9,16 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from strongroom.model import Finding, Stage
+from strongroom.model import Finding, Progress, Silent, Stage
 from strongroom.repository import SnapshotView, SnapshotWriter
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureContext:
-    """What a capture may use: its time, and the source's newest snapshot if there is one."""
+    """What a capture may use: its time, the source's newest snapshot if there is one, and where
+    it tells how far it is."""
 
     now: datetime
     parent: SnapshotView | None = None
+    progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,236 @@
+"""Is a directory on disk identical to a snapshot's tree? The proof for files (invariant I1).
+
+Identity is names, types, modes, owners, modification times, sizes, extended attributes, link
+structure and bytes; never inode, device, change or access time. Content is read, cut at the
+recorded blob lengths and hashed: no chunker and no second copy is needed, and a difference is
+told with its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import TargetError
+from strongroom.model import Finding, Stage, finding
+from strongroom.repository import BlobType, Node, SnapshotView
+from strongroom.repository.tree import NODE_TYPES
+from strongroom.sources.protocol import Proof
+
+_BATCH_BYTES: Final = 4 << 20
+_BATCH_FILES: Final = 64
+_MOST_FINDINGS: Final = 1000
+
+
+def compare_tree(
+    view: SnapshotView,
+    path: bytes,
+    target: Path,
+    *,
+    include: frozenset[bytes] | None = None,
+    workers: int = 2,
+) -> Proof:
+    """Compare the directory `path` of a snapshot with `target`; `checked` counts entries.
+
+    With `include`, only these relative paths are expected (a partial restore).
+    """
+    begun = time.monotonic()
+    comparison = _Comparison(view, os.fsencode(os.path.abspath(target)), workers)
+    if not os.path.isdir(target):
+        raise TargetError("there is no such directory", subject=str(target))
+    comparison.run(path, include)
+    stage = Stage("compare files", time.monotonic() - begun)
+    findings = sorted(comparison.findings, key=lambda one: (one.subject, one.code))
+    return Proof(comparison.checked, tuple(findings), (stage,))
+
+
+class _Comparison:
+    def __init__(self, view: SnapshotView, target: bytes, workers: int) -> None:
+        self.findings: list[Finding] = []
+        self.checked = 0
+        self._view = view
+        self._target = target
+        self._workers = workers
+        self._guard = threading.Lock()
+        self._expected_links: dict[tuple[int, int], list[bytes]] = {}
+        self._observed_links: dict[tuple[int, int], list[bytes]] = {}
+
+    def run(self, path: bytes, include: frozenset[bytes] | None) -> None:
+        top = self._view.node(path)
+        if top.name and include is None:
+            self._compare_metadata(b".", top, os.lstat(self._target), self._target)
+            self.checked += 1
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="compare") as pool:
+            waiting: set[Future[None]] = set()
+            for batch in self._batches(top, include):
+                waiting.add(pool.submit(self._compare_batch, batch))
+                if len(waiting) > 2 * self._workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+            for future in waiting:
+                future.result()
+        self._compare_links()
+
+    def _batches(
+        self, top: Node, include: frozenset[bytes] | None
+    ) -> Iterator[list[tuple[bytes, Node]]]:
+        """Files whose content is to be compared; everything else is compared on the way."""
+        batch: list[tuple[bytes, Node]] = []
+        size = 0
+        stack = [(b"", top)]
+        while stack:
+            prefix, directory = stack.pop()
+            assert directory.subtree is not None
+            nodes = self._view.repository.read_tree(directory.subtree)
+            observed = self._listed(prefix)
+            for node in nodes:
+                relative = prefix + node.name
+                status = observed.pop(node.name, None)
+                if include is not None and node.subtree is None and relative not in include:
+                    continue
+                if status is None:
+                    if include is None or node.subtree is None:
+                        self._note("tree-missing", relative, f"the {node.type} is not there")
+                    continue
+                self.checked += 1
+                if include is None or node.subtree is None:
+                    same_type = self._compare_entry(relative, node, status)
+                else:
+                    same_type = stat.S_ISDIR(status.st_mode)
+                if same_type and node.subtree is not None:
+                    stack.append((relative + b"/", node))
+                elif same_type and node.type == "file":
+                    batch.append((relative, node))
+                    size += node.size
+                    if size >= _BATCH_BYTES or len(batch) >= _BATCH_FILES:
+                        yield batch
+                        batch, size = [], 0
+            for name in sorted(observed):
+                self._note("tree-extra", prefix + name, "it is not in the snapshot")
+        if batch:
+            yield batch
+
+    def _listed(self, prefix: bytes) -> dict[bytes, os.stat_result]:
+        try:
+            with os.scandir(os.path.join(self._target, prefix)) as entries:
+                return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        except OSError as error:
+            self._note("tree-missing", prefix, os.strerror(error.errno or 0))
+            return {}
+
+    def _compare_entry(self, relative: bytes, node: Node, status: os.stat_result) -> bool:
+        """Whether the entry has the right type; every other difference becomes a finding."""
+        path = os.path.join(self._target, relative)
+        observed_type = NODE_TYPES.get(stat.S_IFMT(status.st_mode), "other")
+        if observed_type != node.type:
+            self._note("tree-metadata", relative, f"expected a {node.type}, found {observed_type}")
+            return False
+        self._compare_metadata(relative, node, status, path)
+        if node.type == "symlink":
+            found = os.readlink(path)
+            if found != (node.linktarget or b""):
+                self._note("tree-metadata", relative, f"link to {found!r}, not {node.linktarget!r}")
+        elif node.type in ("dev", "chardev") and status.st_rdev != node.device:
+            self._note("tree-metadata", relative, "another device")
+        elif node.type == "file":
+            if node.links > 1:
+                self._expected_links.setdefault((node.device_id, node.inode), []).append(relative)
+            if status.st_nlink > 1:
+                self._observed_links.setdefault((status.st_dev, status.st_ino), []).append(relative)
+        return True
+
+    def _compare_metadata(
+        self, relative: bytes, node: Node, status: os.stat_result, path: bytes
+    ) -> None:
+        differences = []
+        if node.type != "symlink" and stat.S_IMODE(status.st_mode) != stat.S_IMODE(node.mode):
+            differences.append(
+                f"mode {stat.S_IMODE(status.st_mode):04o}, not {stat.S_IMODE(node.mode):04o}"
+            )
+        if (status.st_uid, status.st_gid) != (node.uid, node.gid):
+            differences.append(f"owner {status.st_uid}:{status.st_gid}, not {node.uid}:{node.gid}")
+        if status.st_mtime_ns != node.mtime_ns:
+            differences.append(f"modified at {status.st_mtime_ns} ns, not {node.mtime_ns} ns")
+        if (observed := _xattrs(path)) != node.xattrs:
+            names = sorted(
+                os.fsdecode(one)
+                for one in observed.keys() | node.xattrs.keys()
+                if observed.get(one) != node.xattrs.get(one)
+            )
+            differences.append(f"extended attributes differ: {', '.join(names)}")
+        if differences:
+            self._note("tree-metadata", relative, "; ".join(differences))
+
+    def _compare_links(self) -> None:
+        """Names that shared a file must share one, and no others."""
+        expected = {frozenset(names) for names in self._expected_links.values() if len(names) > 1}
+        observed = {frozenset(names) for names in self._observed_links.values() if len(names) > 1}
+        for names in sorted(expected - observed, key=min):
+            self._note("tree-metadata", min(names), "its hard links are split or joined otherwise")
+        for names in sorted(observed - expected, key=min):
+            if not any(names & one for one in expected):
+                self._note("tree-metadata", min(names), "hard links that were separate files")
+
+    # Content, in worker threads
+
+    def _compare_batch(self, batch: list[tuple[bytes, Node]]) -> None:
+        for relative, node in batch:
+            path = os.path.join(self._target, relative)
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    self._compare_content(relative, node, descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                code = "tree-missing" if error.errno == errno.ENOENT else "tree-content"
+                self._note(code, relative, os.strerror(error.errno or 0))
+
+    def _compare_content(self, relative: bytes, node: Node, descriptor: int) -> None:
+        locate = self._view.repository.locate
+        offset = 0
+        for blob_id in node.content:
+            length = locate(BlobType.DATA, blob_id).entry.size_bytes
+            if hashlib.sha256(_read_exactly(descriptor, length)).digest() != blob_id:
+                self._note(
+                    "tree-content", relative, f"bytes {offset} to {offset + length - 1} differ"
+                )
+                return
+            offset += length
+        if os.read(descriptor, 1):
+            self._note("tree-content", relative, f"longer than the {offset} bytes captured")
+
+    def _note(self, code: str, relative: bytes, message: str) -> None:
+        subject = relative.decode("utf-8", "backslashreplace")
+        with self._guard:
+            if len(self.findings) < _MOST_FINDINGS:
+                self.findings.append(finding(code, subject, message))
+
+
+def _read_exactly(descriptor: int, length: int) -> bytes:
+    content = os.read(descriptor, length)
+    while len(content) < length:
+        more = os.read(descriptor, length - len(content))
+        if not more:
+            break
+        content += more
+    return content
+
+
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
+    try:
+        return {
+            os.fsencode(name): os.getxattr(path, name, follow_symlinks=False)
+            for name in os.listxattr(path, follow_symlinks=False)
+        }
+    except OSError:
+        return {}

@@ -1,0 +1,163 @@
+"""The files source (`kind: files`): a directory tree, such as an application's uploads."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from strongroom.errors import TargetError
+from strongroom.model import Finding, finding
+from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
+from strongroom.sources.file_compare import compare_tree
+from strongroom.sources.file_walk import TreeWalk
+from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
+
+MANIFEST_FORMAT = 1
+
+
+class FilesSource:
+    """A tree below `path`. `exclude` has gitignore syntax; `required` folders must exist."""
+
+    kind = "files"
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        exclude: Sequence[str] = (),
+        required: Sequence[str] = (),
+        workers: int = 2,
+    ) -> None:
+        self.name = name
+        self._path = Path(os.path.abspath(path))
+        self._exclude = tuple(exclude)
+        self._required = tuple(required)
+        self._workers = workers
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return (str(self._path),)
+
+    def capture(self, writer: SnapshotWriter, context: CaptureContext) -> Captured:
+        """Push the tree; the root holds it under its own path, as restic has it."""
+        path = os.fsencode(self._path)
+        walk = TreeWalk(
+            writer,
+            excluded=self._matcher(),
+            parent=context.parent,
+            parent_path=path,
+            progress=context.progress,
+        )
+        result = walk.run(path)
+        findings = [*result.findings, *self._missing_folders()]
+        folder = Folder(result.root.mtime_ns)
+        for above in reversed(self._path.parents):
+            if above.name:
+                folder.add_node(os.fsencode(above), _directory_node(above))
+        folder.add_node(path, result.root)
+        manifest = self._manifest(result.files, result.size_bytes)
+        folder.add(b".strongroom/manifest.json", writer.put_bytes(manifest))
+        return Captured(folder.store(writer), result.size_bytes, result.files, tuple(findings))
+
+    def restore(
+        self, view: SnapshotView, target: str, *, include: Sequence[str] = ()
+    ) -> RestoreOutcome:
+        """Bring the tree into an empty directory; patterns in gitignore syntax select files."""
+        refuse_unless_empty(Path(target))
+        wanted: Callable[[bytes], bool] | None = None
+        if include:
+            spec = GitIgnoreSpec.from_lines(include)
+
+            def wanted(path: bytes) -> bool:
+                return spec.match_file(os.fsdecode(path))
+
+        report = view.restore(
+            self._root_of(view), Path(target), include=wanted, workers=self._workers
+        )
+        return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes)
+
+    def prove(self, view: SnapshotView, target: str) -> Proof:
+        """Compare names, types, modes, owners, times, xattrs, links and bytes."""
+        return compare_tree(view, self._root_of(view), Path(target), workers=self._workers)
+
+    @contextmanager
+    def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:
+        """An empty directory below `directory`, removed with all its content at the end."""
+        with tempfile.TemporaryDirectory(prefix="files-", dir=directory) as made:
+            yield str(Path(made) / "restored")
+
+    def _root_of(self, view: SnapshotView) -> bytes:
+        """The captured path, which may be another one than is configured today."""
+        paths = view.snapshot.paths
+        return os.fsencode(paths[0]) if paths else os.fsencode(self._path)
+
+    def _matcher(self) -> Callable[[bytes, bool], bool] | None:
+        if not self._exclude:
+            return None
+        spec = GitIgnoreSpec.from_lines(self._exclude)
+
+        def excluded(path: bytes, is_directory: bool) -> bool:
+            return spec.match_file(os.fsdecode(path) + ("/" if is_directory else ""))
+
+        return excluded
+
+    def _missing_folders(self) -> list[Finding]:
+        return [
+            finding("folder-missing", folder, f"{self._path / folder} is not a directory")
+            for folder in self._required
+            if not (self._path / folder).is_dir()
+        ]
+
+    def _manifest(self, files: int, size_bytes: int) -> bytes:
+        # Without times: an unchanged tree gives an identical snapshot tree.
+        fields = {
+            "format": MANIFEST_FORMAT,
+            "kind": self.kind,
+            "source": self.name,
+            "path": str(self._path),
+            "exclude": list(self._exclude),
+            "required": list(self._required),
+            "files": files,
+            "size_bytes": size_bytes,
+            "chunks": "fastcdc 512KiB/1MiB/8MiB",
+        }
+        return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
+
+
+def refuse_unless_empty(target: Path) -> None:
+    """TargetError unless the directory is empty or does not exist yet (invariant I7)."""
+    try:
+        with os.scandir(target) as entries:
+            if any(True for _ in entries):
+                raise TargetError(
+                    "the directory is not empty", subject=str(target), code="target-not-empty"
+                )
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise TargetError("this is not a directory", subject=str(target)) from None
+    except OSError as error:
+        raise TargetError(os.strerror(error.errno or 0), subject=str(target)) from error
+
+
+def _directory_node(path: Path) -> Node:
+    status = os.lstat(path)
+    mode = status.st_mode if stat.S_ISDIR(status.st_mode) else stat.S_IFDIR | 0o755
+    return Node(
+        os.fsencode(path.name),
+        "dir",
+        mode,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        inode=status.st_ino,
+    )
