@@ -1,0 +1,38 @@
+"""Text to `Settings`, or every mistake at once; secrets by reference.
+
+`load_settings` finds, reads and checks; nothing here opens a connection. Secrets are resolved by
+`resolve_secret` at the last moment and never held. The declaration is `settings`; sample, schema
+and explanations come from it (see `description` and `sample`, imported only where wanted).
+"""
+
+from strongroom.config.fault import ConfigFaultsError, Fault
+from strongroom.config.loading import find_config, load_settings, parse_settings
+from strongroom.config.secret import resolve_secret, resolve_url
+from strongroom.config.settings import (
+    Engine,
+    FilesSource,
+    GitSource,
+    Policy,
+    PostgresSource,
+    RepositorySettings,
+    Settings,
+    Source,
+)
+
+__all__ = [
+    "ConfigFaultsError",
+    "Engine",
+    "Fault",
+    "FilesSource",
+    "GitSource",
+    "Policy",
+    "PostgresSource",
+    "RepositorySettings",
+    "Settings",
+    "Source",
+    "find_config",
+    "load_settings",
+    "parse_settings",
+    "resolve_secret",
+    "resolve_url",
+]

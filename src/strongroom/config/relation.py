@@ -1,0 +1,95 @@
+"""What one setting says about another: names that must exist, places that must differ.
+
+Looks at plain values as they stand in the file, so that these faults are told together with all
+others; whatever has the wrong shape is passed over here, because it is already a fault.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from strongroom.config.fault import Fault, Path, nearest
+from strongroom.config.value import location_scheme
+
+# Which settings of which lists name a source, and of what kind it must be.
+_SOURCE_NAMES = (
+    ("queries", "source", "postgres"),
+    ("probes", "source", "postgres"),
+    ("references", "source", "postgres"),
+    ("references", "files", "files"),
+)
+
+
+def check_relations(value: object) -> Iterator[Fault]:
+    """The faults between settings of one document."""
+    root = _mapping(value)
+    sources = {name: _mapping(body) for name, body in _mapping(root.get("sources")).items()}
+    repositories = {
+        name: _mapping(body) for name, body in _mapping(root.get("repositories")).items()
+    }
+    for name in sources.keys() & repositories.keys():
+        yield Fault(
+            ("repositories", name),
+            "a source has the same name, so retention could mean either; rename one",
+        )
+    for name in _mapping(root.get("retention")):
+        known = {*sources, *repositories}
+        if name not in known:
+            yield Fault(
+                ("retention", name),
+                "there is no repository or source of this name",
+                nearest=nearest(name, known),
+            )
+    yield from _check_source_names(root, sources)
+    yield from _check_places(sources, repositories)
+
+
+def _check_source_names(
+    root: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
+) -> Iterator[Fault]:
+    for section, key, kind in _SOURCE_NAMES:
+        for place, item in enumerate(_list(root.get(section))):
+            name = _mapping(item).get(key)
+            path: Path = (section, place, key)
+            if not isinstance(name, str):
+                continue
+            if name not in sources:
+                yield Fault(path, "there is no source of this name", nearest=nearest(name, sources))
+            elif sources[name].get("kind") != kind:
+                yield Fault(path, f"this must name a source of kind {kind}")
+
+
+def _check_places(
+    sources: Mapping[str, Mapping[str, object]], repositories: Mapping[str, Mapping[str, object]]
+) -> Iterator[Fault]:
+    """Two copies in one place are one copy; a capture of its own repository never ends."""
+    seen: dict[str, str] = {}
+    for name, body in repositories.items():
+        location = body.get("location")
+        if not isinstance(location, str) or not location:
+            continue
+        scheme = location_scheme(location)
+        place = location.rstrip("/") if scheme else _folder(location)
+        path: Path = ("repositories", name, "location")
+        if place in seen:
+            yield Fault(path, f"repository {seen[place]} is at the same place: one copy, not two")
+        seen.setdefault(place, name)
+        if scheme:
+            continue
+        for source, source_body in sources.items():
+            root = source_body.get("path")
+            if isinstance(root, str) and root and f"{place}/".startswith(f"{_folder(root)}/"):
+                yield Fault(path, f"this is inside of source {source}, which would hold itself")
+
+
+def _folder(text: str) -> str:
+    return os.path.normpath(os.path.expanduser(text)).rstrip("/")  # noqa: PTH111 - text, not a path
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

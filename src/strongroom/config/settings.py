@@ -1,0 +1,523 @@
+"""The declaration: every setting once, with its type, default, example and meaning.
+
+Loading, `config check`, the commented sample, docs/CONFIG.md, the JSON Schema and `config explain`
+all come from these models, so that no setting can exist undocumented. What can be checked within
+one value is checked here; what relates two places is checked in `relation`. Unknown settings are
+refused. No secret is held: only references to where secrets are kept (invariant I6).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+from strongroom.config import value
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+# --- Types of single values ----------------------------------------------------------------
+
+
+def _from_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    # Any: pydantic hands a validator whatever stands in the file
+    def read(given: Any) -> Any:
+        if isinstance(given, str):
+            return parse(given)
+        if isinstance(given, int) and not isinstance(given, bool):
+            return parse(str(given))
+        return given
+
+    return read
+
+
+def _base(info: ValidationInfo) -> Path:
+    context = info.context if isinstance(info.context, dict) else {}
+    return Path(context.get("base", "."))
+
+
+def _absolute(text: str, info: ValidationInfo) -> Path:
+    """The path itself, or seen from the configuration file's folder when relative."""
+    if not text.strip():
+        raise ValueError("a path is wanted")
+    return Path(os.path.normpath(_base(info) / Path(text).expanduser()))
+
+
+def _read_path(given: Any, info: ValidationInfo) -> Any:
+    return _absolute(given, info) if isinstance(given, str) else given
+
+
+def _anchor_reference(text: str, info: ValidationInfo) -> str:
+    if text.startswith("file:") and value.is_reference(text):
+        return f"file:{_absolute(text.removeprefix('file:'), info)}"
+    return text
+
+
+def _anchor_location(text: str, info: ValidationInfo) -> str:
+    if value.location_scheme(text):
+        return text
+    return str(_absolute(text, info))
+
+
+def _state(text: str, info: ValidationInfo) -> str:
+    if value.is_reference(text):
+        return _anchor_reference(value.check_reference(text), info)
+    if "://" in text:
+        value.check_url(text)
+        raise ValueError("a state database is named by a reference such as env:STATE_DATABASE_URL")
+    return str(_absolute(text, info))
+
+
+def _alert_target(text: str, info: ValidationInfo) -> str:
+    if text.startswith("mailto:"):
+        return value.check_url(text)
+    return _anchor_reference(value.check_reference(text), info)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_from_text(value.parse_duration)),
+    PlainSerializer(value.format_duration),
+    WithJsonSchema({"type": "string", "pattern": value.DURATION_PATTERN}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_from_text(value.parse_size)),
+    PlainSerializer(value.format_size),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": value.SIZE_PATTERN}),
+]
+AbsolutePath = Annotated[
+    Path, BeforeValidator(_read_path), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]
+Secret = Annotated[
+    str,
+    AfterValidator(value.check_reference),
+    AfterValidator(_anchor_reference),
+    WithJsonSchema({"type": "string", "pattern": value.REFERENCE_PATTERN}),
+]
+DatabaseUrl = Annotated[
+    str, AfterValidator(value.check_database_url), AfterValidator(_anchor_reference)
+]
+Location = Annotated[str, AfterValidator(value.check_location), AfterValidator(_anchor_location)]
+Schedule = Annotated[str, AfterValidator(value.check_schedule)]
+TimeZone = Annotated[str, AfterValidator(value.check_time_zone)]
+State = Annotated[str, AfterValidator(_state)]
+AlertTarget = Annotated[str, AfterValidator(_alert_target)]
+# A name becomes part of restic tags, where a comma separates; and of folders, hence no slash.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Expectation = Annotated[str, Field(min_length=1)]
+
+
+def setting(
+    description: str,
+    *,
+    default: Any = ...,
+    factory: Callable[[], Any] | None = None,
+    later: bool = False,
+    **limits: Any,
+) -> Any:
+    """A field of the declaration; `later` marks what is accepted today and acts in a later version.
+
+    `Any` because that is the type of pydantic's own `Field`, which this narrows.
+    """
+    extra: JsonDict | None = {"later": True} if later else None
+    if factory is not None:
+        return Field(
+            default_factory=factory, description=description, json_schema_extra=extra, **limits
+        )
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class Section(BaseModel):
+    """What all parts share: unknown settings are refused, and nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        defer_build=True,
+        hide_input_in_errors=True,
+    )
+
+
+# --- Sources -------------------------------------------------------------------------------
+
+
+class PostgresSource(Section):
+    """A PostgreSQL database."""
+
+    kind: Literal["postgres"] = setting("What is protected: a PostgreSQL database.")
+    url: DatabaseUrl = setting(
+        "The database: a reference, or a URL without a password.", examples=["env:DATABASE_URL"]
+    )
+    jobs: int = setting(
+        "How many tables are copied at the same time; one connection each.", default=2, ge=1, le=32
+    )
+    exclude_tables: tuple[str, ...] = setting(
+        "Tables whose rows are not captured, as schema.table with * and ?; their definitions are.",
+        default=(),
+    )
+    programs: AbsolutePath | None = setting(
+        "Folder of pg_dump, psql and pg_restore, when the ones found by themselves don't fit.",
+        default=None,
+        examples=["/usr/lib/postgresql/15/bin"],
+    )
+    lock_timeout: Duration = setting(
+        "How long the capture waits for a table that is being altered.",
+        default=timedelta(seconds=30),
+    )
+
+
+class FilesSource(Section):
+    """A folder of files."""
+
+    kind: Literal["files"] = setting("What is protected: a folder of files.")
+    path: AbsolutePath = setting("The folder.", examples=["/srv/tms/uploads"])
+    exclude: tuple[str, ...] = setting(
+        "What is left out, as patterns of a .gitignore file.", default=(), examples=[["*.tmp"]]
+    )
+    required: tuple[str, ...] = setting(
+        "Folders in it that must exist; a missing one is a finding.",
+        default=(),
+        examples=[["lpos"]],
+    )
+    one_file_system: bool = setting("Don't cross into other file systems.", default=False)
+
+
+class GitSource(Section):
+    """A Git checkout with its repository."""
+
+    kind: Literal["git"] = setting("What is protected: a Git checkout with its history.")
+    path: AbsolutePath = setting("The checkout.", examples=["/srv/tms/app"])
+    untracked: tuple[str, ...] = setting(
+        "Files outside of Git that belong to the application, as patterns of a .gitignore file.",
+        default=(),
+        examples=[[".htaccess", "config/*.php"]],
+    )
+    allow_secrets: tuple[str, ...] = setting(
+        "Files, by exact name, that are captured although they look like secrets.", default=()
+    )
+
+
+Source = Annotated[PostgresSource | FilesSource | GitSource, Field(discriminator="kind")]
+
+
+# --- Repositories and the engine -----------------------------------------------------------
+
+
+class RepositorySettings(Section):
+    """A restic-format store."""
+
+    location: Location = setting(
+        "A path, s3:URL/BUCKET/PREFIX, sftp:USER@HOST:/PATH or rest:URL. Today a path.",
+        examples=["/backup/tms", "s3:https://s3.example.com/tms-backup"],
+    )
+    password: Secret = setting(
+        "Where the repository's password is kept.",
+        examples=["file:/etc/strongroom/local.key", "env:OFFSITE_PASSWORD"],
+    )
+
+
+COMPRESSION_LEVELS: Final = {"fast": 1, "default": 3, "best": 9}
+
+
+class Engine(Section):
+    """How much of the machine a capture may use."""
+
+    workers: int | None = setting(
+        "Threads that compress and encrypt; without it, one per processor, at most four.",
+        default=None,
+        ge=1,
+        le=64,
+        examples=[2],
+    )
+    memory: Size = setting(
+        "What may be under way in memory at once.", default=128 * 2**20, ge=64 * 2**20
+    )
+    pack_size: Size = setting(
+        "Size at which a pack file is closed.",
+        default=16 * 2**20,
+        ge=4 * 2**20,
+        le=128 * 2**20,
+    )
+    compression: Literal["fast", "default", "best"] = setting(
+        "How hard zstd works: levels 1, 3 and 9.", default="default"
+    )
+
+    @property
+    def zstd_level(self) -> int:
+        return COMPRESSION_LEVELS[self.compression]
+
+    @property
+    def worker_count(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        return min(4, len(os.sched_getaffinity(0)))
+
+
+# --- What is promised and when -------------------------------------------------------------
+
+
+FOREVER: Final = "forever"
+
+
+class Policy(Section):
+    """What to keep. A snapshot stays when any rule wants it; spans count from the newest one."""
+
+    forever: bool = setting("Keep everything. Written alone: `code: forever`.", default=False)
+    last: int | None = setting("How many of the newest are kept.", default=None, ge=1)
+    within: Duration | None = setting("Everything this recent is kept.", default=None)
+    hourly: Duration | None = setting("For this long, one each hour is kept.", default=None)
+    daily: Duration | None = setting("For this long, one each day is kept.", default=None)
+    weekly: Duration | None = setting("For this long, one each week is kept.", default=None)
+    monthly: Duration | None = setting("For this long, one each month is kept.", default=None)
+    yearly: Duration | None = setting("For this long, one each year is kept.", default=None)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        rules = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [{"const": FOREVER}, rules]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_word(cls, given: Any) -> Any:
+        # Any: whatever stands in the file
+        if given == FOREVER:
+            return {"forever": True}
+        if isinstance(given, str):
+            raise ValueError("a policy is the word forever, or rules such as {daily: 30d}")
+        return given
+
+    @model_validator(mode="after")
+    def _need_rule(self) -> Policy:
+        rules = self.model_dump(exclude={"forever"}, exclude_none=True)
+        if self.forever and rules:
+            raise ValueError("forever leaves nothing for other rules to decide")
+        if not self.forever and not rules:
+            raise ValueError("a policy without a rule would keep nothing")
+        return self
+
+
+class Objectives(Section):
+    """What the application's owner was promised; `status` compares it with evidence."""
+
+    rpo: Duration = setting(
+        "How much of the newest work may be lost: the age of the newest snapshot.",
+        default=timedelta(hours=24),
+    )
+    rto: Duration = setting("How long recovery may take.", default=timedelta(hours=4))
+    proof_age: Duration = setting("How old the newest proof may be.", default=timedelta(days=7))
+    copies: int = setting("In how many repositories each snapshot must be.", default=2, ge=1)
+
+
+class ScheduleSettings(Section):
+    """When things are done."""
+
+    capture: Schedule = setting(
+        "When to capture: five cron fields (minute hour day month weekday).", default="0 2 * * *"
+    )
+    time_zone: TimeZone = setting("The schedule's time zone.", default="UTC")
+
+
+class Alert(Section):
+    """Somebody to tell."""
+
+    to: AlertTarget = setting(
+        "A reference to the address, or mailto:NAME@HOST.", examples=["env:ALERT_URL"]
+    )
+    when: Literal["warning", "failure"] = setting("From which severity on.", default="warning")
+
+
+class Contact(Section):
+    """Who answers for what; printed in the runbook."""
+
+    role: str = setting("What they answer for.", examples=["Database"])
+    name: str = setting("Who.", examples=["Duty administrator"])
+    phone: str | None = setting("Telephone.", default=None, examples=["+971 4 000 0000"])
+    email: str | None = setting("Electronic mail.", default=None)
+
+
+class Review(Section):
+    """When people last read the recovery procedures through."""
+
+    last: date | None = setting(
+        "The day of the last review.", default=None, examples=["2026-01-28"]
+    )
+    every: Duration = setting("How often they are reviewed.", default=timedelta(days=90))
+
+
+# --- What a drill asks ---------------------------------------------------------------------
+
+
+class Query(Section):
+    """A question to a restored database and the answer that is wanted."""
+
+    source: Name = setting("Which database.", examples=["database"])
+    name: str = setting("What the query shows.", examples=["trainees exist"])
+    sql: str = setting("One SELECT.", examples=["SELECT count(*) FROM trainees"])
+    expect: Expectation = setting(
+        "A comparison such as > 0, a value, or same (as at capture).", examples=["> 0"]
+    )
+
+
+class Probe(Section):
+    """A query run as one of the application's roles, to show what that role can see."""
+
+    source: Name = setting("Which database.", examples=["database"])
+    name: str | None = setting("What the probe shows.", default=None)
+    role: str = setting("The role to become.", examples=["authenticated"])
+    # Any: claims are whatever JSON the application's tokens carry
+    claims: dict[str, Any] = setting(
+        "The claims of the request's token.", factory=dict, examples=[{"sub": "42"}]
+    )
+    sql: str = setting("One SELECT.", examples=["SELECT id FROM enrolments ORDER BY id"])
+    expect: Expectation = setting("same (as at capture), denied, or a comparison.", default="same")
+
+
+class FileReference(Section):
+    """A column that names files: each must be in the snapshot of the files."""
+
+    source: Name = setting("Which database.", examples=["database"])
+    sql: str = setting(
+        "A SELECT whose first column holds paths, relative to the files' folder.",
+        examples=["SELECT file_path FROM documents"],
+    )
+    files: Name = setting("Which source holds the files.", examples=["uploads"])
+
+
+class HttpCheck(Section):
+    """One request to the started application."""
+
+    path: str = setting("The path to ask for.", pattern="^/", examples=["/api/health.php"])
+    status: int = setting("The status that is wanted.", default=200, ge=100, le=599)
+
+
+class ApplicationCheck(Section):
+    """How a drill starts the restored application and asks it."""
+
+    start: str = setting(
+        "The command, run in the restored code; {port} is replaced.",
+        examples=["php -S 127.0.0.1:{port} -t public"],
+    )
+    http: tuple[HttpCheck, ...] = setting(
+        "Requests to make.", default=(), examples=[[{"path": "/api/health.php", "status": 200}]]
+    )
+
+
+# --- The whole -----------------------------------------------------------------------------
+
+
+def _default_state() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/strongroom"
+    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return str(Path(home) / "strongroom")
+
+
+# What `environment: development` means; production is what the models say.
+DEVELOPMENT_DEFAULTS: Final[dict[str, dict[str, str]]] = {
+    "objectives": {"rpo": "7d", "rto": "24h", "proof_age": "30d", "copies": "1"},
+    "schedule": {"capture": "0 2 * * 0"},
+}
+
+# The procedures' table: daily for 30 days, weekly for 90, code for ever.
+DEFAULT_POLICIES: Final[dict[str, dict[str, str]]] = {
+    "postgres": {"daily": "30d", "weekly": "90d"},
+    "files": {"daily": "30d", "weekly": "90d"},
+}
+
+
+class Settings(Section):
+    """The whole configuration, valid, with defaults filled in."""
+
+    version: Literal[1] = setting("The format of this file.", examples=[1])
+    application: str = setting(
+        "The application's name; every snapshot carries it.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        examples=["training-management-system"],
+    )
+    environment: Literal["production", "development"] = setting(
+        "Sets the defaults of objectives and schedule: daily for production, weekly for "
+        "development.",
+        default="production",
+    )
+    sources: dict[Name, Source] = setting("What is protected, by name.", min_length=1)
+    repositories: dict[Name, RepositorySettings] = setting(
+        "Where copies are kept, by name.", min_length=1
+    )
+    engine: Engine = setting("How much of the machine to use.", factory=Engine)
+    retention: dict[Name, Policy] = setting(
+        "What to keep, by repository or by source; a source's policy goes before a repository's. "
+        "Without one: code forever, all else daily for 30d and weekly for 90d.",
+        factory=dict,
+        later=True,
+        examples=[{"local": {"daily": "30d"}, "code": "forever"}],
+    )
+    objectives: Objectives = setting("What is promised.", factory=Objectives, later=True)
+    schedule: ScheduleSettings = setting(
+        "When things are done.", factory=ScheduleSettings, later=True
+    )
+    alerts: tuple[Alert, ...] = setting("Whom to tell.", default=(), later=True)
+    contacts: tuple[Contact, ...] = setting("Who answers for what.", default=(), later=True)
+    review: Review = setting("The review of the procedures.", factory=Review, later=True)
+    queries: tuple[Query, ...] = setting(
+        "Questions that a drill asks a restored database.", default=(), later=True
+    )
+    probes: tuple[Probe, ...] = setting(
+        "Questions asked as one of the application's roles.", default=(), later=True
+    )
+    references: tuple[FileReference, ...] = setting(
+        "Columns of the database that name files.", default=(), later=True
+    )
+    application_check: ApplicationCheck | None = setting(
+        "How a drill starts the application.", default=None, later=True
+    )
+    state: State = setting(
+        "Where the program keeps its own records: a folder, or a reference to a database's URL. "
+        "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
+        factory=_default_state,
+        examples=["/var/lib/strongroom"],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_environment(cls, given: Any) -> Any:
+        # Any: whatever stands in the file
+        if not isinstance(given, dict) or given.get("environment") != "development":
+            return given
+        filled = dict(given)
+        for section, defaults in DEVELOPMENT_DEFAULTS.items():
+            own = given.get(section)
+            if own is None:
+                filled[section] = dict(defaults)
+            elif isinstance(own, dict):
+                filled[section] = {**defaults, **own}
+        return filled
+
+    def policy(self, source: str, repository: str) -> Policy:
+        """What to keep of `source` in `repository`."""
+        for name in (source, repository):
+            if name in self.retention:
+                return self.retention[name]
+        rules = DEFAULT_POLICIES.get(self.sources[source].kind, {"forever": True})
+        return Policy.model_validate(rules)

@@ -1,0 +1,190 @@
+"""The small languages inside a configuration: durations, sizes, references, URLs, schedules.
+
+Pure functions from text to value and back. Every one raises `ValueError` whose text says what is
+wanted and never repeats what may be a secret (invariant I6). Knows nothing of files or models.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+REFERENCE_SCHEMES: Final = ("env", "file", "command", "keyring")
+
+DURATION_PATTERN: Final = r"^\d+[smhd]$"
+SIZE_PATTERN: Final = r"^\d+(B|KiB|MiB|GiB|TiB)?$"
+REFERENCE_PATTERN: Final = r"^(env|file|command|keyring):.+$"
+
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASSWORD_WORD: Final = re.compile(r"(^|\s)(password|sslpassword)\s*=", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> timedelta:
+    """A whole number with its unit: `30s`, `10m`, `24h`, `30d`."""
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError("a duration is a whole number with s, m, h or d, such as 30s, 24h or 7d")
+    try:
+        return timedelta(seconds=int(text[:-1]) * _UNIT_SECONDS[text[-1]])
+    except OverflowError:
+        raise ValueError("a duration of more than two million years cannot be kept") from None
+
+
+def format_duration(span: timedelta) -> str:
+    """The shortest text that `parse_duration` reads as the same span."""
+    seconds = int(span.total_seconds())
+    for unit in ("d", "h", "m"):
+        if unit == "d" and seconds == _UNIT_SECONDS["d"]:
+            continue  # a day is written 24h, as objectives are spoken of
+        if seconds and seconds % _UNIT_SECONDS[unit] == 0:
+            return f"{seconds // _UNIT_SECONDS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def parse_size(text: str) -> int:
+    """A size in bytes: a whole number, alone or with B, KiB, MiB, GiB or TiB."""
+    if not re.fullmatch(SIZE_PATTERN, text):
+        raise ValueError("a size is a whole number with B, KiB, MiB, GiB or TiB, such as 256MiB")
+    digits = re.match(r"\d+", text)
+    assert digits is not None
+    return int(digits[0]) * _UNIT_BYTES[text[digits.end() :]]
+
+
+def format_size(size_bytes: int) -> str:
+    """The shortest text that `parse_size` reads as the same size."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % _UNIT_BYTES[unit] == 0:
+            return f"{size_bytes // _UNIT_BYTES[unit]}{unit}"
+    return f"{size_bytes}B"
+
+
+def is_reference(text: str) -> bool:
+    """Whether the text says where a secret is kept, instead of being one."""
+    scheme, colon, rest = text.partition(":")
+    # `file://host/x` and the like are URLs
+    return bool(colon) and scheme in REFERENCE_SCHEMES and not rest.startswith("//")
+
+
+def check_reference(text: str) -> str:
+    """The reference itself; a literal secret is refused without being repeated."""
+    if not is_reference(text):
+        raise ValueError(
+            "a secret is never written here; say where it is kept: "
+            "env:NAME, file:PATH, command:PROGRAM or keyring:SERVICE/USER"
+        )
+    scheme, _, rest = text.partition(":")
+    if not rest.strip():
+        raise ValueError(f"nothing follows `{scheme}:`")
+    if scheme == "env" and not _VARIABLE.fullmatch(rest):
+        raise ValueError("`env:` is followed by the name of an environment variable")
+    if scheme == "keyring" and not all(rest.partition("/")):
+        raise ValueError("`keyring:` is followed by SERVICE/USER")
+    return text
+
+
+def check_url(text: str) -> str:
+    """A URL or connection string without a password; one with a password is refused."""
+    if _PASSWORD_WORD.search(text):
+        raise ValueError(_literal("this connection string"))
+    if "://" not in text:
+        return text
+    try:
+        parts = urlsplit(text)
+        password = parts.password
+    except ValueError:
+        raise ValueError("this is not a valid URL") from None
+    names = {name.lower() for name, _ in parse_qsl(parts.query)}
+    if password or names & {"password", "sslpassword"}:
+        raise ValueError(_literal("this URL"))
+    return text
+
+
+def check_database_url(text: str) -> str:
+    """A reference, a `postgresql://` URL without password, or a `key=value` connection string."""
+    if is_reference(text):
+        return check_reference(text)
+    check_url(text)
+    known = text.startswith(("postgresql://", "postgres://")) or re.match(r"\s*\w+\s*=", text)
+    if not known:
+        raise ValueError(
+            "a database is named by a reference such as env:DATABASE_URL, "
+            "or by postgresql://USER@HOST:PORT/DATABASE without a password"
+        )
+    return text
+
+
+def check_location(text: str) -> str:
+    """Where a repository is: a path, `s3:URL/bucket/prefix`, `sftp:user@host:/path`, `rest:URL`."""
+    scheme = location_scheme(text)
+    rest = text.removeprefix(f"{scheme}:")
+    if scheme in ("s3", "rest"):
+        _check_endpoint(scheme, rest)
+    elif scheme == "sftp":
+        if not re.fullmatch(r"(//)?(?:[^@:/]+@)?[^@:/]+(:\d+)?(:/?|//?)[^/].*", rest):
+            raise ValueError("an SFTP location reads sftp:USER@HOST:/PATH")
+    elif scheme:
+        raise ValueError(f"`{scheme}:` is not a kind of store: a path, s3:, sftp: or rest: is")
+    elif not text.strip():
+        raise ValueError("a location is a path, or begins with s3:, sftp: or rest:")
+    return text
+
+
+def location_scheme(text: str) -> str:
+    """`s3`, `sftp`, `rest` or another word before a colon; empty for a path."""
+    found = re.match(r"([a-z][a-z0-9+-]*):", text)
+    return found[1] if found else ""
+
+
+def _check_endpoint(scheme: str, rest: str) -> None:
+    parts: SplitResult = urlsplit(rest if "://" in rest else f"https://{rest}")
+    if not parts.hostname:
+        raise ValueError(f"`{scheme}:` is followed by the URL of the store")
+    if parts.password:
+        raise ValueError(_literal("this location"))
+    if scheme == "s3" and not parts.path.strip("/"):
+        raise ValueError("an S3 location names its bucket: s3:https://HOST/BUCKET/PREFIX")
+
+
+def check_schedule(text: str) -> str:
+    """Five cron fields: minute, hour, day of month, month, day of week."""
+    fields = text.split()
+    if len(fields) != 5:
+        raise ValueError(
+            "a schedule has five fields (minute hour day month weekday), "
+            f"such as 0 2 * * *; this one has {len(fields)}"
+        )
+    from cronsim import CronSim, CronSimError
+
+    try:
+        next(CronSim(text, datetime.now(UTC)))
+    except CronSimError as error:
+        raise ValueError(f"this schedule has a {str(error).lower()}") from None
+    except StopIteration:
+        raise ValueError("this schedule never comes due") from None
+    return text
+
+
+def check_time_zone(text: str) -> str:
+    """The name of a time zone, such as `UTC` or `Asia/Dubai`."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError, caught below
+        known = False
+    except KeyError:
+        known = False
+    else:
+        known = True
+    if not known:
+        raise ValueError("there is no time zone of this name; write it like Asia/Dubai or UTC")
+    return text
+
+
+def _literal(subject: str) -> str:
+    return (
+        f"{subject} holds a password; keep it in a file or variable and write env:NAME or file:PATH"
+    )
