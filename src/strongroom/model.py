@@ -151,10 +151,10 @@ class Silent:
     """A `Progress` that tells nobody."""
 
     def begin(self, stage: str, total_bytes: int | None) -> None:
-        return None
+        del stage, total_bytes
 
     def advance(self, bytes_done: int, items_done: int = 0) -> None:
-        return None
+        del bytes_done, items_done
 
     def end(self) -> None:
         return None

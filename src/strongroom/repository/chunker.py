@@ -37,9 +37,7 @@ def cut(blocks: Iterable[Buffer], profile: ChunkProfile) -> Iterator[list[memory
     The blocks may have any lengths and must not be altered afterwards: chunks are views of them
     where possible. Concatenated, the chunks are the stream; none is empty.
     """
-    chunker = FastCDC(
-        profile.average_bytes, min_size=profile.min_bytes, max_size=profile.max_bytes
-    )
+    chunker = FastCDC(profile.average_bytes, min_size=profile.min_bytes, max_size=profile.max_bytes)
     # Gathering spares a scan of the same bytes again and again when blocks are small.
     gather_bytes = max(profile.max_bytes, _GATHER_BYTES)
     parts: list[Buffer] = []

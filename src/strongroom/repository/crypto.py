@@ -60,7 +60,8 @@ class Sealer:
 
     def __init__(self, key: MasterKey) -> None:
         self._mac_r = key.mac_r
-        self._nonce: CipherContext = Cipher(AES(key.mac_k), ECB()).encryptor()
+        # One block each time: the format's way from an IV to a Poly1305 key.
+        self._nonce: CipherContext = Cipher(AES(key.mac_k), ECB()).encryptor()  # noqa: S305
         self._stream: CipherContext = Cipher(AES(key.encrypt), CTR(bytes(16))).encryptor()
 
     def seal(self, plaintext: bytes | bytearray | memoryview) -> bytearray:

@@ -46,9 +46,9 @@ class Folder:
                 for depth in range(len(parts) - 1):
                     above, name = parts[:depth], parts[depth]
                     if name not in children.setdefault(above, {}):
-                        children[above][name] = self._nodes.get(
-                            parts[: depth + 1]
-                        ) or self._made(name, "dir", stat.S_IFDIR | 0o700, self._mtime_ns)
+                        children[above][name] = self._nodes.get(parts[: depth + 1]) or self._made(
+                            name, "dir", stat.S_IFDIR | 0o700, self._mtime_ns
+                        )
                 children.setdefault(parts[:-1], {})[parts[-1]] = node
             for parts in sorted(children, key=len, reverse=True):
                 tree = writer.put_folder(children[parts].values())

@@ -69,8 +69,7 @@ class BlobIndex:
 def encode_index(packs: Iterable[tuple[str, Iterable[PackEntry]]]) -> bytes:
     """The JSON of one index file."""
     listed = [
-        {"id": pack, "blobs": [_blob_fields(entry) for entry in entries]}
-        for pack, entries in packs
+        {"id": pack, "blobs": [_blob_fields(entry) for entry in entries]} for pack, entries in packs
     ]
     return json.dumps({"packs": listed}, separators=(",", ":")).encode()
 

@@ -31,6 +31,8 @@ _ZSTD_ENTRY: Final = struct.Struct("<BII32s")
 
 
 class BlobType(StrEnum):
+    """What a blob holds; the same id can exist as both."""
+
     DATA = "data"
     TREE = "tree"
 
@@ -112,7 +114,7 @@ class BlobCodec:
 
 
 def decompress(decompressor: zstandard.ZstdDecompressor, frame: bytes, limit_bytes: int) -> bytes:
-    """One zstd frame's content of at most `limit_bytes`; a bomb is refused before it is unpacked."""
+    """One zstd frame's content of at most `limit_bytes`; a bomb is refused unopened."""
     try:
         declared = zstandard.frame_content_size(frame)
         if declared > limit_bytes:

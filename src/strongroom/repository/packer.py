@@ -122,9 +122,7 @@ class Packer:
             if pack is None:
                 pack = self._open[blob_type] = _OpenPack(self._buffer(), 0, [])
             pack.buffer[pack.used : pack.used + length] = blob.sealed
-            pack.entries.append(
-                PackEntry(blob_type, blob.id, pack.used, length, blob.plain_length)
-            )
+            pack.entries.append(PackEntry(blob_type, blob.id, pack.used, length, blob.plain_length))
             pack.used += length
             self.blob_counts[blob_type] += 1
 

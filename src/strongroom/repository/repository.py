@@ -32,7 +32,7 @@ from strongroom.repository.pack import (
 )
 from strongroom.repository.polynomial import random_irreducible
 from strongroom.repository.snapshot import Snapshot, SnapshotList, choose, decode_snapshot
-from strongroom.repository.storage.protocol import Buffer, Storage
+from strongroom.repository.storage.protocol import Storage
 from strongroom.repository.tree import Node, decode_tree
 
 VERSION: Final = 2

@@ -26,6 +26,7 @@ _GO_MODE_BITS: Final = (
     (stat.S_ISGID, 1 << 22),
     (stat.S_ISVTX, 1 << 20),
 )
+_GO_SPECIAL_BITS: Final = 1 << 23 | 1 << 22 | 1 << 20
 _GO_TYPE_BITS: Final = {
     "file": 0,
     "dir": 1 << 31,
@@ -223,9 +224,10 @@ def _go_mode(node_type: str, mode: int) -> int:
 
 def _stat_mode(node_type: str, go_mode: int) -> int:
     mode = go_mode & 0o777 | _STAT_TYPES[node_type]
-    for unix, go in _GO_MODE_BITS:
-        if go_mode & go:
-            mode |= unix
+    if go_mode & _GO_SPECIAL_BITS:
+        for unix, go in _GO_MODE_BITS:
+            if go_mode & go:
+                mode |= unix
     return mode
 
 
@@ -363,8 +365,4 @@ def _encode_xattrs(xattrs: dict[bytes, bytes]) -> str:
 
 
 def _damaged(subject: str, reason: str) -> IntegrityError:
-    return IntegrityError(
-        f"not a directory record: {reason}", subject=subject, code="tree-damaged"
-    )
-
-
+    return IntegrityError(f"not a directory record: {reason}", subject=subject, code="tree-damaged")

@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import zstandard
 
@@ -118,7 +118,7 @@ class SnapshotWriter:
             found.append(finding("repository-failed", name, str(error)))
         return found
 
-    def __enter__(self) -> SnapshotWriter:
+    def __enter__(self) -> Self:
         begun: list[Packer] = []
         try:
             for packer in self._packers:
@@ -164,8 +164,8 @@ class SnapshotWriter:
     def put_bytes(self, content: Buffer) -> Content:
         """Store content that is in memory, in the calling thread."""
         if len(content) <= FILES.min_bytes:
-            blobs = (self._store(BlobType.DATA, content),) if len(content) else ()
-            return Content(blobs, len(content))
+            whole = self._store(BlobType.DATA, content) if len(content) else b""
+            return Content((whole,) if whole else (), len(content))
         blobs = tuple(
             self._store(BlobType.DATA, chunk) for batch in cut([content], FILES) for chunk in batch
         )
@@ -183,9 +183,7 @@ class SnapshotWriter:
         """Whether every repository holds all these data blobs, so they need not be read."""
         return all(packer.holds(blob_ids) for packer in self._alive())
 
-    def submit(
-        self, task: Callable[..., T], *arguments: object, cost_bytes: int
-    ) -> Future[T]:
+    def submit(self, task: Callable[..., T], *arguments: object, cost_bytes: int) -> Future[T]:
         """Run a task in a worker as soon as `cost_bytes` are free; waits for that.
 
         A task may call `put_bytes` and `put_tree`, never `submit` or `put_stream`.

@@ -105,7 +105,7 @@ class TreeWalk:
         self._files = 0
         self._size_bytes = 0
         self._findings: list[Finding] = []
-        self._batch: list[tuple[_Directory, bytes, os.stat_result]] = []
+        self._batch: list[tuple[_Directory, bytes]] = []
         self._batch_bytes = 0
         self._walked: deque[_Directory] = deque()
         self._descriptors: set[int] = set()
@@ -127,12 +127,12 @@ class TreeWalk:
             self._finish_directories(keep=0)
         except BaseException:
             # Workers may still be reading from these directories.
-            for one in self._walked:
-                wait(one.pending)
+            for directory in self._walked:
+                wait(directory.pending)
             raise
         finally:
-            for one in self._descriptors:
-                os.close(one)
+            for descriptor in self._descriptors:
+                os.close(descriptor)
         assert self._root is not None
         self._findings.sort(key=lambda one: (one.subject, one.code))
         return WalkResult(self._root, self._files, self._size_bytes, self._findings)
@@ -175,9 +175,7 @@ class TreeWalk:
         content = self._parent.repository.read_blob(BlobType.TREE, bytes.fromhex(tree))
         return {node.name: (node, raw) for node, raw in decode_tree_raw(content, tree)}
 
-    def _descend(
-        self, above: _Directory, name: bytes, parent_tree: str | None, depth: int
-    ) -> None:
+    def _descend(self, above: _Directory, name: bytes, parent_tree: str | None, depth: int) -> None:
         if depth >= _DEEPEST:
             self._note("file-unreadable", above, name, "directories are nested too deeply")
             return
@@ -223,15 +221,15 @@ class TreeWalk:
             directory.nodes[name] = former[1]
             self._count(status.st_size)
         elif status.st_size <= _TINY_BYTES:
-            self._read_file(directory, name, status)
+            self._read_file(directory, name)
         elif status.st_size <= _LARGE_BYTES:
             directory.batched = True
-            self._batch.append((directory, name, status))
+            self._batch.append((directory, name))
             self._batch_bytes += status.st_size
             if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
                 self._submit_batch()
         else:
-            self._read_file(directory, name, status, in_walker=True)
+            self._read_file(directory, name, in_walker=True)
 
     def _is_unchanged(self, former: Node, status: os.stat_result) -> bool:
         return (
@@ -254,18 +252,11 @@ class TreeWalk:
             directory.batched = False
             directory.pending.append(future)
 
-    def _read_batch(self, batch: list[tuple[_Directory, bytes, os.stat_result]]) -> None:
-        for directory, name, status in batch:
-            self._read_file(directory, name, status)
+    def _read_batch(self, batch: list[tuple[_Directory, bytes]]) -> None:
+        for directory, name in batch:
+            self._read_file(directory, name)
 
-    def _read_file(
-        self,
-        directory: _Directory,
-        name: bytes,
-        status: os.stat_result,
-        *,
-        in_walker: bool = False,
-    ) -> None:
+    def _read_file(self, directory: _Directory, name: bytes, *, in_walker: bool = False) -> None:
         """Store a file's content and put its node into the directory."""
         try:
             descriptor = _open_file(name, directory.descriptor)
@@ -351,8 +342,7 @@ class TreeWalk:
         try:
             names = os.listxattr(target, follow_symlinks=follow)
             return {
-                os.fsencode(one): os.getxattr(target, one, follow_symlinks=follow)
-                for one in names
+                os.fsencode(one): os.getxattr(target, one, follow_symlinks=follow) for one in names
             }
         except OSError as error:
             if error.errno not in (errno.ENOTSUP, errno.EPERM):

@@ -89,7 +89,7 @@ class FilesSource:
         return compare_tree(view, self._root_of(view), Path(target), workers=self._workers)
 
     @contextmanager
-    def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:
+    def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:  # noqa: ARG002
         """An empty directory below `directory`, removed with all its content at the end."""
         with tempfile.TemporaryDirectory(prefix="files-", dir=directory) as made:
             yield str(Path(made) / "restored")

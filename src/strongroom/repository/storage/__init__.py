@@ -24,7 +24,7 @@ def open_storage(location: str) -> Storage:
     if separator and scheme in _REMOTE_SCHEMES:
         raise ConfigError(
             f"stores of kind `{scheme}:` are not supported by this version",
-            subject=location.split("@")[-1],
+            subject=location.rpartition("@")[2],
             hint="Use a path on a local or mounted file system.",
         )
     path = location.removeprefix("local:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+
 from strongroom.errors import StorageError
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 
