@@ -91,9 +91,13 @@ class Node:
             parts.append(f'"user":"{_escape(self.user)}"')
         if self.group:
             parts.append(f'"group":"{_escape(self.group)}"')
-        for key in ("inode", "device_id", "size", "links"):
-            if number := getattr(self, key):
-                parts.append(f'"{key}":{number}')
+        counts = (
+            ("inode", self.inode),
+            ("device_id", self.device_id),
+            ("size", self.size),
+            ("links", self.links),
+        )
+        parts.extend(f'"{key}":{number}' for key, number in counts if number)
         if self.linktarget:
             parts.extend(_encode_link(self.linktarget))
         if self.xattrs:
