@@ -1,0 +1,20 @@
+-- Sequences go on where the rows end; what the seeding needed goes.
+
+DO $sequences$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['organisations', 'trainees', 'sessions', 'enrolments', 'quotations',
+                                'lpos', 'invoices', 'payments', 'certificates']
+    LOOP
+        EXECUTE format('SELECT setval(pg_get_serial_sequence(%L, %L), max(id)) FROM public.%I',
+                       'public.' || name, 'id', name);
+    END LOOP;
+END
+$sequences$;
+SELECT setval('public.certificate_number_seq', 100000 + max(id)) FROM public.certificates;
+SELECT setval('public.lpo_number_seq', 1000 + 5 * max(id)) FROM public.lpos;
+SELECT setval('public.audit_entry_seq', max(id)) FROM public.audit_trail;
+SELECT setval('public.queue_ticket_seq', 417, false);
+
+DROP SCHEMA seed CASCADE;
