@@ -181,7 +181,7 @@ TABLES = (
         indexes=("organisation_id",),
         grows=0.002,
         recent=0.002,
-        anywhere=0.0004,
+        anywhere=0.001,
         change="phone = '5' || {day} || right(phone, 6)",
     ),
     Table(
@@ -214,8 +214,9 @@ TABLES = (
         ),
         references=(("session_id", "sessions"), ("trainee_id", "trainees")),
         indexes=("session_id",),
-        grows=0.005,
-        recent=0.006,
+        grows=0.004,
+        recent=0.008,
+        anywhere=0.0003,
         change="status = 'attended', score = (score * 7 + {day}) % 101",
     ),
     Table(
@@ -271,7 +272,7 @@ TABLES = (
         indexes=("lpo_id",),
         grows=0.004,
         recent=0.006,
-        anywhere=0.0004,
+        anywhere=0.001,
         change="status = 'paid', notes = notes || ' paid {day}'",
     ),
     _line_table("invoice_lines", 1_050_000, "invoices"),
@@ -311,7 +312,7 @@ TABLES = (
         indexes=("public_id",),
         grows=0.006,
         recent=0.001,
-        anywhere=0.0002,
+        anywhere=0.0006,
         change="valid = NOT valid, remarks = remarks || ' {day}'",
     ),
     Table(
@@ -330,7 +331,7 @@ TABLES = (
         ),
         references=(("user_id", "users"),),
         indexes=("user_id",),
-        grows=0.015,
+        grows=0.014,
     ),
 )
 BY_NAME = {table.name: table for table in TABLES}

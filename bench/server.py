@@ -68,7 +68,8 @@ class Server:
         self._psql(["-c", f"COPY {table} FROM STDIN"], blocks, DATABASE)
 
     def _psql(self, words: Sequence[str], blocks: Iterable[bytes], database: str) -> str:
-        argv = [self.programs / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *words]
+        psql = str(self.programs / "psql")
+        argv = [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *words]
         with tempfile.TemporaryFile() as messages:
             child = subprocess.Popen(
                 argv,
@@ -120,10 +121,10 @@ def server(directory: Path) -> Iterator[Server]:
         _check_reachable(directory, owner)
         data = directory / "data"
         words = ["-U", _ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
-        answer = _as_owner([programs / "initdb", "-D", data, *words], owner)
-        if answer.wait():
-            raise ServerError("initdb failed; see its messages above")
-        running = _start(programs, data, socket, owner)
+        log = directory / "server.log"
+        if _as_owner([programs / "initdb", "-D", data, *words], owner, log).wait():
+            raise ServerError(f"initdb failed: {log.read_text().strip()}")
+        running = _start(programs, data, socket, owner, log)
         try:
             made = Server(programs, data, socket)
             _await(running, made)
@@ -155,30 +156,32 @@ def _check_reachable(directory: Path, owner: pwd.struct_passwd | None) -> None:
 
 
 def _as_owner(
-    argv: Sequence[str | Path], owner: pwd.struct_passwd | None
+    argv: Sequence[str | Path], owner: pwd.struct_passwd | None, log: Path
 ) -> subprocess.Popen[bytes]:
     words = [str(word) for word in argv]
-    if owner is None:
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd="/")
-    return subprocess.Popen(
-        words,
-        stdout=subprocess.DEVNULL,
-        cwd="/",
-        user=owner.pw_uid,
-        group=owner.pw_gid,
-        extra_groups=[],
-        umask=0o077,
-    )
+    with log.open("ab") as messages:
+        if owner is None:
+            return subprocess.Popen(words, stdout=messages, stderr=messages, cwd="/")
+        return subprocess.Popen(
+            words,
+            stdout=messages,
+            stderr=messages,
+            cwd="/",
+            user=owner.pw_uid,
+            group=owner.pw_gid,
+            extra_groups=[],
+            umask=0o077,
+        )
 
 
 def _start(
-    programs: Path, data: Path, socket: Path, owner: pwd.struct_passwd | None
+    programs: Path, data: Path, socket: Path, owner: pwd.struct_passwd | None, log: Path
 ) -> subprocess.Popen[bytes]:
     if len(str(socket)) > _SOCKET_PATH_LIMIT:
         raise ServerError(f"{socket} is too long for a socket")
     settings = {**SETTINGS, "unix_socket_directories": str(socket)}
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return _as_owner([programs / "postgres", "-D", data, *words], owner)
+    return _as_owner([programs / "postgres", "-D", data, *words], owner, log)
 
 
 def _await(running: subprocess.Popen[bytes], made: Server) -> None:
