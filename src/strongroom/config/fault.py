@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from strongroom.config.value import format_size
 from strongroom.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Path: TypeAlias = tuple[str | int, ...]
+
+_SIZE_FROM: Final = 2**20  # a limit this large is one of bytes
 
 _WANTED: Final = {
     "string_type": "text is wanted here",
@@ -136,7 +139,9 @@ def _explain(
         return _PATTERNS.get(context["pattern"], f"this must match {context['pattern']}"), None
     if kind in ("greater_than_equal", "less_than_equal"):
         side = "at least" if kind == "greater_than_equal" else "at most"
-        return f"this must be {side} {next(iter(context.values()))}", None
+        limit = next(iter(context.values()))
+        text = format_size(limit) if limit >= _SIZE_FROM else str(limit)
+        return f"this must be {side} {text}", None
     return _WANTED.get(kind, detail["msg"]), None
 
 

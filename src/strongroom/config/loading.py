@@ -88,7 +88,7 @@ def _validate(document: Document, base: Path, faults: list[Fault]) -> Settings |
         return None
     # A section that was opened and left empty is as good as not there.
     given = {name: body for name, body in document.value.items() if body is not None}
-    faults.extend(check_relations(given))
+    faults.extend(check_relations(given, base))
     try:
         return Settings.model_validate(given, context={"base": base})
     except ValidationError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path as Folder
 
 from strongroom.config.fault import Fault, Path, nearest
 from strongroom.config.value import location_scheme
@@ -21,8 +22,8 @@ _SOURCE_NAMES = (
 )
 
 
-def check_relations(value: object) -> Iterator[Fault]:
-    """The faults between settings of one document."""
+def check_relations(value: object, base: Folder) -> Iterator[Fault]:
+    """The faults between settings of one document, whose relative paths are seen from `base`."""
     root = _mapping(value)
     sources = {name: _mapping(body) for name, body in _mapping(root.get("sources")).items()}
     repositories = {
@@ -42,7 +43,7 @@ def check_relations(value: object) -> Iterator[Fault]:
                 nearest=nearest(name, known),
             )
     yield from _check_source_names(root, sources)
-    yield from _check_places(sources, repositories)
+    yield from _check_places(sources, repositories, base)
 
 
 def _check_source_names(
@@ -61,7 +62,9 @@ def _check_source_names(
 
 
 def _check_places(
-    sources: Mapping[str, Mapping[str, object]], repositories: Mapping[str, Mapping[str, object]]
+    sources: Mapping[str, Mapping[str, object]],
+    repositories: Mapping[str, Mapping[str, object]],
+    base: Folder,
 ) -> Iterator[Fault]:
     """Two copies in one place are one copy; a capture of its own repository never ends."""
     seen: dict[str, str] = {}
@@ -70,7 +73,7 @@ def _check_places(
         if not isinstance(location, str) or not location:
             continue
         scheme = location_scheme(location)
-        place = location.rstrip("/") if scheme else _folder(location)
+        place = location.rstrip("/") if scheme else _folder(location, base)
         path: Path = ("repositories", name, "location")
         if place in seen:
             yield Fault(path, f"repository {seen[place]} is at the same place: one copy, not two")
@@ -79,12 +82,12 @@ def _check_places(
             continue
         for source, source_body in sources.items():
             root = source_body.get("path")
-            if isinstance(root, str) and root and f"{place}/".startswith(f"{_folder(root)}/"):
+            if isinstance(root, str) and root and f"{place}/".startswith(f"{_folder(root, base)}/"):
                 yield Fault(path, f"this is inside of source {source}, which would hold itself")
 
 
-def _folder(text: str) -> str:
-    return os.path.normpath(os.path.expanduser(text)).rstrip("/")  # noqa: PTH111 - text, not a path
+def _folder(text: str, base: Folder) -> str:
+    return os.path.normpath(base / Folder(text).expanduser()).rstrip("/")
 
 
 def _mapping(value: object) -> Mapping[str, object]:

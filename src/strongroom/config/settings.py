@@ -88,7 +88,7 @@ def _state(text: str, info: ValidationInfo) -> str:
 
 def _alert_target(text: str, info: ValidationInfo) -> str:
     if text.startswith("mailto:"):
-        return value.check_url(text)
+        return value.check_mail_address(text)
     return _anchor_reference(value.check_reference(text), info)
 
 

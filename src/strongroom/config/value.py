@@ -116,6 +116,13 @@ def check_database_url(text: str) -> str:
     return text
 
 
+def check_mail_address(text: str) -> str:
+    """`mailto:NAME@HOST`, with nothing else that could be a password."""
+    if not re.fullmatch(r"mailto:[^@:/?\s]+@[^@:/?\s]+", text):
+        raise ValueError("an address reads mailto:NAME@HOST; all else is named by a reference")
+    return text
+
+
 def check_location(text: str) -> str:
     """Where a repository is: a path, `s3:URL/bucket/prefix`, `sftp:user@host:/path`, `rest:URL`."""
     scheme = location_scheme(text)

@@ -1,0 +1,1 @@
+"""The suite; folders by the question that they answer, see docs/ARCHITECTURE.md."""
