@@ -1,0 +1,55 @@
+"""`backup`: one recovery point of all sources, or of the named ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli.command import Command
+from strongroom.cli.run import Run
+from strongroom.cli.text import coloured, count, finding_lines, size, span, table
+
+if TYPE_CHECKING:
+    from strongroom.service.backup import BackupReport
+
+
+@click.command(cls=Command, examples=("strongroom backup", "strongroom backup uploads --json"))
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.pass_obj
+def backup(run: Run, sources: tuple[str, ...]) -> int:
+    """Capture sources into every repository, as one recovery point.
+
+    Without names: all of them, the database first, then files, then code. Each is read once,
+    whatever the number of repositories. A source that fails does not stop the others; the exit
+    status is 3 when something is missing.
+    """
+    from strongroom.service.backup import backup as capture
+
+    report = capture(run.application(), sources)
+    run.result(report.as_json(), _lines(report, verbose=run.verbose))
+    return report.exit_status
+
+
+def _lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
+    yield f"Recovery point {report.point.id} of {report.point.application}"
+    rows = [
+        (
+            one.source,
+            one.repository,
+            one.id[:8],
+            size(one.bytes),
+            size(one.added_bytes),
+            span(one.seconds),
+        )
+        for one in report.point.snapshots
+    ]
+    heads = ("SOURCE", "REPOSITORY", "SNAPSHOT", "SIZE", "ADDED", "TIME")
+    yield from table(heads, rows, right="SIZE ADDED TIME")
+    for name, error in report.errors:
+        yield f"  {coloured('failure')}  {error.code}  {name}: {error}"
+        yield f"           {error.hint}"
+    yield from finding_lines(report.point.findings, all_of_them=verbose)
+    captured, wanted = len(report.captured), len(report.wanted)
+    yield f"Captured {captured} of {count(wanted, 'source')} in {span(report.seconds)}."

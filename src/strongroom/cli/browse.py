@@ -1,0 +1,158 @@
+"""`snapshots`, `ls` and `dump`: what there is, and what lies in it."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli.command import Command
+from strongroom.cli.run import Run, silence_stdout
+from strongroom.cli.text import clock, coloured, count, finding_lines, size, table
+from strongroom.errors import ConfigError, TargetError
+
+if TYPE_CHECKING:
+    from strongroom.service.listing import Line
+
+REPOSITORY = click.option(
+    "-r", "--repository", metavar="NAME", help="Look in this repository only."
+)
+
+
+@click.command(
+    cls=Command,
+    examples=("strongroom snapshots", "strongroom snapshots uploads --repository offsite"),
+)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@REPOSITORY
+@click.pass_obj
+def snapshots(run: Run, sources: tuple[str, ...], repository: str | None) -> int:
+    """List snapshots with what is known about each.
+
+    PROVEN: restored and found identical. STALE: proven longer ago than `proof_age`. FAILED: it
+    did not come back whole. UNKNOWN: nobody has tried; `strongroom drill` does.
+    """
+    from strongroom.service.listing import snapshots as listing
+
+    application = run.application()
+    application.sources(sources)
+    report = listing(application, sources=sources, repositories=[repository] if repository else [])
+    zone = application.settings.schedule.time_zone
+    rows = [
+        (
+            one.snapshot.short_id,
+            one.snapshot.source or "-",
+            one.repository,
+            clock(one.snapshot.time, zone),
+            size(one.snapshot.size_bytes),
+            coloured(one.verdict.value),
+            one.snapshot.point or "-",
+        )
+        for one in report.snapshots
+    ]
+    captured = f"CAPTURED ({zone})"
+    heads = ("ID", "SOURCE", "REPOSITORY", captured, "SIZE", "VERDICT", "RECOVERY POINT")
+    lines = table(heads, rows, right="SIZE") if rows else ["No snapshots yet."]
+    lines += finding_lines(report.findings, all_of_them=run.verbose)
+    run.result(report.as_json(), lines)
+    return 0
+
+
+@click.command(
+    cls=Command, examples=("strongroom ls 1a2b3c4d", "strongroom ls latest:uploads /srv/tms -R")
+)
+@click.argument("snapshot")
+@click.argument("path", default="/")
+@click.option("-R", "--recursive", is_flag=True, help="Everything below, not only one level.")
+@REPOSITORY
+@click.pass_obj
+def ls(run: Run, snapshot: str, path: str, recursive: bool, repository: str | None) -> int:
+    """List what lies in a snapshot.
+
+    SNAPSHOT is the beginning of an id, or `latest:SOURCE`.
+    """
+    from strongroom.service.listing import ls as listing
+
+    found = list(
+        listing(run.application(), snapshot, path, recursive=recursive, repository=repository)
+    )
+    rows = [_row(one) for one in found]
+    heads = ("MODE", "OWNER", "SIZE", "MODIFIED (UTC)", "PATH")
+    lines = [*table(heads, rows, right="SIZE"), count(len(rows), "entry", "entries")]
+    run.result({"entries": [one.as_json() for one in found]}, lines)
+    return 0
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    from strongroom.service.listing import modified, text
+
+    node = line.node
+    arrow = f" -> {text(node.linktarget)}" if node.linktarget is not None else ""
+    return (
+        stat.filemode(node.mode),
+        f"{node.user or node.uid}:{node.group or node.gid}",
+        size(node.size) if node.type == "file" else "-",
+        f"{modified(node):%Y-%m-%d %H:%M}",
+        # A line feed in a name must not look like another line.
+        (text(line.path) + arrow).replace("\n", "\\n"),
+    )
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "strongroom dump latest:uploads /srv/tms/uploads/lpos/LPO-17.pdf > LPO-17.pdf",
+        "strongroom dump 1a2b3c4d /database/manifest.json --output manifest.json",
+    ),
+)
+@click.argument("snapshot")
+@click.argument("path")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write here, which must not exist, instead of to standard output.",
+)
+@REPOSITORY
+@click.pass_obj
+def dump(run: Run, snapshot: str, path: str, output: Path | None, repository: str | None) -> int:
+    """Print one file of a snapshot.
+
+    SNAPSHOT is the beginning of an id, or `latest:SOURCE`.
+    """
+    from strongroom.service.listing import dump as content
+
+    if output is None:
+        if run.json:
+            raise ConfigError(
+                "with --json standard output is for the answer",
+                code="usage",
+                hint="Give --output FILE.",
+            )
+        try:
+            for block in content(run.application(), snapshot, path, repository=repository):
+                sys.stdout.buffer.write(block)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            silence_stdout()
+        return 0
+    size_bytes = 0
+    blocks = content(run.application(), snapshot, path, repository=repository)
+    try:
+        with output.open("xb") as file:
+            for block in blocks:
+                size_bytes += file.write(block)
+    except FileExistsError:
+        raise TargetError("this file exists", subject=str(output)) from None
+    except OSError as error:
+        raise TargetError(f"cannot be written: {error.strerror}", subject=str(output)) from error
+    except BaseException:
+        output.unlink(missing_ok=True)
+        raise
+    document = {"path": path, "output": str(output), "bytes": size_bytes}
+    run.result(document, [f"Wrote {output} ({size(size_bytes)})."])
+    return 0

@@ -1,0 +1,102 @@
+"""How every command of ours is declared: with two examples, and global options in any place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from strongroom.cli.run import Run
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Command(click.Command):
+    """A command whose help ends in two examples, and that takes the global options itself, too,
+    since that is where people type them."""
+
+    # Any: click's own parameters
+    def __init__(self, *arguments: Any, examples: tuple[str, str], **options: Any) -> None:
+        options.setdefault("context_settings", {}).update(_SETTINGS)
+        super().__init__(*arguments, **options)
+        self.examples = examples
+        self.params.extend(global_options(hidden=True))
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(formatter, self.examples)
+
+
+class Group(click.Group):
+    """A group of such commands; commands are listed in the order of a recovery's life."""
+
+    command_class = Command
+
+    # Any: click's own parameters
+    def __init__(self, *arguments: Any, examples: tuple[str, ...] = (), **options: Any) -> None:
+        options.setdefault("context_settings", {}).update(_SETTINGS)
+        super().__init__(*arguments, **options)
+        self.examples = examples
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def global_options(*, hidden: bool = False) -> list[click.Option]:
+    """`--config --json --quiet --verbose`, kept in the run rather than passed to the command."""
+    return [
+        click.Option(
+            ["-c", "--config"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="The configuration; without it the first of $STRONGROOM_CONFIG, "
+            "./strongroom.yaml, ~/.config/strongroom/ and /etc/strongroom/.",
+            **_kept(hidden),
+        ),
+        click.Option(
+            ["--json"], is_flag=True, help="Answer with one JSON document.", **_kept(hidden)
+        ),
+        click.Option(
+            ["-q", "--quiet"], is_flag=True, help="Only answers and errors.", **_kept(hidden)
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            help="Say what is done, and trace bugs.",
+            **_kept(hidden),
+        ),
+    ]
+
+
+def _kept(hidden: bool) -> dict[str, Any]:  # Any: click's own parameters
+    return {"callback": _keep, "expose_value": False, "is_eager": True, "hidden": hidden}
+
+
+def _keep(context: click.Context, parameter: click.Parameter, given: Any) -> None:
+    # Any: a path or a flag, as the option says
+    run = context.ensure_object(Run)
+    if given:
+        setattr(run, str(parameter.name), given)
+    if run.quiet and run.verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.", context)
+    if parameter.name == "verbose" and given:
+        _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    import logging
+    import sys
+
+    logging.basicConfig(
+        level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s"
+    )

@@ -1,0 +1,100 @@
+"""The console script: the tree of commands, and the only place where exceptions end.
+
+Exit statuses come from the one error table; docs/ERRORS.md is made from it. Ctrl-C and SIGTERM
+take the same way out: every context manager is left, nothing half-done stays visible, status 130.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from strongroom import __version__
+from strongroom.cli.backup import backup
+from strongroom.cli.browse import dump, ls, snapshots
+from strongroom.cli.check import check
+from strongroom.cli.command import Group, global_options
+from strongroom.cli.restore import drill, prove, restore
+from strongroom.cli.run import Run, redact
+from strongroom.cli.setup import init
+from strongroom.errors import ConfigError, StrongroomError
+
+COMMANDS = (init, backup, snapshots, ls, dump, restore, prove, drill, check)
+
+
+@click.group(
+    cls=Group,
+    name="strongroom",
+    params=global_options(),
+    examples=("strongroom demo", "strongroom --json backup"),
+)
+@click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
+def strongroom() -> None:
+    """Keeps a web application recoverable, and proves it.
+
+    Captures the database, the uploaded files and the code as one recovery point, into
+    repositories that stock restic reads; restores them, and shows that what came back is what was
+    captured.
+    """
+
+
+for one in COMMANDS:
+    strongroom.add_command(one)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
+    plain = given[: given.index("--")] if "--" in given else given
+    run = Run(json="--json" in plain, verbose=bool({"-v", "--verbose"} & set(plain)))
+    _turn_signals()
+    try:
+        status = strongroom.main(args=given, prog_name="strongroom", standalone_mode=False, obj=run)
+    except StrongroomError as error:
+        _trace(run)
+        return run.failure(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ConfigError("a command is missing", code="usage").exit_status
+    except click.ClickException as error:
+        return run.failure(_usage(error))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return run.failure(StrongroomError("the run was cancelled", code="interrupted"))
+    except Exception as error:  # the edge: everything else is a bug of ours
+        _trace(run)
+        return run.failure(StrongroomError(f"{type(error).__name__}: {error}"))
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: click.ClickException) -> ConfigError:
+    message = error.format_message().replace("\n", " ").rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "strongroom"
+    return ConfigError(message, code="usage", hint=f"See `{command} --help`.")
+
+
+def _trace(run: Run) -> None:
+    if run.verbose:
+        click.echo(redact(traceback.format_exc()), err=True)
+
+
+def _turn_signals() -> None:
+    """SIGTERM and SIGHUP end a run like Ctrl-C; a second signal waits for the cleaning up."""
+    told: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        told.append(number)
+        if len(told) == 2:
+            click.echo("Cleaning up; a third signal stops at once.", err=True)
+        else:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and shells set that
+            signal.signal(number, stop)

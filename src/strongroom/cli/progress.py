@@ -1,0 +1,133 @@
+"""How far a run is: bars with rate and time left on a terminal, plain lines in a pipe.
+
+Reports come from many threads, often; both kinds count under a lock and draw on a clock of their
+own, so that reporting costs a sum.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from strongroom.cli.text import size, span
+from strongroom.model import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+_LINE_SECONDS: Final = 10.0
+_DRAW_SECONDS: Final = 0.1
+
+
+def choose_progress(*, quiet: bool) -> Progress:
+    """What fits standard error."""
+    if quiet:
+        return Silent()
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+class PlainProgress:
+    """One line when a stage ends, and one every ten seconds meanwhile."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._stage = ""
+
+    def begin(self, stage: str, total_bytes: int | None) -> None:
+        with self._guard:
+            self._stage, self._total = stage, total_bytes
+            self._bytes = self._items = 0
+            self._begun = self._told = time.monotonic()
+
+    def advance(self, bytes_done: int, items_done: int = 0) -> None:
+        with self._guard:
+            self._bytes += bytes_done
+            self._items += items_done
+            now = time.monotonic()
+            if not self._stage or now - self._told < _LINE_SECONDS:
+                return
+            self._told = now
+            line = self._line(now)
+        click.echo(line, err=True)
+
+    def end(self) -> None:
+        with self._guard:
+            if not self._stage:
+                return
+            line = self._line(time.monotonic()) + ", done"
+            self._stage = ""
+        click.echo(line, err=True)
+
+    def _line(self, now: float) -> str:
+        seconds = now - self._begun
+        of = f" of about {size(self._total)}" if self._total else ""
+        items = f", {self._items:,} items" if self._items else ""
+        return f"{self._stage}: {size(self._bytes)}{of}{items} in {span(seconds)}"
+
+
+class TerminalProgress:
+    """A bar per stage with amount, rate and time left; gone when its stage ends."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._bars: Bars | None = None
+
+    def begin(self, stage: str, total_bytes: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import (
+            Progress as Bars,
+        )
+
+        self.end()
+        bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TextColumn("{task.fields[items]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        with self._guard:
+            self._task = bars.add_task(stage, total=total_bytes or None, items="")
+            self._bytes = self._items = 0
+            self._drawn = 0.0
+            self._bars = bars
+        bars.start()
+
+    def advance(self, bytes_done: int, items_done: int = 0) -> None:
+        with self._guard:
+            self._bytes += bytes_done
+            self._items += items_done
+            now = time.monotonic()
+            if self._bars is None or now - self._drawn < _DRAW_SECONDS:
+                return
+            self._drawn = now
+            self._draw()
+
+    def end(self) -> None:
+        with self._guard:
+            bars, self._bars = self._bars, None
+        if bars is not None:
+            bars.stop()
+
+    def _draw(self) -> None:
+        if self._bars is not None:
+            items = f"{self._items:,} items" if self._items else ""
+            self._bars.update(self._task, completed=self._bytes, items=items)

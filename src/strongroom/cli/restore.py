@@ -1,0 +1,184 @@
+"""`restore`, `prove` and `drill`: bring it back, and show that it is what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli.browse import REPOSITORY
+from strongroom.cli.command import Command
+from strongroom.cli.run import Run
+from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
+from strongroom.model import Verdict
+
+if TYPE_CHECKING:
+    from strongroom.service.application import Application
+    from strongroom.service.restoration import ProofReport
+
+SNAPSHOT = click.option(
+    "-s",
+    "--snapshot",
+    default="latest",
+    metavar="ID",
+    show_default=True,
+    help="Which snapshot: the beginning of its id.",
+)
+AT = click.option(
+    "--at", metavar="TIME", help="The newest snapshot at this time, such as '2026-11-22 14:00'."
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "strongroom restore uploads --to /srv/tms/uploads.restored",
+        "strongroom restore database --to env:RESTORE_URL --at '2026-11-22 14:00'",
+    ),
+)
+@click.argument("source")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="TARGET",
+    help="An empty or new directory; for a database the URL of an empty one without password, "
+    "or a reference such as env:NAME.",
+)
+@SNAPSHOT
+@AT
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only files that match, as in a .gitignore; may be repeated.",
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
+@REPOSITORY
+@click.pass_obj
+def restore(
+    run: Run,
+    source: str,
+    target: str,
+    snapshot: str,
+    at: str | None,
+    include: tuple[str, ...],
+    reason: str,
+    repository: str | None,
+) -> int:
+    """Bring one source back, then prove that it is identical.
+
+    A target that holds something is refused: nothing is ever overwritten.
+    """
+    from strongroom.service.restoration import restore_source
+    from strongroom.service.selection import parse_moment
+
+    application = run.application()
+    zone = application.settings.schedule.time_zone
+    report = restore_source(
+        application,
+        source,
+        target,
+        snapshot=snapshot,
+        repository=repository,
+        at=parse_moment(at, zone) if at else None,
+        include=include,
+        reason=reason,
+    )
+    run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
+    return report.exit_status
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "strongroom prove uploads --target /srv/tms/uploads",
+        "strongroom prove database --target env:STAGING_URL --snapshot 1a2b3c4d",
+    ),
+)
+@click.argument("source")
+@click.option(
+    "--target", required=True, metavar="TARGET", help="The directory or database to look at."
+)
+@SNAPSHOT
+@AT
+@REPOSITORY
+@click.pass_obj
+def prove(
+    run: Run, source: str, target: str, snapshot: str, at: str | None, repository: str | None
+) -> int:
+    """Is this existing target identical to a snapshot?
+
+    Reads both, changes neither. Exit status 0 only when they are the same.
+    """
+    from strongroom.service.restoration import prove_source
+    from strongroom.service.selection import parse_moment
+
+    application = run.application()
+    zone = application.settings.schedule.time_zone
+    report = prove_source(
+        application,
+        source,
+        target,
+        snapshot=snapshot,
+        repository=repository,
+        at=parse_moment(at, zone) if at else None,
+    )
+    run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
+    return report.exit_status
+
+
+@click.command(cls=Command, examples=("strongroom drill", "strongroom drill database --json"))
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@SNAPSHOT
+@REPOSITORY
+@click.pass_obj
+def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None) -> int:
+    """Restore into a sandbox, prove, and throw the sandbox away.
+
+    Exit status 0 only when every source is PROVEN; 41 when one FAILED, 42 when nothing is known.
+    """
+    from strongroom.service.restoration import drill_sources
+
+    application = run.application()
+    report = drill_sources(application, sources, snapshot=snapshot, repository=repository)
+    lines: list[str] = []
+    for one in report.drills:
+        lines += _report_lines(application, one, verbose=run.verbose)
+    if len(report.drills) > 1:
+        lines.append(f"{coloured(report.verdict.value)}  all in all")
+    run.result(report.as_json(), lines)
+    return report.exit_status
+
+
+_MEANING = {
+    Verdict.PROVEN: "identical to",
+    Verdict.FAILED: "not identical to",
+    Verdict.STALE: "once identical to",
+    Verdict.UNKNOWN: "not known to be identical to",
+}
+
+
+def _report_lines(application: Application, report: ProofReport, *, verbose: bool) -> Iterator[str]:
+    outcome = report.outcome
+    zone = application.settings.schedule.time_zone
+    which = (
+        f"snapshot {report.snapshot[:8]} ({report.repository}, "
+        f"{clock(report.captured_at, zone)} {zone})"
+    )
+    if report.action == "restore":
+        to = f" to {report.target}" if report.target else ""
+        yield f"Restored {report.source}{to} from {which}: {size(outcome.size_bytes)}"
+    if verbose:
+        for stage in outcome.stages:
+            yield f"  {stage.name:<24} {span(stage.seconds):>10}"
+    yield from finding_lines(report.findings, all_of_them=verbose)
+    if outcome.verdict is None:
+        yield "Every byte was verified on the way. A part has no verdict: proofs compare the whole."
+        return
+    made = count(outcome.checked, "comparison")
+    yield (
+        f"{coloured(outcome.verdict.value)}  {report.source}: {_MEANING[outcome.verdict]} {which}; "
+        f"{made} in {span(outcome.seconds)}"
+    )

@@ -1,0 +1,126 @@
+"""One run of the program: its global options, and everything it says.
+
+Invariants: with `--json` exactly one document is written to standard output; secrets that were
+resolved never get through (I6): what looks like a password in a URL is masked on every way out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from strongroom.errors import ERROR_KINDS, StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.model import Progress
+    from strongroom.service.application import Application
+
+_URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
+_WORD_PASSWORD: Final = re.compile(r"\b(\w*passw\w*)\s*=\s*('[^']*'|\S+)", re.IGNORECASE)
+
+
+@dataclass
+class Run:
+    """Global options as they were given, before or after the command's name."""
+
+    config: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    _written: bool = field(default=False, repr=False)
+
+    def application(self) -> Application:
+        """The configured application, with this run's progress and messages."""
+        from strongroom.service.application import Application
+
+        return Application.load(self.config, progress=self.progress(), say=self.say)
+
+    def progress(self) -> Progress:
+        """Bars on a terminal, lines in a pipe, nothing when quiet."""
+        from strongroom.cli.progress import choose_progress
+
+        return choose_progress(quiet=self.quiet)
+
+    # What is said
+
+    def say(self, message: str) -> None:
+        """A message for people, to standard error; nothing when quiet."""
+        if not self.quiet:
+            click.echo(redact(message), err=True)
+
+    def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """The command's answer: the document with `--json`, else the lines. `Any`: JSON values."""
+        if self.json:
+            self._write(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            text = "\n".join(lines)
+            if text:
+                self._write(text)
+
+    def failure(self, error: StrongroomError) -> int:
+        """Say what failed, why, and what to do; returns the exit status."""
+        if self.json and not self._written:
+            self._write(json.dumps({"error": error_document(error)}, indent=2, ensure_ascii=False))
+        else:
+            for line in error_lines(error):
+                click.echo(redact(line), err=True)
+        return error.exit_status
+
+    def _write(self, text: str) -> None:
+        self._written = True
+        write_out(redact(text) + "\n")
+
+
+def write_out(text: str) -> None:
+    """Write to standard output; a reader who has gone away is not an error."""
+    try:
+        click.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+
+
+def silence_stdout() -> None:
+    """Let nothing more reach a closed pipe, not even the interpreter's last flush."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def error_document(error: StrongroomError) -> dict[str, Any]:  # Any: JSON values
+    """What scripts get."""
+    document: dict[str, Any] = {
+        "code": error.code,
+        "message": redact(str(error)),
+        "hint": redact(error.hint),
+    }
+    if faults := getattr(error, "faults", None):
+        document["faults"] = [redact(str(one)) for one in faults]
+    return document
+
+
+def error_lines(error: StrongroomError) -> list[str]:
+    """What people read: what failed with its subject, why, and one hint."""
+    first = ERROR_KINDS[error.code].meaning if error.code == "bug" else str(error)
+    lines = [f"{click.style('Error:', fg='red', bold=True)} {first}"]
+    if error.code == "bug":
+        lines.append(str(error))
+    lines.append(f"{click.style('Hint:', bold=True)} {error.hint}")
+    return lines
+
+
+def redact(text: str) -> str:
+    """The text without anything that looks like a password in a URL or a connection string."""
+    if "://" in text:
+        text = _URL_PASSWORD.sub(r"\1:***@", text)
+    if "passw" in text.lower():
+        text = _WORD_PASSWORD.sub(r"\1=***", text)
+    return text

@@ -1,0 +1,9 @@
+"""What was observed, kept so that nobody can quietly change it afterwards.
+
+One append-only ledger of records, each sealed to the one before by its hash. It judges nothing:
+verdicts come in ready-made, and what they mean for an objective is decided elsewhere.
+"""
+
+from strongroom.evidence.ledger import Entry, Fault, Ledger
+
+__all__ = ["Entry", "Fault", "Ledger"]

@@ -1,0 +1,255 @@
+"""The ledger: one JSON line per record, each holding the hash of the line before.
+
+For: showing later what was captured, restored and proven, and that the list is whole. Not for:
+secrets (invariant I6), or anything that cannot be lost with this host.
+
+    {"seq": 7, "at": "2026-11-23T22:00:00Z", "kind": "drill", ..., "previous": H6, "hash": H7}
+
+Invariants: `append` returns after the line is on stable storage; writers of several processes
+take turns; a line is never changed. Any edit, removal, insertion or exchange of lines breaks the
+chain, and the `.head` file beside it shows when lines are missing from the end. A line that a
+power cut tore is set aside by the next writer, which says so in a record of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from strongroom.errors import ConfigError, StorageError
+
+_GENESIS: Final = "0" * 64
+_OWN_FIELDS: Final = frozenset({"seq", "at", "kind", "previous", "hash"})
+_TAIL_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as it was written: `fields` is what the writer gave."""
+
+    seq: int
+    at: datetime
+    kind: str
+    fields: Mapping[str, Any]  # Any: JSON values
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A place where the ledger is not what was written. `line` counts from 1."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    seq: int
+    hash: str
+
+
+_START: Final = _Head(0, _GENESIS)
+
+
+class Ledger:
+    """The ledger at a path; the file appears with the first record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._head_path = path.with_name(path.name + ".head")
+
+    def append(self, kind: str, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
+        """Write a record durably and return it.
+
+        StorageError when the place cannot be written to; ConfigError when it is no ledger.
+        """
+        clash = _OWN_FIELDS & fields.keys()
+        if clash:
+            raise ValueError(f"a record's own fields cannot be given: {sorted(clash)}")
+        with self._writing() as file:
+            head, torn = self._last(file)
+            if torn:
+                head = self._set_aside(file, head, torn)
+            return self._write(file, head, kind, fields)
+
+    def entries(self, kind: str | None = None) -> Iterator[Entry]:
+        """The records in order, of one kind if given; lines that are none are left out."""
+        for _, line in self._lines():
+            with contextlib.suppress(ValueError):
+                entry = _decode(line)
+                if kind is None or entry.kind == kind:
+                    yield entry
+
+    def verify(self) -> Sequence[Fault]:
+        """Every place where the chain is broken; empty when the ledger is whole."""
+        faults: list[Fault] = []
+        previous, seq, number = _GENESIS, 0, 0
+        hashes: dict[int, str] = {}
+        for number, line in self._lines():
+            try:
+                entry = _decode(line)
+            except ValueError as error:
+                faults.append(Fault(number, str(error)))
+                continue
+            if entry.seq != seq + 1:
+                faults.append(Fault(number, f"record {seq + 1} is expected, {entry.seq} stands"))
+            elif _previous(line) != previous:
+                faults.append(Fault(number, "it does not follow from the line before"))
+            previous, seq = entry.hash, entry.seq
+            hashes[seq] = entry.hash
+        head = self._read_head()
+        if head is not None and hashes.get(head.seq) != head.hash:
+            missing = "the last record that was written is missing or another one"
+            faults.append(Fault(number + 1, f"{missing} (record {head.seq})"))
+        elif head is None and hashes:
+            faults.append(Fault(number + 1, f"{self._head_path.name} is missing or unreadable"))
+        return faults
+
+    # Writing
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[int]:
+        """An open descriptor of the file, locked against other writers."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise self._failed(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            os.close(descriptor)
+
+    def _write(self, file: int, head: _Head, kind: str, fields: Mapping[str, Any]) -> Entry:
+        now = datetime.now(UTC)
+        record = {
+            "seq": head.seq + 1,
+            "at": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "kind": kind,
+            **fields,
+            "previous": head.hash,
+        }
+        line, digest = _encode(record)
+        written = os.write(file, line)
+        if written != len(line):  # a full disk: take the half line back, nothing was promised
+            os.ftruncate(file, os.fstat(file).st_size - written)
+            raise StorageError("no space is left", subject=str(self.path), code="store-full")
+        os.fsync(file)
+        self._save_head(_Head(head.seq + 1, digest))
+        return Entry(head.seq + 1, now, kind, dict(fields), digest)
+
+    def _save_head(self, head: _Head) -> None:
+        temporary = self._head_path.with_name(f"{self._head_path.name}-{secrets.token_hex(4)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, json.dumps({"seq": head.seq, "hash": head.hash}).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.rename(self._head_path)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _last(self, file: int) -> tuple[_Head, bytes]:
+        """The last whole record, and what a torn write left behind it."""
+        size = os.fstat(file).st_size
+        if size == 0:
+            return self._read_head() or _START, b""
+        tail, begin = b"", size
+        while begin > 0 and tail.count(b"\n") < 2:
+            step = min(begin, _TAIL_BYTES)
+            begin -= step
+            tail = os.pread(file, step, begin) + tail
+        whole, newline, torn = tail.rpartition(b"\n")
+        if not newline:
+            return _START, torn
+        try:
+            last = _decode(whole.rpartition(b"\n")[2])
+        except ValueError as error:
+            raise ConfigError(
+                f"its last line is no record: {error}",
+                subject=str(self.path),
+                hint="Look at it with `strongroom log --verify`, then move the file aside.",
+            ) from error
+        return _Head(last.seq, last.hash), torn
+
+    def _set_aside(self, file: int, head: _Head, torn: bytes) -> _Head:
+        os.ftruncate(file, os.fstat(file).st_size - len(torn))
+        fields = {"torn_bytes": len(torn), "torn_sha256": hashlib.sha256(torn).hexdigest()}
+        entry = self._write(file, head, "ledger-torn", fields)
+        return _Head(entry.seq, entry.hash)
+
+    def _failed(self, error: OSError) -> StorageError:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return StorageError(
+            f"the ledger cannot be written: {reason}",
+            subject=str(self.path),
+            code="store-refused",
+            hint="Let this user write to the folder that `state:` names.",
+        )
+
+    # Reading
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        try:
+            with self.path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    yield number, line.removesuffix(b"\n") if line.endswith(b"\n") else line + b"?"
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(
+                f"the ledger cannot be read: {os.strerror(error.errno or 0)}",
+                subject=str(self.path),
+                code="store-refused",
+            ) from error
+
+    def _read_head(self) -> _Head | None:
+        try:
+            fields = json.loads(self._head_path.read_bytes())
+            return _Head(int(fields["seq"]), str(fields["hash"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _encode(record: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The line of a record and its hash: SHA-256 of the JSON as it stands without `hash`."""
+    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return f'{body[:-1]},"hash":"{digest}"}}\n'.encode(), digest
+
+
+def _decode(line: bytes) -> Entry:
+    """The record of a line; ValueError when it is none or its hash does not fit."""
+    seal = b',"hash":"'
+    body, found, rest = line.rpartition(seal)
+    digest = rest.removesuffix(b'"}').decode("ascii", "replace")
+    if not found or hashlib.sha256(body + b"}").hexdigest() != digest:
+        raise ValueError("the line's hash does not fit its text")
+    try:
+        record = json.loads(body + b"}")
+        at = datetime.fromisoformat(record["at"])
+        fields = {key: value for key, value in record.items() if key not in _OWN_FIELDS}
+        return Entry(int(record["seq"]), at, str(record["kind"]), fields, digest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record: {error}") from error
+
+
+def _previous(line: bytes) -> str:
+    return str(json.loads(line)["previous"])

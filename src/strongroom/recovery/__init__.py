@@ -1,0 +1,10 @@
+"""Bringing things back, and asking whether they are what they were.
+
+The drill calls the very restore that an operator calls at 3 a.m., so that what is rehearsed is
+what will happen. Knows sources and snapshots; nothing of configuration, ledgers or terminals.
+"""
+
+from strongroom.recovery.drill import drill
+from strongroom.recovery.restore import Outcome, prove, restore
+
+__all__ = ["Outcome", "drill", "prove", "restore"]

@@ -1,0 +1,76 @@
+"""Restore, and the proof it ends with.
+
+Invariant: a verdict is only ever given by `model.judge` from findings and the number of
+comparisons really made; what was restored in part is not judged at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.model import Finding, Stage, Verdict, judge
+from strongroom.repository import SnapshotView
+from strongroom.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a restore, a proof or a drill.
+
+    `verdict` is None when nothing was compared because only a part was wanted; `checked` counts
+    comparisons; `size_bytes` what was restored.
+    """
+
+    verdict: Verdict | None
+    checked: int
+    findings: tuple[Finding, ...]
+    stages: tuple[Stage, ...]
+    size_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+
+def prove(source: Source, view: SnapshotView, target: str) -> Outcome:
+    """Whether an existing target is identical to the snapshot. Changes nothing."""
+    begun = time.monotonic()
+    proof = source.prove(view, target)
+    stages = _stages("prove", proof.stages, time.monotonic() - begun)
+    return Outcome(
+        judge(proof.findings, checked=proof.checked), proof.checked, proof.findings, stages
+    )
+
+
+def restore(
+    source: Source, view: SnapshotView, target: str, *, include: Sequence[str] = ()
+) -> Outcome:
+    """Bring a snapshot into an empty target, then prove that both are the same.
+
+    TargetError when something is in the target. With `include` only matching files come back,
+    every byte verified on the way; the proof compares whole sources, so there is no verdict.
+    """
+    begun = time.monotonic()
+    outcome = source.restore(view, target, include=include)
+    stages = _stages("restore", outcome.stages, time.monotonic() - begun)
+    if include:
+        return Outcome(None, 0, outcome.findings, stages, outcome.size_bytes)
+    proof = prove(source, view, target)
+    findings = (*outcome.findings, *proof.findings)
+    return Outcome(
+        judge(findings, checked=proof.checked),
+        proof.checked,
+        findings,
+        (*stages, *proof.stages),
+        outcome.size_bytes,
+    )
+
+
+def _stages(name: str, known: Sequence[Stage], seconds: float) -> tuple[Stage, ...]:
+    """The stages that a source measured, completed to the whole time; else one of this name."""
+    rest = seconds - sum(stage.seconds for stage in known)
+    if not known:
+        return (Stage(name, seconds),)
+    return (*known, Stage(f"{name}: other", rest)) if rest > 0.05 else tuple(known)

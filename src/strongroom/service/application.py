@@ -1,0 +1,187 @@
+"""One protected application, as its configuration describes it: the wiring.
+
+Repositories are opened when first needed, several at once (each costs an scrypt), and a password
+is resolved only then. Sources are built from their settings without touching what they protect.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from strongroom.config import Settings, load_settings, resolve_secret
+from strongroom.config.value import is_reference
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.evidence import Entry, Ledger
+from strongroom.model import Finding, Progress, Silent, finding
+from strongroom.repository import Repository, WriterOptions, open_storage
+from strongroom.service.wiring import build_source
+from strongroom.sources import Source
+
+LOG: Final = logging.getLogger("strongroom")
+LEDGER_NAME: Final = "ledger.jsonl"
+# A recovery point takes the database first and the files after it, so that every file that a
+# row mentions is there.
+CAPTURE_ORDER: Final = ("postgres", "files", "git")
+
+
+def _nobody(_: str) -> None:
+    """Where messages go when nobody listens."""
+
+
+class Application:
+    """The settings with everything they name. Safe to use from one thread at a time.
+
+    `say` receives what a person should know meanwhile, `progress` how far a run is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        progress: Progress | None = None,
+        say: Callable[[str], None] = _nobody,
+    ) -> None:
+        self.settings = settings
+        self.progress = progress or Silent()
+        self.say = say
+        self._opened: dict[str, Repository] = {}
+        self._guard = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | None = None,
+        *,
+        progress: Progress | None = None,
+        say: Callable[[str], None] = _nobody,
+    ) -> Application:
+        """The application of a configuration file, or of the first one found."""
+        return cls(load_settings(path), progress=progress, say=say)
+
+    @property
+    def name(self) -> str:
+        return self.settings.application
+
+    # Sources
+
+    def sources(self, names: Sequence[str] = ()) -> list[Source]:
+        """The named sources, or all, in capture order; ConfigError `usage` for an unknown name."""
+        self._check("source", names, self.settings.sources)
+        declared = {
+            name: body for name, body in self.settings.sources.items() if not names or name in names
+        }
+        ordered = sorted(declared, key=lambda name: CAPTURE_ORDER.index(declared[name].kind))
+        return [build_source(name, declared[name], self.settings) for name in ordered]
+
+    def source(self, name: str) -> Source:
+        """One source by name."""
+        return self.sources([name])[0]
+
+    # Repositories
+
+    def repository(self, name: str) -> Repository:
+        """One repository, opened."""
+        self._check("repository", [name], self.settings.repositories)
+        with self._guard:
+            known = self._opened.get(name)
+        if known is not None:
+            return known
+        declared = self.settings.repositories[name]
+        LOG.debug("opening repository %s at %s", name, declared.location)
+        storage = open_storage(declared.location)
+        opened = Repository.open(storage, resolve_secret(declared.password), name=name)
+        with self._guard:
+            return self._opened.setdefault(name, opened)
+
+    def reachable(
+        self, names: Sequence[str] = ()
+    ) -> tuple[list[Repository], dict[str, StrongroomError]]:
+        """The named repositories, or all, that open, in their order, and why the others don't.
+
+        Raises the first error when none opens.
+        """
+        self._check("repository", names, self.settings.repositories)
+        wanted = [name for name in self.settings.repositories if not names or name in names]
+        failed: dict[str, StrongroomError] = {}
+        opened: list[Repository] = []
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="open") as pool:
+            futures = {name: pool.submit(self.repository, name) for name in wanted}
+            for name, future in futures.items():
+                try:
+                    opened.append(future.result())
+                except StrongroomError as error:
+                    failed[name] = error
+        if not opened:
+            raise next(iter(failed.values()))
+        return opened, failed
+
+    def writer_options(self) -> WriterOptions:
+        """The bounds of the engine that the settings allow."""
+        engine = self.settings.engine
+        return WriterOptions(
+            workers=engine.worker_count,
+            # A quarter waits in the queue; packs being filled and compressors take the rest.
+            queue_bytes=engine.memory // 4,
+            pack_bytes=engine.pack_size,
+            compression=engine.compression,
+        )
+
+    # Records
+
+    @property
+    def state(self) -> Path:
+        """The folder of this program's own records; ConfigError when it isn't one."""
+        if is_reference(self.settings.state):
+            raise ConfigError(
+                "a state database is not supported by this version",
+                subject="state",
+                hint="Name a folder.",
+            )
+        return Path(self.settings.state)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The evidence ledger; nothing is created before its first record."""
+        return Ledger(self.state / LEDGER_NAME)
+
+    def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
+        """Write to the ledger; a finding when that fails, since what was done stays done."""
+        try:
+            make_private(self.state)
+            return self.ledger.append(kind, {"application": self.name, **fields})
+        except StrongroomError as error:
+            return finding("evidence-unrecorded", error.subject or "ledger", error.message)
+
+    def sandbox_folder(self) -> Path:
+        """Where drills put what they restore; made on demand."""
+        return make_private(self.state / "sandbox")
+
+    @staticmethod
+    def _check(kind: str, names: Iterable[str], known: Mapping[str, object]) -> None:
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"there is no {kind} of this name",
+                    subject=name,
+                    code="usage",
+                    hint=f"Choose from: {', '.join(known)}.",
+                )
+
+
+def make_private(folder: Path) -> Path:
+    """The folder, made when missing. Others may pass through, to a sandbox that runs as another
+    user, and may not list it; files in it have modes of their own."""
+    try:
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be made: {error.strerror}",
+            subject=str(folder),
+            hint="Correct `state:`, or let this user write there.",
+        ) from error
+    return folder

@@ -1,0 +1,221 @@
+"""Backup: all sources, one after another, into all repositories, as one recovery point.
+
+Each source is read once, whatever the number of repositories. A source or a repository that fails
+does not stop the others; what is missing is said, and the exit status is not 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
+from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
+from strongroom.repository import Repository, SnapshotView, SnapshotWriter
+from strongroom.service.application import LOG, Application
+from strongroom.service.point import new_point_id
+from strongroom.service.rendering import error_json, stages_json, time_json
+from strongroom.sources import CaptureContext, Source
+
+# Findings after which something that was wanted is not in the snapshot, or not in every copy.
+_INCOMPLETE: Final = frozenset(
+    {
+        "code-untracked-missing",
+        "evidence-unrecorded",
+        "file-changed",
+        "file-unreadable",
+        "file-vanished",
+        "folder-missing",
+        "repository-failed",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """A recovery point, the sources that could not be captured, and how long it took."""
+
+    point: RecoveryPoint
+    wanted: tuple[str, ...]
+    errors: tuple[tuple[str, StrongroomError], ...]
+    stages: tuple[Stage, ...]
+    seconds: float
+
+    @property
+    def captured(self) -> tuple[str, ...]:
+        have = {one.source for one in self.point.snapshots}
+        return tuple(name for name in self.wanted if name in have)
+
+    @property
+    def exit_status(self) -> int:
+        if self.errors or any(map(_is_incomplete, self.point.findings)):
+            return EXIT_PARTIAL
+        return EXIT_FINE
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "recovery_point": self.point.id,
+            "application": self.point.application,
+            "begun_at": time_json(self.point.begun_at),
+            "seconds": round(self.seconds, 3),
+            "snapshots": [
+                {
+                    "source": one.source,
+                    "repository": one.repository,
+                    "id": one.id,
+                    "tree": one.tree,
+                    "captured_at": time_json(one.captured_at),
+                    "bytes": one.bytes,
+                    "added_bytes": one.added_bytes,
+                    "seconds": round(one.seconds, 3),
+                }
+                for one in self.point.snapshots
+            ],
+            "findings": [one.as_json() for one in self.point.findings],
+            "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
+            "stages": stages_json(self.stages),
+        }
+
+
+def _is_incomplete(one: Finding) -> bool:
+    return one.severity in (Severity.FAILURE, Severity.UNKNOWN) or one.code in _INCOMPLETE
+
+
+def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
+    """Capture the named sources, or all, as one recovery point.
+
+    Raises the first error when nothing at all was captured.
+    """
+    begun, begun_at = time.monotonic(), datetime.now(UTC)
+    sources = application.sources(names)
+    repositories, unreachable = application.reachable()
+    run = _Run(application, repositories, new_point_id(begun_at))
+    for name, error in unreachable.items():
+        run.findings.append(finding("repository-failed", name, str(error)))
+    try:
+        for source in sources:
+            run.capture(source)
+    finally:
+        recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
+    if isinstance(recorded, Finding):
+        run.findings.append(recorded)
+    if not run.snapshots and run.errors:
+        raise run.errors[0][1]
+    point = RecoveryPoint(
+        run.point, application.name, begun_at, tuple(run.snapshots), tuple(run.findings)
+    )
+    return BackupReport(
+        point,
+        tuple(source.name for source in sources),
+        tuple(run.errors),
+        tuple(run.stages),
+        time.monotonic() - begun,
+    )
+
+
+class _Run:
+    """What a backup has come to so far."""
+
+    def __init__(
+        self, application: Application, repositories: Sequence[Repository], point: str
+    ) -> None:
+        self.application = application
+        self.repositories = repositories
+        self.point = point
+        self.snapshots: list[SnapshotRef] = []
+        self.findings: list[Finding] = []
+        self.errors: list[tuple[str, StrongroomError]] = []
+        self.stages: list[Stage] = []
+        self._before = repositories[0].snapshots().snapshots
+
+    def capture(self, source: Source) -> None:
+        """One source into all repositories; its error is kept, not raised."""
+        begun = time.monotonic()
+        try:
+            self._capture(source)
+        except StrongroomError as error:
+            LOG.debug("source %s failed", source.name, exc_info=True)
+            self.application.say(f"{source.name}: {error}")
+            self.errors.append((source.name, error))
+        self.stages.append(Stage(source.name, time.monotonic() - begun))
+
+    def _capture(self, source: Source) -> None:
+        application, progress = self.application, self.application.progress
+        begun, now = time.monotonic(), datetime.now(UTC)
+        parent = self._parent(source)
+        writer = SnapshotWriter(self.repositories, application.writer_options())
+        progress.begin(source.name, parent.snapshot.size_bytes if parent else None)
+        try:
+            with writer:
+                captured = source.capture(writer, CaptureContext(now, parent, progress))
+                self.findings.extend(captured.findings)
+                committed = writer.commit(
+                    captured.root,
+                    paths=source.paths,
+                    tags=self._tags(source),
+                    time=now,
+                    parent=parent.snapshot.id if parent else None,
+                    summary={
+                        "backup_start": time_json(now),
+                        "backup_end": time_json(datetime.now(UTC)),
+                        "total_files_processed": captured.files,
+                        "total_bytes_processed": captured.size_bytes,
+                    },
+                )
+        finally:
+            progress.end()
+            self.findings.extend(writer.findings)
+        seconds = time.monotonic() - begun
+        self.snapshots.extend(
+            SnapshotRef(
+                source.name,
+                one.repository,
+                one.snapshot.id,
+                one.snapshot.tree,
+                now,
+                captured.size_bytes,
+                one.added_bytes,
+                seconds,
+            )
+            for one in committed
+        )
+
+    def _parent(self, source: Source) -> SnapshotView | None:
+        """The newest snapshot of the same source in the first repository."""
+        for snapshot in reversed(self._before):
+            if snapshot.application == self.application.name and snapshot.source == source.name:
+                return SnapshotView(self.repositories[0], snapshot)
+        return None
+
+    def _tags(self, source: Source) -> list[str]:
+        return [
+            "strongroom",
+            f"source:{source.name}",
+            f"kind:{source.kind}",
+            f"application:{self.application.name}",
+            f"point:{self.point}",
+        ]
+
+    def fields(self, sources: Sequence[Source], seconds: float) -> dict[str, Any]:
+        """The ledger's record; sources that were not reached are told by their absence."""
+        return {
+            "point": self.point,
+            "wanted": [source.name for source in sources],
+            "snapshots": [
+                {
+                    "source": one.source,
+                    "repository": one.repository,
+                    "id": one.id,
+                    "tree": one.tree,
+                    "bytes": one.bytes,
+                    "added_bytes": one.added_bytes,
+                }
+                for one in self.snapshots
+            ],
+            "findings": [one.as_json() for one in self.findings],
+            "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
+            "seconds": round(seconds, 3),
+        }

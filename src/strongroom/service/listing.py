@@ -1,0 +1,164 @@
+"""Snapshots, what lies in them, and the bytes of one file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from strongroom.errors import StorageError
+from strongroom.model import Finding, Verdict
+from strongroom.repository import Node, Snapshot
+from strongroom.service.application import Application
+from strongroom.service.rendering import time_json
+from strongroom.service.selection import candidates, find, reading
+
+# Records of runs that brought a whole snapshot back and compared it.
+_PROOF_KINDS = frozenset({"drill", "restore"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A snapshot with what the ledger knows about it."""
+
+    repository: str
+    snapshot: Snapshot
+    verdict: Verdict
+    proven_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        one = self.snapshot
+        return {
+            "id": one.id,
+            "repository": self.repository,
+            "source": one.source,
+            "kind": one.kind,
+            "captured_at": time_json(one.time),
+            "bytes": one.size_bytes,
+            "verdict": self.verdict.value,
+            "proven_at": time_json(self.proven_at) if self.proven_at else None,
+            "recovery_point": one.point,
+            "tree": one.tree,
+            "host": one.hostname,
+            "paths": list(one.paths),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """The snapshots of an application, oldest first."""
+
+    snapshots: tuple[Listed, ...]
+    findings: tuple[Finding, ...]
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "snapshots": [one.as_json() for one in self.snapshots],
+            "findings": [one.as_json() for one in self.findings],
+        }
+
+
+def snapshots(
+    application: Application,
+    *,
+    sources: Sequence[str] = (),
+    repositories: Sequence[str] = (),
+    now: datetime | None = None,
+) -> SnapshotReport:
+    """What there is, of all sources and repositories or the named ones, with verdicts.
+
+    A snapshot is PROVEN when the ledger says so and the proof is not older than `proof_age`;
+    STALE when it is; FAILED after a failed drill; UNKNOWN when nothing was tried.
+    """
+    found, findings = candidates(application, repositories)
+    proofs = _proofs(application)
+    limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
+    listed = []
+    for one in found:
+        if sources and one.snapshot.source not in sources:
+            continue
+        at, verdict = proofs.get(one.snapshot.id, (None, Verdict.UNKNOWN))
+        if verdict is Verdict.PROVEN and at is not None and at < limit:
+            verdict = Verdict.STALE
+        listed.append(Listed(one.repository.name, one.snapshot, verdict, at))
+    return SnapshotReport(tuple(listed), tuple(findings))
+
+
+def _proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict]]:
+    """The newest verdict on each snapshot by id; nothing when the ledger can't be read."""
+    proofs: dict[str, tuple[datetime | None, Verdict]] = {}
+    try:
+        for entry in application.ledger.entries():
+            verdict = str(entry.fields.get("verdict"))
+            if entry.kind in _PROOF_KINDS and verdict in Verdict.__members__:
+                proofs[str(entry.fields.get("snapshot"))] = (entry.at, Verdict(verdict))
+    except StorageError as error:
+        application.say(f"verdicts are not known: {error}")
+    return proofs
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of a listing: its path in the snapshot and its node."""
+
+    path: bytes
+    node: Node
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        node = self.node
+        fields: dict[str, Any] = {
+            "path": text(self.path),
+            "type": node.type,
+            "mode": f"{stat.S_IMODE(node.mode):04o}",
+            "uid": node.uid,
+            "gid": node.gid,
+            "bytes": node.size,
+            "modified_at": time_json(modified(node)),
+        }
+        if node.linktarget is not None:
+            fields["target"] = text(node.linktarget)
+        return fields
+
+
+def ls(
+    application: Application,
+    wanted: str,
+    path: str = "/",
+    *,
+    recursive: bool = False,
+    repository: str | None = None,
+) -> Iterator[Line]:
+    """The entries of a directory in a snapshot, or of everything below it; a file alone."""
+    with reading(find(application, wanted, repository=repository)) as view:
+        base = b"/" + os.fsencode(path).strip(b"/")
+        node = None if base == b"/" else view.node(base)
+        if node is not None and node.type != "dir":
+            yield Line(base, node)
+        elif recursive:
+            for inner, found in view.walk(base):
+                yield Line(inner, found)
+        else:
+            prefix = base.rstrip(b"/") + b"/"
+            for found in view.children(base):
+                yield Line(prefix + found.name, found)
+
+
+def dump(
+    application: Application, wanted: str, path: str, *, repository: str | None = None
+) -> Iterator[bytes]:
+    """The bytes of one file in a snapshot, in order, every piece verified."""
+    with reading(find(application, wanted, repository=repository)) as view:
+        yield from view.blocks(b"/" + os.fsencode(path).strip(b"/"))
+
+
+def modified(node: Node) -> datetime:
+    """When a node was last modified, in UTC, cut to microseconds."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=node.mtime_ns // 1000)
+
+
+def text(name: bytes) -> str:
+    """A name for people and JSON: bytes that are no UTF-8 are escaped."""
+    return name.decode("utf-8", "backslashreplace")

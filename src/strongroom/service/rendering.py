@@ -1,0 +1,25 @@
+"""How times, stages and errors look in JSON, everywhere alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.errors import StrongroomError
+from strongroom.model import Stage
+
+
+def time_json(time: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stages_json(stages: Iterable[Stage]) -> list[dict[str, Any]]:  # Any: JSON values
+    """Names and seconds."""
+    return [{"name": one.name, "seconds": round(one.seconds, 3)} for one in stages]
+
+
+def error_json(error: StrongroomError) -> dict[str, str]:
+    """Code, message with subject, and hint."""
+    return {"code": error.code, "message": str(error), "hint": error.hint}

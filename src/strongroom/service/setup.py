@@ -1,0 +1,79 @@
+"""Init: a commented configuration where there is none, and repositories that don't exist yet."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strongroom.config import find_config, load_settings, resolve_secret
+from strongroom.config.loading import FILE_NAME
+from strongroom.config.sample import sample_text
+from strongroom.errors import ConfigError, StorageError
+from strongroom.repository import Repository, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    """What was made. `created` holds the configuration's path and the repositories' names;
+    `existing` the repositories that were there, and open with their password."""
+
+    config: Path
+    wrote_config: bool
+    created: tuple[tuple[str, str], ...]
+    existing: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "config": str(self.config),
+            "wrote_config": self.wrote_config,
+            "created": [{"repository": name, "location": where} for name, where in self.created],
+            "existing": [{"repository": name, "location": where} for name, where in self.existing],
+        }
+
+
+def init(path: Path | None = None) -> InitReport:
+    """Create what the configuration names; harmless when everything exists.
+
+    Without a configuration a commented sample is written, to `path` or the current directory, and
+    nothing else is done: its places have to be filled in first.
+    """
+    try:
+        config = find_config(path)
+    except ConfigError as error:
+        if error.code != "config-missing":
+            raise
+        return InitReport(_write_sample(path or Path(FILE_NAME)), True, (), ())
+    settings = load_settings(config)
+    created: list[tuple[str, str]] = []
+    existing: list[tuple[str, str]] = []
+    for name, declared in settings.repositories.items():
+        storage = open_storage(declared.location)
+        password = resolve_secret(declared.password)
+        try:
+            Repository.create(storage, password, name=name)
+            created.append((name, declared.location))
+        except StorageError as error:
+            if error.code != "repository-exists":
+                raise
+            Repository.open(storage, password, name=name)
+            existing.append((name, declared.location))
+    return InitReport(config, False, tuple(created), tuple(existing))
+
+
+def _write_sample(path: Path) -> Path:
+    target = path.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(target, flags, 0o640), "w", encoding="utf-8") as file:
+            file.write(sample_text())
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error.strerror}",
+            subject=str(target),
+            code="usage",
+            hint="Name another place with --config.",
+        ) from error
+    return target

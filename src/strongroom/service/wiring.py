@@ -1,0 +1,23 @@
+"""From a source's settings to the source itself; the one place that knows every kind."""
+
+from __future__ import annotations
+
+from strongroom.config.settings import FilesSource, GitSource, PostgresSource, Settings
+from strongroom.sources import Source
+
+
+def build_source(
+    name: str, declared: PostgresSource | FilesSource | GitSource, settings: Settings
+) -> Source:
+    """The source that the settings declare. Opens and reads nothing."""
+    if isinstance(declared, FilesSource):
+        from strongroom.sources.files import FilesSource as Files
+
+        return Files(
+            name,
+            declared.path,
+            exclude=declared.exclude,
+            required=declared.required,
+            workers=settings.engine.worker_count,
+        )
+    raise NotImplementedError(declared.kind)
