@@ -197,7 +197,7 @@ class Packer:
             try:
                 if self._failure is None:
                     self._upload(pack)
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            except BaseException as error:
                 self._failure = error
             finally:
                 self._free.put(pack.buffer)

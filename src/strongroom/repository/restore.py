@@ -9,14 +9,13 @@ while files are written.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,11 +29,12 @@ from strongroom.repository.tree import Node
 from strongroom.repository.view import BlobRun, SnapshotView, read_run
 
 # Files are planned in groups of this many, so that memory does not grow with the tree.
-_GROUP_FILES: Final = 20_000
+_GROUP_FILES: Final = 2_000
 _RUN_BYTES: Final = 2 << 20
 _GAP_BYTES: Final = 256 << 10
 _QUEUED_RUNS: Final = 4
 _HOLE_BYTES: Final = 4096
+_EARLY_WRITEBACK_BYTES: Final = 16 << 10
 _TEMPORARY_SUFFIX: Final = b".strongroom-partial"
 
 
@@ -105,6 +105,8 @@ class _Restore:
         self._target = target
         self._workers = workers
         self._progress = progress or Silent()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="restore")
+        self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
         self._owner = (os.geteuid(), os.getegid())
         self._directories: dict[bytes, Node] = {}
@@ -126,13 +128,17 @@ class _Restore:
         assert top.subtree is not None
         if top.name:
             self._directories[b""] = top
-        group: list[_File] = []
-        for relative, node in self._walk(top.subtree, include):
-            self._take(relative, node, group)
-            if len(group) >= _GROUP_FILES:
-                self._restore_group(group)
-                group = []
-        self._restore_group(group)
+        try:
+            group: list[_File] = []
+            for relative, node in self._walk(top.subtree, include):
+                self._take(relative, node, group)
+                if len(group) >= _GROUP_FILES:
+                    self._restore_group(group)
+                    group = []
+            self._restore_group(group)
+            self._collect(ALL_COMPLETED)
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         for first, other in self._links:
             os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
         for relative, node in self._later:
@@ -226,23 +232,20 @@ class _Restore:
     # Content
 
     def _restore_group(self, group: list[_File]) -> None:
+        """Hand a group's runs to the workers; waits only while their queue is full."""
         runs, places = self._plan(group)
         for file in group:
             if not file.remaining:
                 self._finish_empty(file)
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="restore")
-        waiting: set[Future[None]] = set()
-        try:
-            for run in runs:
-                waiting.add(pool.submit(self._restore_run, run, places))
-                if len(waiting) >= self._workers + _QUEUED_RUNS:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-            for future in waiting:
-                future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        for run in runs:
+            self._waiting.add(self._pool.submit(self._restore_run, run, places))
+            if len(self._waiting) >= self._workers + _QUEUED_RUNS:
+                self._collect(FIRST_COMPLETED)
+
+    def _collect(self, when: str) -> None:
+        done, self._waiting = wait(self._waiting, return_when=when)
+        for future in done:
+            future.result()
 
     def _restore_run(self, run: BlobRun, places: list[list[tuple[_File, int]]]) -> None:
         for key, content in read_run(self._repository, run):
@@ -262,6 +265,9 @@ class _Restore:
                 last = not file.remaining
             if last:
                 os.ftruncate(descriptor, file.node.size)
+                if file.node.size >= _EARLY_WRITEBACK_BYTES:
+                    # Starts writing back now, so that the flush at the end has little to do.
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._set_metadata(file.path, descriptor, file.node)
                 os.rename(temporary, path)
         finally:
@@ -283,28 +289,35 @@ class _Restore:
     def _set_metadata(self, relative: bytes, target: int | bytes, node: Node) -> None:
         """Owner, attributes, mode and times, in the order in which they don't undo each other."""
         follow = isinstance(target, int)
-        if (node.uid, node.gid) != self._owner:
-            with self._tolerated("owner could not be set", relative):
-                os.chown(target, node.uid, node.gid, follow_symlinks=follow)
-        for name, value in node.xattrs.items():
-            with self._tolerated("an extended attribute could not be set", relative):
-                os.setxattr(target, name, value, follow_symlinks=follow)
-        if node.type != "symlink":
-            with self._tolerated("mode could not be set", relative):
-                os.chmod(target, stat.S_IMODE(node.mode))
-        with self._tolerated("time could not be set", relative):
-            os.utime(target, ns=(node.mtime_ns, node.mtime_ns), follow_symlinks=follow)
-
-    @contextlib.contextmanager
-    def _tolerated(self, what: str, relative: bytes) -> Iterator[None]:
+        what = ""
         try:
-            yield
+            if (node.uid, node.gid) != self._owner:
+                what = "owner could not be set"
+                os.chown(target, node.uid, node.gid, follow_symlinks=follow)
         except (OSError, OverflowError) as error:
-            reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
-            with self._guard:
-                subject = relative.decode("utf-8", "backslashreplace") or "."
-                count, example = self._unset.get(f"{what}: {reason}", (0, subject))
-                self._unset[f"{what}: {reason}"] = (count + 1, example)
+            self._tolerate(what, relative, error)
+        try:
+            for name, value in node.xattrs.items():
+                what = "an extended attribute could not be set"
+                os.setxattr(target, name, value, follow_symlinks=follow)
+        except OSError as error:
+            self._tolerate(what, relative, error)
+        try:
+            if node.type != "symlink":
+                what = "mode could not be set"
+                os.chmod(target, stat.S_IMODE(node.mode))
+            what = "time could not be set"
+            os.utime(target, ns=(node.mtime_ns, node.mtime_ns), follow_symlinks=follow)
+        except (OSError, OverflowError) as error:
+            self._tolerate(what, relative, error)
+
+    def _tolerate(self, what: str, relative: bytes, error: OSError | OverflowError) -> None:
+        """Count metadata that could not be set; one finding tells of all of a kind."""
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+        with self._guard:
+            subject = relative.decode("utf-8", "backslashreplace") or "."
+            count, example = self._unset.get(f"{what}: {reason}", (0, subject))
+            self._unset[f"{what}: {reason}"] = (count + 1, example)
 
     def _make_special(self, relative: bytes, node: Node) -> None:
         path = self._absolute(relative)
@@ -313,11 +326,10 @@ class _Restore:
         elif node.type == "fifo":
             os.mkfifo(path, 0o600)
         elif node.type in ("dev", "chardev"):
-            made = False
-            with self._tolerated("a device could not be made", relative):
+            try:
                 os.mknod(path, stat.S_IFMT(node.mode) | 0o600, node.device)
-                made = True
-            if not made:
+            except OSError as error:
+                self._tolerate("a device could not be made", relative, error)
                 return
         else:
             return
