@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from strongroom.demo.database import (
+    LEAST_ROWS,
     create_database,
     finish_database,
     first_trainee,
@@ -26,11 +27,11 @@ from strongroom.demo.database import (
 )
 from strongroom.demo.releases import UNTRACKED, write_code
 from strongroom.demo.uploads import file_count, store_scans, write_uploads
-from strongroom.errors import TargetError
+from strongroom.errors import ConfigError, TargetError
+from strongroom.postgres.connection import Connection
 
 if TYPE_CHECKING:
-    from psycopg import Connection
-    from psycopg.rows import DictRow
+    from strongroom.demo.database import Session
 
 __all__ = ["DATABASE", "DEFAULT_ROWS", "DEFAULT_SEED", "DemoApplication", "build_application"]
 
@@ -45,12 +46,12 @@ Progress = Callable[[str, float], None]
 class DemoApplication:
     """Where the parts of a built application are.
 
-    `server` is the libpq connection string of the server, `rows` counts those of all tables,
+    `server` is how its superuser reaches the server, `rows` counts those of all tables,
     `files` the PDF files below `uploads`; `trainee` is the id of a user who has certificates.
     """
 
     directory: Path
-    server: str
+    server: Connection
     database: str
     rows: int
     files: int
@@ -74,32 +75,39 @@ class DemoApplication:
 
     def database_url(self) -> str:
         """The database as a URL; a password is in it only when `server` holds one."""
-        from psycopg.conninfo import conninfo_to_dict
+        parameters = {
+            name: value
+            for name, value in self.server.parameters.items()
+            if name not in {"dbname", "user"} and value
+        }
+        login = quote(self.server.user, safe="")
+        if self.server.password is not None:
+            login += ":" + quote(self.server.password, safe="")
+        options = urlencode(parameters, quote_via=quote)
+        return f"postgresql://{login}@/{quote(self.database, safe='')}?{options}"
 
-        known = {name: str(value) for name, value in conninfo_to_dict(self.server).items()}
-        known.pop("dbname", None)
-        user = quote(known.pop("user", ""), safe="")
-        password = known.pop("password", None)
-        login = f"{user}:{quote(password, safe='')}" if password else user
-        options = urlencode(known, quote_via=quote)
-        return f"postgresql://{login}{'@' if login else ''}/{self.database}?{options}"
+    def database_reference(self) -> str:
+        """The database as commands and the configuration take it: never with a password.
+
+        The URL; or, when it holds a password, a reference to a file that keeps it for its owner.
+        """
+        if self.server.password is None:
+            return self.database_url()
+        place = self.directory / "database.url"
+        _write_private(place, self.database_url())
+        return f"file:{place}"
 
     def write_config(self, path: Path | None = None) -> Path:
         """Write a `strongroom.yaml` that protects all three parts; returns where it is.
 
-        The key file beside it is made when there is none, readable by its owner only. A server
-        that wants a password has its URL kept in such a file too (invariant I6).
+        The key file in the directory is made when there is none, readable by its owner only.
         """
         path = path or self.directory / "strongroom.yaml"
         key = self.directory / "repository.key"
         if not key.exists():
             _write_private(key, secrets.token_urlsafe(32))
-        url = self.database_url()
-        if urlsplit(url).password:
-            _write_private(self.directory / "database.url", url)
-            url = f"file:{self.directory / 'database.url'}"
         values = {
-            "URL": url,
+            "URL": self.database_reference(),
             "UPLOADS": str(self.uploads),
             "CODE": str(self.code),
             "UNTRACKED": list(UNTRACKED),
@@ -117,7 +125,7 @@ class DemoApplication:
 
 def build_application(
     directory: Path,
-    server: str,
+    server: Connection,
     rows: int = DEFAULT_ROWS,
     progress: Progress | None = None,
     *,
@@ -126,10 +134,17 @@ def build_application(
 ) -> DemoApplication:
     """Build the application below `directory` and, on the server, as a new database.
 
-    `server` is a libpq connection string of a superuser. `progress` is told the name of the stage
+    `server` is how a superuser reaches it. `progress` is told the name of the stage
     and the share of it that is done. TargetError when `directory` holds something or the database
     exists; SourceError when the server or git fails; ConfigError when `rows` is too small.
     """
+    if rows < LEAST_ROWS:
+        raise ConfigError(
+            f"{rows} rows are too few for an application",
+            subject="rows",
+            code="usage",
+            hint=f"Ask for {LEAST_ROWS} or more.",
+        )
     if directory.exists() and any(directory.iterdir()):
         raise TargetError(
             "the directory is not empty", subject=str(directory), code="target-not-empty"
@@ -140,11 +155,11 @@ def build_application(
     files = file_count(rows)
     scans = max(3, min(12, rows // 16_000))
 
-    def write_documents(connection: Connection[DictRow]) -> int:
+    def write_documents(session: Session) -> int:
         written = write_uploads(
-            connection, directory / "uploads", files, lambda share: tell("uploads", share)
+            session, directory / "uploads", files, lambda share: tell("uploads", share)
         )
-        store_scans(connection, scans)
+        store_scans(session, scans)
         return written
 
     tell("code", 0.0)
@@ -152,13 +167,11 @@ def build_application(
     tell("code", 1.0)
     tell("schema", 0.0)
     create_database(server, database)
-    with open_database(server, database) as connection:
+    with open_database(server, database) as session:
         tell("schema", 1.0)
-        written = seed_rows(
-            connection, rows, seed, write_documents, lambda share: tell("rows", share)
-        )
-        finish_database(connection, lambda share: tell("indexes and policies", share))
-        trainee = first_trainee(connection)
+        written = seed_rows(session, rows, seed, write_documents, lambda share: tell("rows", share))
+        finish_database(session, lambda share: tell("indexes and policies", share))
+        trainee = first_trainee(session)
     return DemoApplication(directory, server, database, rows, written, trainee)
 
 

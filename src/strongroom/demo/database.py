@@ -7,20 +7,26 @@ indexes follow the rows. The total of all tables is exactly the number of rows a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from strongroom.errors import ConfigError, SourceError, TargetError
+from strongroom.errors import TargetError
+from strongroom.postgres.connection import Connection
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    import psycopg
     from psycopg.rows import DictRow
+
+    Session: TypeAlias = psycopg.Connection[DictRow]
 
 __all__ = [
     "LEAST_ROWS",
     "OWNER",
     "create_database",
+    "database_exists",
+    "drop_database",
     "finish_database",
     "first_trainee",
     "open_database",
@@ -50,101 +56,108 @@ _SHARES: Final[dict[str, tuple[float, int]]] = {
 }
 
 
-def open_database(server: str, name: str) -> Connection[DictRow]:
-    """A connection in autocommit mode to database `name` of the server that `server` describes.
+@contextlib.contextmanager
+def open_database(server: Connection, name: str) -> Iterator[Session]:
+    """A session in autocommit mode with database `name` of the server; its rows are dicts.
 
-    `server` is a libpq connection string. SourceError `database-unreachable` when nobody answers.
+    SourceError when no connection can be made.
     """
-    import psycopg
     from psycopg.rows import dict_row
 
-    try:
-        return psycopg.connect(
-            server, dbname=name, autocommit=True, row_factory=dict_row, connect_timeout=10
-        )
-    except psycopg.OperationalError as error:
-        message = str(error).strip() or "no answer"
-        raise SourceError(message, subject=name, code="database-unreachable") from error
+    with server.with_database(name).connect() as plain:
+        session: Session = cast("Session", plain)
+        session.row_factory = dict_row
+        yield session
 
 
-def create_database(server: str, name: str) -> None:
+def create_database(server: Connection, name: str) -> None:
     """Create the roles that are missing, and an empty database with the tables.
 
-    The connecting role is a superuser. TargetError when the database exists already: nothing
+    The server's user is a superuser. TargetError when the database exists already: nothing
     that this demo did not make is touched (invariant I7).
     """
     from psycopg.sql import SQL, Identifier
 
-    with open_database(server, "postgres") as connection:
-        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
-        if found is not None:
-            raise TargetError(
-                "a database of this name exists already", subject=name,
-                hint="Choose another server, or drop the database yourself.",
-            )  # fmt: skip
-        connection.execute(_sql("schema", "10_roles"))
-        connection.execute(
+    if database_exists(server, name):
+        raise TargetError(
+            "a database of this name exists already",
+            subject=name,
+            hint="Choose another server, or drop the database yourself.",
+        )
+    with open_database(server, "postgres") as session:
+        session.execute(_sql("schema", "10_roles"))
+        session.execute(
             SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(
                 Identifier(name), Identifier(OWNER)
             )
         )
-    with open_database(server, name) as connection:
-        if connection.info.server_version < 150_000:
+    with open_database(server, name) as session:
+        if session.info.server_version < 150_000:
             # Since 15 the owner of the database owns its schema "public" by way of a role.
-            connection.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
-            connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        _run(connection, "schema", _BEFORE_ROWS)
+            session.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
+            session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        _run(session, "schema", _BEFORE_ROWS)
+
+
+def database_exists(server: Connection, name: str) -> bool:
+    """Whether the server has a database of this name."""
+    with open_database(server, "postgres") as session:
+        found = session.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        return found.fetchone() is not None
+
+
+def drop_database(server: Connection, name: str) -> None:
+    """Drop a database, whoever is connected to it. Its roles stay: they are the server's."""
+    from psycopg.sql import SQL, Identifier
+
+    with open_database(server, "postgres") as session:
+        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 def seed_rows(
-    connection: Connection[DictRow],
+    session: Session,
     rows: int,
     seed: int,
-    write_documents: Callable[[Connection[DictRow]], int],
+    write_documents: Callable[[Session], int],
     progress: Callable[[float], None],
 ) -> int:
     """Fill the tables with exactly `rows` rows; `write_documents` adds those of `documents`.
 
-    Returns what `write_documents` does. ConfigError when `rows` is less than `LEAST_ROWS`.
+    Returns what `write_documents` does. `rows` is not less than `LEAST_ROWS`.
     """
-    if rows < LEAST_ROWS:
-        raise ConfigError(
-            f"{rows} rows are too few for an application", subject="rows", code="usage",
-            hint=f"Ask for {LEAST_ROWS} or more.",
-        )  # fmt: skip
-    _run(connection, "seed", ("10_functions",))
-    with connection.transaction(), connection.cursor() as cursor:
-        _become_owner(connection)
+    _run(session, "seed", ("10_functions",))
+    with session.transaction(), session.cursor() as cursor:
+        _become_owner(session)
         cursor.executemany("INSERT INTO seed.plan VALUES (%s, %s)", list(_plan(rows, seed).items()))
     for step, script in enumerate(("20_catalogue", "30_training", "40_sales"), start=1):
-        _run(connection, "seed", (script,))
+        _run(session, "seed", (script,))
         progress(step * 0.15)
-    with connection.transaction():
-        _become_owner(connection)
-        documents = write_documents(connection)
-    with connection.transaction():
-        _become_owner(connection)
-        left = rows - _count_rows(connection)
-        connection.execute("INSERT INTO seed.plan VALUES ('audit_trail', %s)", (left,))
-    _run(connection, "seed", ("50_audit", "60_finish"))
+    with session.transaction():
+        _become_owner(session)
+        documents = write_documents(session)
+    with session.transaction():
+        _become_owner(session)
+        left = rows - _count_rows(session)
+        session.execute("INSERT INTO seed.plan VALUES ('audit_trail', %s)", (left,))
+    _run(session, "seed", ("50_audit", "60_finish"))
     progress(1.0)
     return documents
 
 
-def finish_database(connection: Connection[DictRow], progress: Callable[[float], None]) -> None:
+def finish_database(session: Session, progress: Callable[[float], None]) -> None:
     """Add what follows the rows: constraints, indexes, functions, triggers, views, policies."""
     for step, script in enumerate(_AFTER_ROWS, start=1):
-        _run(connection, "schema", (script,))
+        _run(session, "schema", (script,))
         progress(step / (len(_AFTER_ROWS) + 1))
-    with connection.transaction():
-        connection.execute(_sql("schema", "90_server"))
-    connection.execute("VACUUM (ANALYZE)")
+    with session.transaction():
+        session.execute(_sql("schema", "90_server"))
+    session.execute("VACUUM (ANALYZE)")
     progress(1.0)
 
 
-def first_trainee(connection: Connection[DictRow]) -> str:
+def first_trainee(session: Session) -> str:
     """The id of the first user who, as a trainee, holds a certificate that is not revoked."""
-    row = connection.execute(
+    row = session.execute(
         "SELECT t.user_id::text AS id FROM public.trainees t"
         " JOIN public.certificates c ON c.trainee_id = t.id"
         " WHERE t.user_id IS NOT NULL AND c.status <> 'revoked' ORDER BY t.id LIMIT 1"
@@ -162,24 +175,24 @@ def _sql(folder: str, script: str) -> str:
     return place.read_text(encoding="utf-8")
 
 
-def _run(connection: Connection[DictRow], folder: str, scripts: tuple[str, ...]) -> None:
+def _run(session: Session, folder: str, scripts: tuple[str, ...]) -> None:
     """Run scripts as the application's owner, each in a transaction of its own."""
     for script in scripts:
-        with connection.transaction():
-            _become_owner(connection)
-            connection.execute(_sql(folder, script))
+        with session.transaction():
+            _become_owner(session)
+            session.execute(_sql(folder, script))
 
 
-def _become_owner(connection: Connection[DictRow]) -> None:
+def _become_owner(session: Session) -> None:
     """For this transaction: the owner's rights, and the office's time zone."""
-    connection.execute(f"SET LOCAL ROLE {OWNER}")
-    connection.execute("SET LOCAL timezone = 'Asia/Dubai'")
+    session.execute(f"SET LOCAL ROLE {OWNER}")
+    session.execute("SET LOCAL timezone = 'Asia/Dubai'")
 
 
-def _count_rows(connection: Connection[DictRow]) -> int:
+def _count_rows(session: Session) -> int:
     from psycopg.sql import SQL, Identifier
 
-    tables = connection.execute(
+    tables = session.execute(
         "SELECT nspname, relname FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE relkind = 'r' AND nspname IN ('public', 'private')"
@@ -190,7 +203,7 @@ def _count_rows(connection: Connection[DictRow]) -> int:
         )
         for table in tables
     )
-    counted = connection.execute(
+    counted = session.execute(
         SQL("SELECT sum(rows)::bigint AS rows FROM ({}) AS counted").format(counts)
     ).fetchone()
     return int(counted["rows"]) if counted else 0

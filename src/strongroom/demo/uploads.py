@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 from strongroom.demo.sheets import Sheet, draw, scan_of
 
 if TYPE_CHECKING:
-    from psycopg import Connection
     from psycopg.rows import DictRow
+
+    from strongroom.demo.database import Session
 
 __all__ = ["FOLDERS", "file_count", "store_scans", "write_uploads"]
 
@@ -101,7 +102,7 @@ def file_count(rows: int) -> int:
 
 
 def write_uploads(
-    connection: Connection[DictRow],
+    session: Session,
     folder: Path,
     files: int,
     progress: Callable[[float], None],
@@ -113,9 +114,9 @@ def write_uploads(
     for name in FOLDERS.values():
         (folder / name).mkdir(parents=True)
     (folder / ".htaccess").write_text(_HTACCESS, encoding="ascii")
-    documents = list(_documents(connection, files))
+    documents = list(_documents(session, files))
     with (
-        connection.cursor() as cursor,
+        session.cursor() as cursor,
         cursor.copy(
             "COPY public.documents (id, kind, file_path, size_bytes, sha256, quotation_id, lpo_id,"
             " invoice_id, certificate_id, uploaded_at) FROM STDIN"
@@ -137,7 +138,7 @@ def write_uploads(
     return len(documents)
 
 
-def store_scans(connection: Connection[DictRow], scans: int) -> None:
+def store_scans(session: Session, scans: int) -> None:
     """Keep the scanned originals of the first purchase orders as large objects, 30 to 350 kB each.
 
     Their numbers are fixed, as everything else here; the first may be read by every user.
@@ -145,18 +146,18 @@ def store_scans(connection: Connection[DictRow], scans: int) -> None:
     for index in range(1, scans + 1):
         oid = _FIRST_SCAN_OID + index
         image = scan_of(f"LPO scan {index}", width=180 + 40 * index, height=240 + 25 * index)
-        connection.execute("SELECT lo_from_bytea(%s, %s)", (oid, image))
-        connection.execute("UPDATE public.lpos SET scan = %s WHERE id = %s", (oid, index))
-    connection.execute(f"GRANT SELECT ON LARGE OBJECT {_FIRST_SCAN_OID + 1} TO authenticated")
-    connection.execute(
+        session.execute("SELECT lo_from_bytea(%s, %s)", (oid, image))
+        session.execute("UPDATE public.lpos SET scan = %s WHERE id = %s", (oid, index))
+    session.execute(f"GRANT SELECT ON LARGE OBJECT {_FIRST_SCAN_OID + 1} TO authenticated")
+    session.execute(
         f"COMMENT ON LARGE OBJECT {_FIRST_SCAN_OID + 1} IS 'First order after the move'"
     )
 
 
-def _documents(connection: Connection[DictRow], files: int) -> Iterator[_Document]:
+def _documents(session: Session, files: int) -> Iterator[_Document]:
     for kind, share in _SHARES.items():
         wanted = max(1, files * share // 100)
-        for row in connection.execute(_ROWS[kind], {"files": wanted}):
+        for row in session.execute(_ROWS[kind], {"files": wanted}):
             yield _document(kind, row)
 
 
