@@ -1,0 +1,239 @@
+"""What a database consists of: the full definition of every object in its catalogue.
+
+What it is for: one `Inventory` is taken with the snapshot at capture and kept in it; another is
+taken of a restored database; `structure` compares the two. What it does not do: judge, write, or
+read rows, passwords and secrets. Invariants: everything is read in one transaction under pinned
+settings (an empty `search_path`, so that names are qualified); equal definitions give equal JSON;
+what could not be read is listed in `unreadable`, never left out in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from strongroom.errors import IntegrityError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from strongroom.postgres.inventory_sql import Section
+
+__all__ = ["CatalogObject", "Inventory", "Value", "take_inventory"]
+
+Value: TypeAlias = "None | bool | int | str | list[Value] | dict[str, Value]"
+
+_FORMAT: Final = 1
+
+# Text that PostgreSQL makes of expressions and values depends on these.
+_PINNED: Final = {
+    "search_path": "''",
+    "quote_all_identifiers": "off",
+    "timezone": "'UTC'",
+    "datestyle": "'ISO, MDY'",
+    "intervalstyle": "'postgres'",
+    "bytea_output": "'hex'",
+    "extra_float_digits": "1",
+    "lc_monetary": "'C'",
+    "xmloption": "'content'",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "row_security": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogObject:
+    """One object: `key` is its identity as a human reads it, e.g. `policy own on public.t`.
+
+    `part_of` is the key of the object that cannot exist without it, `follows` that of the object
+    from which it takes its definition (a partition's column); each "" when there is none. `needs`
+    are the keys of extensions and collations without which it cannot exist. An attribute of None
+    is not set; one that is absent is unknown to that server's version.
+    """
+
+    key: str
+    section: str
+    attributes: Mapping[str, Value]
+    part_of: str = ""
+    follows: str = ""
+    needs: tuple[str, ...] = ()
+
+    def with_attributes(self, attributes: Mapping[str, Value]) -> CatalogObject:
+        """The same object with other attributes."""
+        return replace(self, attributes=attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The objects of one database by key, and the sections that could not be read, with the cause.
+
+    `server_version` is `server_version_num`; `mentioned_roles` are the roles that the database
+    cannot do without: those that it names, those that they belong to, and their members.
+    """
+
+    server_version: int
+    objects: Mapping[str, CatalogObject]
+    mentioned_roles: frozenset[str] = frozenset()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def major(self) -> int:
+        return self.server_version // 10000
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def to_json(self) -> bytes:
+        """The inventory as UTF-8 JSON; equal inventories give equal bytes."""
+        sections: dict[str, dict[str, dict[str, object]]] = {}
+        for one in self.objects.values():
+            entry: dict[str, object] = {"attributes": one.attributes}
+            if one.part_of:
+                entry["part_of"] = one.part_of
+            if one.follows:
+                entry["follows"] = one.follows
+            sections.setdefault(one.section, {})[one.key] = entry
+        whole = {
+            "format": _FORMAT,
+            "server_version": self.server_version,
+            "mentioned_roles": sorted(self.mentioned_roles),
+            "unreadable": self.unreadable,
+            "objects": sections,
+        }
+        text = json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Inventory:
+        """The inventory that `to_json` wrote; IntegrityError snapshot-damaged when it is not one."""
+        try:
+            whole = json.loads(data)
+            if whole["format"] != _FORMAT:
+                raise ValueError(f"format {whole['format']} is not known")
+            return cls(
+                server_version=int(whole["server_version"]),
+                objects={
+                    key: CatalogObject(
+                        key,
+                        section,
+                        dict(entry["attributes"]),
+                        str(entry.get("part_of", "")),
+                        str(entry.get("follows", "")),
+                    )
+                    for section, entries in whole["objects"].items()
+                    for key, entry in entries.items()
+                },
+                mentioned_roles=frozenset(map(str, whole["mentioned_roles"])),
+                unreadable={str(k): str(v) for k, v in whole["unreadable"].items()},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(
+                f"this is not an inventory of a database ({error})", code="snapshot-damaged"
+            ) from error
+
+
+def take_inventory(connection: psycopg.Connection) -> Inventory:
+    """The full definition of every object of the connection's current database.
+
+    Reads within the caller's transaction when one is open (with its snapshot, and what it has not
+    committed yet), else in a read-only snapshot of its own. Leaves no trace in the session. A
+    section that cannot be read (privileges, a broken view) is listed in `unreadable`.
+    """
+    from psycopg.pq import TransactionStatus
+
+    idle = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.transaction(force_rollback=True):
+        if idle:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for setting, value in _PINNED.items():
+            connection.execute(f"SET LOCAL {setting} = {value}".encode())
+        return _read(connection)
+
+
+def _read(connection: psycopg.Connection) -> Inventory:
+    from strongroom.postgres.inventory_access import access_sections, large_objects
+    from strongroom.postgres.inventory_definitions import definition_sections
+    from strongroom.postgres.inventory_relations import relation_sections
+
+    version = connection.info.server_version
+    major = version // 10000
+    count = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    sections = [
+        *access_sections(major),
+        *definition_sections(major),
+        *relation_sections(major),
+        large_objects(count[0] if count else 0),
+    ]
+    objects: dict[str, CatalogObject] = {}
+    unreadable: dict[str, str] = {}
+    for section in sections:
+        _read_section(connection, section, objects, unreadable)
+    return Inventory(version, objects, _mentioned_roles(connection, objects), unreadable)
+
+
+def _read_section(
+    connection: psycopg.Connection,
+    section: Section,
+    objects: dict[str, CatalogObject],
+    unreadable: dict[str, str],
+) -> None:
+    import psycopg
+    from psycopg.rows import dict_row
+
+    try:
+        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(section.sql.encode()).fetchall()
+    except psycopg.OperationalError:
+        raise
+    except psycopg.DatabaseError as error:
+        unreadable[section.name] = str(error).strip().splitlines()[0]
+        return
+    for row in rows:
+        key, part_of, follows = row.pop("key"), row.pop("part_of", ""), row.pop("follows", "")
+        if key in objects:
+            unreadable[section.name] = f"two objects are called {key}"
+        objects[key] = CatalogObject(key, section.name, row, part_of or "", follows or "")
+
+
+def _mentioned_roles(
+    connection: psycopg.Connection, objects: Mapping[str, CatalogObject]
+) -> frozenset[str]:
+    """The roles that are named, everything that they belong to, and everyone who belongs to them.
+
+    Roles that begin with `pg_` come with every server: they are followed upwards only.
+    """
+    from strongroom.postgres.inventory_access import MENTIONED_ROLES
+
+    named = {str(row[0]) for row in connection.execute(MENTIONED_ROLES.encode())}
+    named |= {str(one.attributes["owner"]) for one in objects.values() if "owner" in one.attributes}
+    pairs = [
+        (str(one.attributes["member"]), str(one.attributes["group"]))
+        for one in objects.values()
+        if one.section == "memberships"
+    ]
+    members = _reached(named, ((group, member) for member, group in pairs))
+    found = members | _reached(members, pairs)
+    existing = {
+        str(one.attributes["name"]) for one in objects.values() if one.section == "roles"
+    }
+    return frozenset(found & existing)
+
+
+def _reached(start: Iterable[str], edges: Iterable[tuple[str, str]]) -> set[str]:
+    """What can be reached from `start`; edges go from their first to their second end."""
+    onward: dict[str, list[str]] = {}
+    for begin, end in edges:
+        if not begin.startswith("pg_"):
+            onward.setdefault(begin, []).append(end)
+    reached, waiting = set(start), list(start)
+    while waiting:
+        for end in onward.get(waiting.pop(), ()):
+            if end not in reached:
+                reached.add(end)
+                waiting.append(end)
+    return reached
