@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.errors import IntegrityError
 from strongroom.repository.pack import BlobType, PackEntry
@@ -17,8 +16,7 @@ from strongroom.repository.pack import BlobType, PackEntry
 MAX_BLOBS_PER_FILE: Final = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where a blob lies: the pack's id (hex), and the blob's place and lengths in it."""
 
     pack: str

@@ -14,7 +14,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import zstandard
 
@@ -37,8 +37,7 @@ class BlobType(StrEnum):
     TREE = "tree"
 
 
-@dataclass(frozen=True, slots=True)
-class PackEntry:
+class PackEntry(NamedTuple):
     """One blob in a pack: `length` is sealed, `plain_length` None when it is stored raw."""
 
     type: BlobType

@@ -74,21 +74,30 @@ class Packer:
         lock = self.repository.new_lock()
         lock.acquire()
         self._lock = lock
-        sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
         self.findings.extend(self.repository.index_findings)
-        for pack, entries in self.repository.index.packs():
-            expected = max((one.offset + one.length for one in entries), default=0)
-            observed = sizes.get(pack_name(pack))
-            if observed is not None and observed > expected:
-                self._known.add_pack(pack, entries)
-            else:
-                code = "pack-missing" if observed is None else "pack-size"
-                self.findings.append(
-                    finding(code, f"{self.repository.name}: {pack}",
-                            "its blobs are captured again as far as the sources still have them")
-                )  # fmt: skip
+        self._known = self._trusted(self.repository.index)
         self._thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
         self._thread.start()
+
+    def _trusted(self, index: BlobIndex) -> BlobIndex:
+        """The part of the index whose packs the store holds whole; the rest becomes findings."""
+        sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
+        lost: set[str] = set()
+        for pack, entries in index.packs():
+            least = max((one.offset + one.length for one in entries), default=0)
+            observed = sizes.get(pack_name(pack))
+            if observed is None or observed <= least:
+                lost.add(pack)
+                code = "pack-missing" if observed is None else "pack-size"
+                message = "its blobs are captured again as far as the sources still have them"
+                self.findings.append(finding(code, f"{self.repository.name}: {pack}", message))
+        if not lost:
+            return index
+        trusted = BlobIndex()
+        for pack, entries in index.packs():
+            if pack not in lost:
+                trusted.add_pack(pack, entries)
+        return trusted
 
     def holds(self, blob_ids: tuple[bytes, ...]) -> bool:
         """Whether all these data blobs lie in packs that the store holds."""

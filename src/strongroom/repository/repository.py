@@ -54,7 +54,7 @@ class Repository:
         self._guard = threading.Lock()
         self._index: BlobIndex | None = None
         self._index_findings: list[Finding] = []
-        self._headers_read = False
+        self._salvaged: BlobIndex | None = None
 
     @property
     def location(self) -> str:
@@ -159,9 +159,9 @@ class Repository:
     def locate(self, blob_type: BlobType, blob_id: bytes) -> Location:
         """Where a blob lies, asking the pack headers when the index files don't know it."""
         index = self.index
-        if not index.has(blob_type, blob_id) and not self._headers_read:
-            self._read_headers()
-        return index.find(blob_type, blob_id)
+        if index.has(blob_type, blob_id):
+            return index.find(blob_type, blob_id)
+        return self._salvage().find(blob_type, blob_id)
 
     def read_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """A blob's verified plaintext."""
@@ -260,18 +260,22 @@ class Repository:
                     raise
         return index, findings
 
-    def _read_headers(self) -> None:
-        """Make the blobs of packs known that no readable index file lists."""
+    def _salvage(self) -> BlobIndex:
+        """The blobs of packs that no readable index file lists.
+
+        They are kept apart: a writer that took them for indexed would lose them again.
+        """
         index = self.index
         with self._guard:
-            if self._headers_read:
-                return
-            for file in list(self.storage.list("data")):
-                pack = file.name.rpartition("/")[2]
-                if index.entries(pack) is None:
-                    with contextlib.suppress(IntegrityError):
-                        index.add_pack(pack, read_pack_header(self, pack, file.size_bytes))
-            self._headers_read = True
+            if self._salvaged is None:
+                self._salvaged = BlobIndex()
+                for file in list(self.storage.list("data")):
+                    pack = file.name.rpartition("/")[2]
+                    if index.entries(pack) is None:
+                        with contextlib.suppress(IntegrityError):
+                            entries = read_pack_header(self, pack, file.size_bytes)
+                            self._salvaged.add_pack(pack, entries)
+            return self._salvaged
 
 
 def read_pack_header(repository: Repository, pack: str, size_bytes: int) -> list[PackEntry]:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import json
+import os
 import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from strongroom.errors import IntegrityError
 
@@ -122,47 +124,70 @@ def encode_tree(nodes: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def decode_tree(content: bytes, subject: str) -> list[Node]:
     """The nodes of a tree in order; IntegrityError `tree-damaged` when it is not safe to use."""
-    return [node for node, _ in decode_tree_raw(content, subject)]
-
-
-_DECODER: Final = json.JSONDecoder()
-_TREE_BEGIN: Final = '{"nodes":['
-
-
-def decode_tree_raw(content: bytes, subject: str) -> list[tuple[Node, bytes | None]]:
-    """The nodes with the very bytes they were read from, None where these are not canonical.
-
-    A capture puts unchanged nodes into the new tree as they are.
-    """
     try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise _damaged(subject, "not UTF-8") from error
-    decoded: list[tuple[Node, bytes | None]] = []
-    try:
-        if text.startswith(_TREE_BEGIN) and text.endswith("]}\n"):
-            position, end = len(_TREE_BEGIN), len(text) - 3
-            while position < end:
-                fields, after = _DECODER.raw_decode(text, position)
-                decoded.append((_node(fields), text[position:after].encode()))
-                if after < end and text[after] != ",":
-                    raise ValueError("entries are not separated by commas")
-                position = after + 1
-        else:
-            nodes = json.loads(text)["nodes"] or []
-            decoded = [(_node(fields), None) for fields in nodes]
+        nodes = [_node(fields) for fields in json.loads(content)["nodes"] or []]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(subject, str(error)) from error
-    previous: bytes | None = None
-    for node, _ in decoded:
-        if previous is not None and node.name <= previous:
+    for previous, node in itertools.pairwise(nodes):
+        if node.name <= previous.name:
             raise IntegrityError(
                 f"entries are unsorted or repeated at {node.name!r}",
                 subject=subject,
                 code="tree-damaged",
             )
-        previous = node.name
-    return decoded
+    return nodes
+
+
+class FormerNode(NamedTuple):
+    """A node of an earlier capture, for comparing: its JSON fields and the bytes they came from."""
+
+    fields: dict[str, Any]  # Any: JSON of any shape; who looks compares, and never trusts
+    encoded: bytes
+
+    def unchanged_content(self, status: os.stat_result) -> tuple[bytes, ...] | None:
+        """The blobs of a file whose size, times and inode are still these; None if they differ."""
+        fields = self.fields
+        if (
+            fields.get("type") != "file"
+            or fields.get("inode") != status.st_ino
+            or fields.get("size", 0) != status.st_size
+            or fields.get("mtime") != _format_time(status.st_mtime_ns)
+            or fields.get("ctime") != _format_time(status.st_ctime_ns)
+        ):
+            return None
+        return tuple(map(bytes.fromhex, fields["content"]))
+
+    @property
+    def subtree(self) -> str | None:
+        subtree = self.fields.get("subtree")
+        return subtree if isinstance(subtree, str) else None
+
+
+_DECODER: Final = json.JSONDecoder()
+_TREE_BEGIN: Final = '{"nodes":['
+_TREE_END: Final = "]}\n"
+
+
+def decode_former(content: bytes) -> dict[bytes, FormerNode]:
+    """The nodes of a tree by name, with the very bytes that encode each.
+
+    Unchanged nodes are put into the next tree as they are, so only a tree in canonical form
+    serves; of any other, nothing is known.
+    """
+    former: dict[bytes, FormerNode] = {}
+    try:
+        text = content.decode()
+        if not text.startswith(_TREE_BEGIN) or not text.endswith(_TREE_END):
+            return {}
+        position, end = len(_TREE_BEGIN), len(text) - len(_TREE_END)
+        while position < end:
+            fields, after = _DECODER.raw_decode(text, position)
+            encoded = text[position:after].encode()
+            former[_unquote_name(fields["name"])] = FormerNode(fields, encoded)
+            position = after + 1
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return former
 
 
 def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every field is checked

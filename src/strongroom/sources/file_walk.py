@@ -28,7 +28,7 @@ from typing import Final
 from strongroom.errors import SourceError
 from strongroom.model import Finding, Progress, finding
 from strongroom.repository import FILES, BlobType, Content, Node, SnapshotView, SnapshotWriter
-from strongroom.repository.tree import NODE_TYPES, decode_tree_raw
+from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former
 
 _TINY_BYTES: Final = 32 << 10
 _LARGE_BYTES: Final = 4 << 20
@@ -159,7 +159,7 @@ class TreeWalk:
                 continue
             former = known.get(name)
             if is_directory:
-                subtree = former[0].subtree if former is not None else None
+                subtree = former.subtree if former is not None else None
                 self._descend(directory, name, subtree, depth)
             elif stat.S_ISREG(status.st_mode):
                 self._take_file(directory, name, status, former)
@@ -169,11 +169,11 @@ class TreeWalk:
         if len(self._walked) > _WAITING_DIRECTORIES:
             self._finish_directories(keep=_WAITING_DIRECTORIES // 2)
 
-    def _known_nodes(self, tree: str | None) -> dict[bytes, tuple[Node, bytes | None]]:
+    def _known_nodes(self, tree: str | None) -> dict[bytes, FormerNode]:
         if tree is None or self._parent is None:
             return {}
         content = self._parent.repository.read_blob(BlobType.TREE, bytes.fromhex(tree))
-        return {node.name: (node, raw) for node, raw in decode_tree_raw(content, tree)}
+        return decode_former(content)
 
     def _descend(self, above: _Directory, name: bytes, parent_tree: str | None, depth: int) -> None:
         if depth >= _DEEPEST:
@@ -214,11 +214,11 @@ class TreeWalk:
         directory: _Directory,
         name: bytes,
         status: os.stat_result,
-        former: tuple[Node, bytes | None] | None,
+        former: FormerNode | None,
     ) -> None:
         self._files += 1
-        if former is not None and former[1] is not None and self._is_unchanged(former[0], status):
-            directory.nodes[name] = former[1]
+        if former is not None and self._is_unchanged(former, status):
+            directory.nodes[name] = former.encoded
             self._count(status.st_size)
         elif status.st_size <= _TINY_BYTES:
             self._read_file(directory, name)
@@ -231,16 +231,11 @@ class TreeWalk:
         else:
             self._read_file(directory, name, in_walker=True)
 
-    def _is_unchanged(self, former: Node, status: os.stat_result) -> bool:
-        return (
-            former.type == "file"
-            and former.size == status.st_size
-            and former.mtime_ns == status.st_mtime_ns
-            and former.ctime_ns == status.st_ctime_ns
-            and former.inode == status.st_ino
-            and status.st_ctime_ns < self._unchanged_before_ns
-            and self._writer.holds(former.content)
-        )
+    def _is_unchanged(self, former: FormerNode, status: os.stat_result) -> bool:
+        if status.st_ctime_ns >= self._unchanged_before_ns:
+            return False
+        content = former.unchanged_content(status)
+        return content is not None and self._writer.holds(content)
 
     def _submit_batch(self) -> None:
         batch, self._batch = self._batch, []
