@@ -1,4 +1,4 @@
-"""`snapshots`, `ls` and `dump`: what there is, and what lies in it."""
+"""`snapshots`, `ls`, `diff` and `dump`: what there is, what lies in it, what has changed."""
 
 from __future__ import annotations
 
@@ -99,6 +99,33 @@ def _row(line: Line) -> tuple[str, ...]:
         # A line feed in a name must not look like another line.
         (text(line.path) + arrow).replace("\n", "\\n"),
     )
+
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "M", "metadata": "U"}
+
+
+@click.command(
+    cls=Command, examples=("strongroom diff 1a2b3c4d 5e6f7a8b", "strongroom diff 1a2b latest:code")
+)
+@click.argument("before")
+@click.argument("after")
+@click.pass_obj
+def diff(run: Run, before: str, after: str) -> int:
+    """Compare two snapshots.
+
+    Each line has a sign and a path: + added, - removed, M changed content, U changed mode, owner,
+    time or attributes only. BEFORE and AFTER are beginnings of ids, or `latest:SOURCE`.
+    """
+    from strongroom.service.comparison import diff as compare
+    from strongroom.service.listing import text
+
+    report = compare(run.application(), before, after)
+    lines = [
+        f"{_SIGNS[one.what]} {text(one.path)}".replace("\n", "\\n") for one in report.differences
+    ]
+    counts = ", ".join(f"{len(report.paths(what)):,} {what}" for what in _SIGNS)
+    run.result(report.as_json(), [*lines, counts])
+    return 0
 
 
 @click.command(

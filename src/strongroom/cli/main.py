@@ -16,15 +16,32 @@ import click
 
 from strongroom import __version__
 from strongroom.cli.backup import backup
-from strongroom.cli.browse import dump, ls, snapshots
+from strongroom.cli.browse import diff, dump, ls, snapshots
 from strongroom.cli.check import check
 from strongroom.cli.command import Group, global_options
+from strongroom.cli.configuration import config
+from strongroom.cli.demo import demo
+from strongroom.cli.doctor import doctor
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
 from strongroom.errors import ConfigError, StrongroomError
 
-COMMANDS = (init, backup, snapshots, ls, dump, restore, prove, drill, check)
+COMMANDS = (
+    demo,
+    init,
+    config,
+    backup,
+    snapshots,
+    ls,
+    diff,
+    dump,
+    restore,
+    prove,
+    drill,
+    check,
+    doctor,
+)
 
 
 @click.group(

@@ -12,6 +12,7 @@ from strongroom.evidence import Entry
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Outcome, drill, prove, restore
 from strongroom.service.application import LOG, Application
+from strongroom.service.leftover import sandbox
 from strongroom.service.rendering import error_json, stages_json, time_json
 from strongroom.service.selection import LATEST, Candidate, find, reading
 from strongroom.sources import Source
@@ -163,14 +164,13 @@ def drill_sources(
     repository: str | None = None,
 ) -> DrillReport:
     """Restore each source into a sandbox and prove it; every attempt is recorded."""
-    folder = application.sandbox_folder()
     reports = []
     for source in application.sources(names):
         candidate = find(application, snapshot, source=source.name, repository=repository)
         LOG.debug("drill of %s: snapshot %s", source.name, candidate.snapshot.short_id)
         application.progress.begin(f"drill {source.name}", candidate.snapshot.size_bytes)
         try:
-            with reading(candidate) as view:
+            with sandbox(application) as folder, reading(candidate) as view:
                 outcome = drill(source, view, folder)
         finally:
             application.progress.end()

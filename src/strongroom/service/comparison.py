@@ -1,0 +1,116 @@
+"""Diff: what two snapshots have in common and what not, without restoring either.
+
+Content is the same when the lists of blob ids are: both name the SHA-256 of what they hold. Where
+whole directories are the same tree, nothing below them is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from strongroom.repository import Node, SnapshotView
+from strongroom.service.application import Application
+from strongroom.service.listing import text
+from strongroom.service.selection import find, reading
+
+OWN_FOLDER = b"/.strongroom"  # metadata about the capture, not part of what was captured
+ADDED, REMOVED, CHANGED, METADATA = "added", "removed", "changed", "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path that is not the same. `what` is added, removed, changed (content, type or link
+    target) or metadata (mode, owner, time or attributes alone)."""
+
+    what: str
+    path: bytes
+    before: Node | None
+    after: Node | None
+
+    @property
+    def growth_bytes(self) -> int:
+        return _size(self.after) - _size(self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReport:
+    """All differences, in the order of their paths."""
+
+    before: str
+    after: str
+    differences: tuple[Difference, ...]
+
+    def paths(self, what: str) -> list[str]:
+        return [text(one.path) for one in self.differences if one.what == what]
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "from": self.before,
+            "to": self.after,
+            **{what: self.paths(what) for what in (ADDED, REMOVED, CHANGED, METADATA)},
+            "growth_bytes": sum(one.growth_bytes for one in self.differences),
+        }
+
+
+def diff(application: Application, before: str, after: str) -> DiffReport:
+    """What changed from one snapshot to another, of the same source or not."""
+    first, second = find(application, before), find(application, after)
+    with reading(first) as old, reading(second) as new:
+        trees = first.snapshot.tree, second.snapshot.tree
+        differences = tuple(_compare(b"", trees[0], old, trees[1], new))
+    return DiffReport(first.snapshot.id, second.snapshot.id, differences)
+
+
+def _compare(
+    path: bytes,
+    old_tree: str | None,
+    old: SnapshotView,
+    new_tree: str | None,
+    new: SnapshotView,
+) -> Iterator[Difference]:
+    """The differences below a path; a tree is None where that side has no directory."""
+    if old_tree == new_tree:
+        return
+    before = {node.name: node for node in _nodes(old, old_tree)}
+    after = {node.name: node for node in _nodes(new, new_tree)}
+    for name in sorted(before.keys() | after.keys()):
+        here = path + b"/" + name
+        if here == OWN_FOLDER:
+            continue
+        one, other = before.get(name), after.get(name)
+        what = _what(one, other)
+        if what is not None:
+            yield Difference(what, here, one, other)
+        below = one.subtree if one else None, other.subtree if other else None
+        if below != (None, None):
+            yield from _compare(here, below[0], old, below[1], new)
+
+
+def _nodes(view: SnapshotView, tree: str | None) -> list[Node]:
+    return view.repository.read_tree(tree) if tree else []
+
+
+def _what(before: Node | None, after: Node | None) -> str | None:
+    if before is None:
+        return ADDED
+    if after is None:
+        return REMOVED
+    if _content(before) != _content(after):
+        return CHANGED
+    return METADATA if _metadata(before) != _metadata(after) else None
+
+
+def _content(node: Node) -> tuple[object, ...]:
+    return node.type, node.content, node.linktarget, node.device
+
+
+def _metadata(node: Node) -> tuple[object, ...]:
+    # A directory's own time changes with every entry, which is reported already.
+    time = node.mtime_ns if node.type != "dir" else 0
+    return node.mode, node.uid, node.gid, time, node.xattrs
+
+
+def _size(node: Node | None) -> int:
+    return node.size if node is not None else 0
