@@ -6,7 +6,8 @@ export PYTHON
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help demo test check bench setup setup-test format lint types imports house docs pages lock clean
+.PHONY: help demo test check bench setup setup-test pages lock clean
+.PHONY: format lint types imports house docs
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

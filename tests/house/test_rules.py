@@ -83,7 +83,7 @@ def test_everything_is_caught_at_the_edges_only() -> None:
         and not _raises_again(handler)
         and not _hands_over(handler)
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def test_every_library_stays_in_its_own_place() -> None:
@@ -93,7 +93,7 @@ def test_every_library_stays_in_its_own_place() -> None:
         for name, line in module.imports()
         if (places := OWN_PLACE.get(name.split(".")[0])) and not module.place.startswith(places)
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def test_every_library_of_the_list_is_wanted() -> None:
@@ -105,7 +105,7 @@ def test_every_library_of_the_list_is_wanted() -> None:
     imported = {name.split(".")[0] for module in modules("src") for name, _ in module.imports()}
     called = {"pyyaml": "yaml", "tzdata": "zoneinfo"}
     unused = {name for name in wanted if called.get(name, name.replace("-", "_")) not in imported}
-    assert unused == set()
+    assert not unused, "\n".join(sorted(unused))
 
 
 def test_plans_and_reports_touch_nothing_outside() -> None:
@@ -116,7 +116,7 @@ def test_plans_and_reports_touch_nothing_outside() -> None:
         for name, line in module.imports()
         if name.split(".")[0] in OUTSIDE
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def test_the_walls_stand_as_the_architecture_says() -> None:
@@ -154,7 +154,7 @@ def test_nothing_is_left_for_later_in_the_code() -> None:
     found = [
         f"{place}:{number}" for place, number, line in _read("marks") if UNFINISHED.search(line)
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def _codes_used(module: Module) -> set[str]:
@@ -188,7 +188,7 @@ def test_every_code_that_is_reported_is_in_its_table() -> None:
         for module in modules("src")
         for code in _codes_used(module) - known
     }
-    assert strange == set()
+    assert not strange, "\n".join(sorted(strange))
 
 
 @pytest.mark.parametrize("table", ["errors", "findings"])

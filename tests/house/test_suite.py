@@ -23,7 +23,7 @@ def test_no_test_is_skipped() -> None:
         and isinstance(node.value, ast.Name | ast.Attribute)
         and ast.unparse(node.value) in ("pytest", "pytest.mark")
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def test_no_test_mocks() -> None:
@@ -33,7 +33,7 @@ def test_no_test_mocks() -> None:
         for name, line in module.imports()
         if name.startswith(("unittest.mock", "mock", "pytest_mock"))
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
 
 
 def _asks(function: ast.AST) -> bool:
@@ -56,7 +56,7 @@ def test_every_test_asks_something() -> None:
         for function in _tests(module)
         if not _asks(function)
     ]
-    assert silent == []
+    assert not silent, "\n".join(sorted(silent))
 
 
 def test_no_two_tests_of_a_module_have_one_name() -> None:
@@ -68,4 +68,4 @@ def test_no_two_tests_of_a_module_have_one_name() -> None:
             if isinstance(node, ast.FunctionDef):
                 hidden += [f"{module.place}: {node.name}"] * (node.name in seen)
                 seen.add(node.name)
-    assert hidden == []
+    assert not hidden, "\n".join(sorted(hidden))

@@ -40,7 +40,7 @@ def test_functions_fit_on_a_screen() -> None:
         for function in module.functions()
         if (length := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
     ]
-    assert long == []
+    assert not long, "\n".join(sorted(long))
 
 
 def test_files_can_be_read_in_one_go() -> None:
@@ -49,7 +49,7 @@ def test_files_can_be_read_in_one_go() -> None:
         for module in modules()
         if (length := module.text.count("\n")) > FILE_LINES
     ]
-    assert long == []
+    assert not long, "\n".join(sorted(long))
 
 
 def test_lines_fit() -> None:
@@ -61,7 +61,7 @@ def test_lines_fit() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if len(line) > LINE_LENGTH
     ]
-    assert long == []
+    assert not long, "\n".join(sorted(long))
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -70,7 +70,7 @@ def test_every_module_says_what_it_is_for() -> None:
         for module in modules()
         if module.text.strip() and not ast.get_docstring(module.tree)
     ]
-    assert silent == []
+    assert not silent, "\n".join(sorted(silent))
 
 
 def test_no_module_is_named_after_nothing() -> None:
@@ -80,7 +80,7 @@ def test_no_module_is_named_after_nothing() -> None:
         if path.suffix == ".py"
         and any(EMPTY_NAMES.search(part) for part in path.relative_to(ROOT).with_suffix("").parts)
     ]
-    assert empty == []
+    assert not empty, "\n".join(sorted(empty))
 
 
 def _is_named(module: Module, others: tuple[Module, ...]) -> bool:
@@ -104,7 +104,7 @@ def test_every_module_is_used() -> None:
         and module.name not in imported | ENTRY_POINTS
         and not _is_named(module, source)
     ]
-    assert unused == []
+    assert not unused, "\n".join(sorted(unused))
 
 
 def test_every_public_function_is_used() -> None:
@@ -121,7 +121,7 @@ def test_every_public_function_is_used() -> None:
         and words[node.name] == 1
         and not node.decorator_list  # a command is registered by its decorator
     ]
-    assert unused == []
+    assert not unused, "\n".join(sorted(unused))
 
 
 def test_tests_stand_in_the_folder_of_their_question() -> None:
@@ -131,7 +131,7 @@ def test_tests_stand_in_the_folder_of_their_question() -> None:
         if module.path.name.startswith("test_")
         and module.path.relative_to(ROOT / "tests").parts[0] not in TEST_FOLDERS
     ]
-    assert strays == []
+    assert not strays, "\n".join(sorted(strays))
 
 
 @pytest.mark.parametrize("word", FORBIDDEN_WORDS)
@@ -144,4 +144,4 @@ def test_one_word_one_meaning(word: str) -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if pattern.search(line)
     ]
-    assert found == []
+    assert not found, "\n".join(sorted(found))
