@@ -83,7 +83,7 @@ def test_nothing_in_it_is_a_secret(code: Path) -> None:
 
 
 def test_the_repository_is_sound(code: Path) -> None:
-    _git(code, "fsck", "--full", "--strict")
+    assert _git(code, "fsck", "--full", "--strict", "--no-progress") == ""
 
 
 def test_without_git_the_error_says_what_to_install(

@@ -64,6 +64,10 @@ class StoryReport:
         proven = (found for proof in self.proofs for found in proof.findings)
         return (*self.capture.point.findings, *proven, *self.references)
 
+    def findings_worth_telling(self) -> list[Finding]:
+        """All but notes."""
+        return [found for found in self.findings if found.severity is not Severity.NOTE]
+
     @property
     def verdict(self) -> Verdict:
         """PROVEN when every source is, and every document is the file that its row describes."""
@@ -236,10 +240,15 @@ class _Counted:
 
 def compare_documents(demo: DemoApplication) -> tuple[int, tuple[Finding, ...]]:
     """How many rows of `documents` were compared with their files, and what did not agree."""
+    import psycopg
+
     findings: list[Finding] = []
     compared = 0
     with open_database(demo.server, demo.database) as session:
-        rows = session.execute("SELECT file_path, size_bytes, sha256 FROM public.documents")
+        try:
+            rows = session.execute("SELECT file_path, sha256 FROM public.documents").fetchall()
+        except psycopg.Error as error:
+            return 0, (finding("content-missing", "public.documents", str(error).splitlines()[0]),)
         for row in rows:
             compared += 1
             path = demo.uploads / row["file_path"]
