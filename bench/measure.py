@@ -54,39 +54,45 @@ def run_measured(
     *,
     environment: Mapping[str, str],
     directory: Path,
-    keep_output: bool = False,
 ) -> Usage:
     """The cost of `pipeline`, whose commands are joined by pipes and start together.
 
-    Standard output of the last command is returned as text when `keep_output`, else thrown away.
-    Raises CommandError when any of them ends with a status other than 0.
+    Standard output of the last command is returned as text. Raises CommandError when any of them
+    ends with a status other than 0. Nothing that was started outlives the call.
     """
     with tempfile.TemporaryFile() as messages, tempfile.TemporaryFile() as output:
         begun = time.perf_counter()
-        children = _start(
-            pipeline, environment, directory, output if keep_output else None, messages
-        )
+        children = _start(pipeline, environment, directory, output, messages)
         sampler = _Sampler([child.pid for child in children])
         sampler.start()
-        cpu_seconds = 0.0
-        statuses = []
-        for child in children:
-            _, status, spent = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            statuses.append(child.returncode)
-            cpu_seconds += spent.ru_utime + spent.ru_stime
-        wall_seconds = time.perf_counter() - begun
-        sampler.stop()
+        try:
+            cpu_seconds = sum(_wait(child) for child in children)
+            wall_seconds = time.perf_counter() - begun
+        except BaseException:
+            for child in children:
+                child.terminate()  # Popen asks first whether it is still there
+                child.wait()
+            raise
+        finally:
+            sampler.stop()
+        statuses = [child.returncode for child in children]
         if any(statuses):
             raise CommandError(_failure(pipeline, statuses, _text(messages), _text(output)))
         return Usage(wall_seconds, cpu_seconds, sampler.peak_bytes, _text(output))
+
+
+def _wait(child: subprocess.Popen[bytes]) -> float:
+    """Waits for the end of `child`; the processor seconds of it and what it waited for itself."""
+    _, status, spent = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _start(
     pipeline: Sequence[Argv],
     environment: Mapping[str, str],
     directory: Path,
-    output: IO[bytes] | None,
+    output: IO[bytes],
     messages: IO[bytes],
 ) -> list[subprocess.Popen[bytes]]:
     children: list[subprocess.Popen[bytes]] = []
@@ -96,7 +102,7 @@ def _start(
         child = subprocess.Popen(
             [str(word) for word in argv],
             stdin=before if before is not None else subprocess.DEVNULL,
-            stdout=(output or subprocess.DEVNULL) if last else subprocess.PIPE,
+            stdout=output if last else subprocess.PIPE,
             stderr=messages,
             env=dict(environment),
             cwd=directory,
@@ -130,6 +136,7 @@ class _Sampler(threading.Thread):
         self.peak_bytes = 0
 
     def run(self) -> None:
+        self._sample()
         while not self._over.wait(SAMPLE_SECONDS):
             self._sample()
 
