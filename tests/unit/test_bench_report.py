@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from bench.comparison import Comparison, Quantity, Target, compare
 from bench.contenders import OURS, RESTIC
-from bench.report import Facts, memory_table, render, targets_table
+from bench.report import HEADER, Facts, memory_table, render, targets_table
+from bench.run import RESULTS
 from bench.sample import Book, Sample
 
 TARGET = Target("files.first", Quantity.WALL, RESTIC, 0.5)
@@ -76,3 +77,7 @@ def test_a_section_says_when_it_is_no_measurement() -> None:
     assert "| files.first | strongroom | 1.50 (1.00–2.00) | 1.50 | 1 |  |  |" in text
     assert text.endswith("### Verified in this run\n\n- it is so\n")
     assert "(trial run)" not in render(Facts(begun_at, 3, 1.0, 1, "a machine", "v"), book)
+
+
+def test_the_results_explain_how_they_came_about() -> None:
+    assert RESULTS.read_text().startswith(HEADER)
