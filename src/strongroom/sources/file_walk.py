@@ -37,6 +37,7 @@ _BATCH_FILES: Final = 32
 _READ_BYTES: Final = 4 << 20
 _WAITING_DIRECTORIES: Final = 200
 _DEEPEST: Final = 400
+_COUNT_EVERY: Final = 500
 _ATTEMPTS: Final = 2
 # A change in the same clock tick as the parent's reading would not show in the times.
 _RACE_NS: Final = 1_000_000_000
@@ -107,6 +108,7 @@ class TreeWalk:
         self._findings: list[Finding] = []
         self._batch: list[tuple[_Directory, bytes]] = []
         self._batch_bytes = 0
+        self._skipped: list[int] = []
         self._walked: deque[_Directory] = deque()
         self._descriptors: set[int] = set()
         self._guard = threading.Lock()
@@ -125,6 +127,7 @@ class TreeWalk:
         try:
             self._walk(directory, self._parent_tree(), 0)
             self._finish_directories(keep=0)
+            self._count_skipped()
         except BaseException:
             # Workers may still be reading from these directories.
             for directory in self._walked:
@@ -219,7 +222,9 @@ class TreeWalk:
         self._files += 1
         if former is not None and self._is_unchanged(former, status):
             directory.nodes[name] = former.encoded
-            self._count(status.st_size)
+            self._skipped.append(status.st_size)
+            if len(self._skipped) >= _COUNT_EVERY:
+                self._count_skipped()
         elif status.st_size <= _TINY_BYTES:
             self._read_file(directory, name)
         elif status.st_size <= _LARGE_BYTES:
@@ -347,10 +352,15 @@ class TreeWalk:
                 )  # fmt: skip
             return {}
 
-    def _count(self, size_bytes: int) -> None:
+    def _count(self, size_bytes: int, files: int = 1) -> None:
         with self._guard:
             self._size_bytes += size_bytes
-        self._progress.advance(size_bytes, 1)
+        self._progress.advance(size_bytes, files)
+
+    def _count_skipped(self) -> None:
+        """Unchanged files cost microseconds each, so they are counted many at a time."""
+        self._count(sum(self._skipped), len(self._skipped))
+        self._skipped.clear()
 
     def _unreadable(self, directory: _Directory, name: bytes, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ESTALE):
