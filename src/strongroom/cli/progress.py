@@ -64,6 +64,8 @@ class PlainProgress:
 
     def _line(self, now: float) -> str:
         seconds = now - self._begun
+        if not self._bytes and not self._items:
+            return f"{self._stage}: {span(seconds)}"
         of = f" of about {size(self._total)}" if self._total else ""
         items = f", {self._items:,} items" if self._items else ""
         return f"{self._stage}: {size(self._bytes)}{of}{items} in {span(seconds)}"

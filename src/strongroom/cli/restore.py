@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -15,7 +16,17 @@ from strongroom.model import Verdict
 
 if TYPE_CHECKING:
     from strongroom.service.application import Application
-    from strongroom.service.restoration import ProofReport
+    from strongroom.service.proof import ProofReport
+    from strongroom.service.restoration import Preview
+
+
+class Which(TypedDict):
+    """Which snapshot is meant."""
+
+    snapshot: str
+    repository: str | None
+    at: datetime | None
+
 
 SNAPSHOT = click.option(
     "-s",
@@ -54,6 +65,13 @@ AT = click.option(
     metavar="PATTERN",
     help="Only files that match, as in a .gitignore; may be repeated.",
 )
+@click.option(
+    "--replace",
+    metavar="NAME",
+    help="Put it in the place of the target, whose own name is typed out here: restored beside, "
+    "proven, then exchanged; what was there is kept under another name.",
+)
+@click.option("--preview", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
 @REPOSITORY
 @click.pass_obj
@@ -64,6 +82,8 @@ def restore(
     snapshot: str,
     at: str | None,
     include: tuple[str, ...],
+    replace: str | None,
+    preview: bool,
     reason: str,
     repository: str | None,
 ) -> int:
@@ -71,20 +91,22 @@ def restore(
 
     A target that holds something is refused: nothing is ever overwritten.
     """
-    from strongroom.service.restoration import restore_source
+    from strongroom.service.restoration import preview_restore, restore_source
     from strongroom.service.selection import parse_moment
 
     application = run.application()
     zone = application.settings.schedule.time_zone
+    which: Which = {
+        "snapshot": snapshot,
+        "repository": repository,
+        "at": parse_moment(at, zone) if at else None,
+    }
+    if preview:
+        planned = preview_restore(application, source, target, **which)
+        run.result(planned.as_json(), _preview_lines(application, planned))
+        return planned.exit_status
     report = restore_source(
-        application,
-        source,
-        target,
-        snapshot=snapshot,
-        repository=repository,
-        at=parse_moment(at, zone) if at else None,
-        include=include,
-        reason=reason,
+        application, source, target, include=include, replace=replace, reason=reason, **which
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
     return report.exit_status
@@ -139,7 +161,7 @@ def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | N
 
     Exit status 0 only when every source is PROVEN; 41 when one FAILED, 42 when nothing is known.
     """
-    from strongroom.service.restoration import drill_sources
+    from strongroom.service.drill import drill_sources
 
     application = run.application()
     report = drill_sources(application, sources, snapshot=snapshot, repository=repository)
@@ -160,16 +182,29 @@ _MEANING = {
 }
 
 
+def _preview_lines(application: Application, planned: Preview) -> Iterator[str]:
+    zone = application.settings.schedule.time_zone
+    free = f", {size(planned.free_bytes)} free there" if planned.free_bytes is not None else ""
+    yield (
+        f"Would restore {planned.source} from snapshot {planned.snapshot[:8]} "
+        f"({planned.repository}, {clock(planned.captured_at, zone)} {zone})"
+    )
+    yield f"  {size(planned.size_bytes)} to {planned.target}{free}"
+    if planned.obstacle is None:
+        yield "Nothing stands in the way. Nothing was written."
+    else:
+        yield f"It would be refused: {planned.obstacle}"
+        yield f"  {planned.obstacle.hint}"
+
+
 def _report_lines(application: Application, report: ProofReport, *, verbose: bool) -> Iterator[str]:
     outcome = report.outcome
-    zone = application.settings.schedule.time_zone
-    which = (
-        f"snapshot {report.snapshot[:8]} ({report.repository}, "
-        f"{clock(report.captured_at, zone)} {zone})"
-    )
+    which = _which(application, report)
     if report.action == "restore":
         to = f" to {report.target}" if report.target else ""
         yield f"Restored {report.source}{to} from {which}: {size(outcome.size_bytes)}"
+        if report.kept:
+            yield f"What was there is kept as {report.kept}; remove it when you are sure."
     if verbose:
         for stage in outcome.stages:
             yield f"  {stage.name:<24} {span(stage.seconds):>10}"
@@ -182,3 +217,11 @@ def _report_lines(application: Application, report: ProofReport, *, verbose: boo
         f"{coloured(outcome.verdict.value)}  {report.source}: {_MEANING[outcome.verdict]} {which}; "
         f"{made} in {span(outcome.seconds)}"
     )
+
+
+def _which(application: Application, report: ProofReport) -> str:
+    if report.snapshot is None or report.captured_at is None:
+        return "any snapshot"
+    zone = application.settings.schedule.time_zone
+    when = f"{clock(report.captured_at, zone)} {zone}"
+    return f"snapshot {report.snapshot[:8]} ({report.repository}, {when})"

@@ -1,0 +1,122 @@
+"""The report of one restore, proof or drill, and its line in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from strongroom.errors import EXIT_FAILED, EXIT_FINE, EXIT_UNKNOWN
+from strongroom.evidence import Entry
+from strongroom.model import Finding, Verdict
+from strongroom.recovery import Outcome
+from strongroom.service.application import Application
+from strongroom.service.rendering import stages_json, time_json
+from strongroom.service.selection import Candidate
+
+EXITS: Final = {
+    Verdict.PROVEN: EXIT_FINE,
+    Verdict.STALE: EXIT_UNKNOWN,
+    Verdict.UNKNOWN: EXIT_UNKNOWN,
+    Verdict.FAILED: EXIT_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofReport:
+    """What came of one restore, proof or drill of one source.
+
+    Repository, snapshot and its time are None when none was found to drill. `target` is where the
+    content is, None for a sandbox that is gone; `kept` where replaced content went.
+    """
+
+    action: str
+    source: str
+    repository: str | None
+    snapshot: str | None
+    captured_at: datetime | None
+    outcome: Outcome
+    target: str | None = None
+    kept: str | None = None
+    evidence: Entry | None = None
+    notes: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return (*self.outcome.findings, *self.notes)
+
+    @property
+    def exit_status(self) -> int:
+        verdict = self.outcome.verdict
+        return EXIT_FINE if verdict is None else EXITS[verdict]
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        verdict = self.outcome.verdict
+        return {
+            "verdict": verdict.value if verdict else None,
+            "source": self.source,
+            "repository": self.repository,
+            "snapshot": self.snapshot,
+            "captured_at": time_json(self.captured_at) if self.captured_at else None,
+            "target": self.target,
+            "kept": self.kept,
+            "checked": self.outcome.checked,
+            "bytes": self.outcome.size_bytes,
+            "seconds": round(self.outcome.seconds, 3),
+            "findings": [one.as_json() for one in self.findings],
+            "stages": stages_json(self.outcome.stages),
+            "evidence": evidence_json(self.evidence),
+        }
+
+
+def evidence_json(entry: Entry | None) -> dict[str, Any] | None:  # Any: JSON values
+    """Which line of the ledger says so."""
+    return {"seq": entry.seq, "hash": entry.hash} if entry else None
+
+
+def report(
+    application: Application,
+    action: str,
+    source: str,
+    candidate: Candidate | None,
+    outcome: Outcome,
+    *,
+    target: str | None = None,
+    kept: str | None = None,
+    extra: Mapping[str, Any] | None = None,  # Any: JSON values
+) -> ProofReport:
+    """Record what came out, and report it; a ledger that fails is a finding of the report."""
+    fields = {
+        **identity(source, candidate),
+        "target": target,
+        "kept": kept,
+        **(extra or {}),
+        "verdict": outcome.verdict.value if outcome.verdict else None,
+        "checked": outcome.checked,
+        "findings": [one.as_json() for one in outcome.findings],
+        "stages": stages_json(outcome.stages),
+    }
+    recorded = application.record(action, fields)
+    return ProofReport(
+        action,
+        source,
+        candidate.repository.name if candidate else None,
+        candidate.snapshot.id if candidate else None,
+        candidate.snapshot.time if candidate else None,
+        outcome,
+        target,
+        kept,
+        recorded if isinstance(recorded, Entry) else None,
+        (recorded,) if isinstance(recorded, Finding) else (),
+    )
+
+
+def identity(source: str, candidate: Candidate | None) -> dict[str, Any]:  # Any: JSON values
+    """Which snapshot a record is about. The tree is the same in every copy of a capture."""
+    return {
+        "source": source,
+        "repository": candidate.repository.name if candidate else None,
+        "snapshot": candidate.snapshot.id if candidate else None,
+        "tree": candidate.snapshot.tree if candidate else None,
+    }
