@@ -77,6 +77,8 @@ def render(facts: Facts, book: Book) -> str:
         memory_table(book.samples),
         "### All measures, medians (least to greatest)",
         measures_table(book.samples),
+        "### Where our time went, medians",
+        stages_list(book.samples) or "No stages were reported.",
         "### Verified in this run",
         "\n".join(f"- {line}" for line in [*book.verified, *book.faults]) or "- nothing",
     ]
@@ -142,6 +144,21 @@ def measures_table(samples: Sequence[Sample]) -> str:
     order = _measures(samples)
     pairs = sorted(by_pair, key=lambda pair: order.index(pair[0]))  # stable: contenders as met
     return table(head, [[*pair, *_medians(by_pair[pair])] for pair in pairs])
+
+
+def stages_list(samples: Sequence[Sample]) -> str:
+    """The stages that our program itself reported, measure by measure; they may overlap."""
+    lines = []
+    for measure in _measures(samples):
+        reported = [dict(one.stages) for one in samples if one.measure == measure and one.stages]
+        names = dict.fromkeys(name for stages in reported for name in stages)
+        parts = [
+            f"{name} {median(stages[name] for stages in reported if name in stages):.2f} s"
+            for name in names
+        ]
+        if parts:
+            lines.append(f"- {measure}: {', '.join(parts)}")
+    return "\n".join(lines)
 
 
 def _medians(samples: Sequence[Sample]) -> list[str]:

@@ -74,12 +74,14 @@ def _run(options: argparse.Namespace, work: Path) -> int:
     setting = Setting(
         work, options.seed, options.scale, options.rounds, archivers, programs[RESTIC]
     )
+    complete = False
     try:
         for name in options.only:
             SUITES[name](setting, book)
+        complete = True
     finally:
         if book.samples:
-            _keep(facts, book, append=facts.counts or options.append)
+            _keep(facts, book, append=complete and (facts.counts or options.append))
     failed = [sample for sample in book.samples if sample.failure is not None]
     return 1 if failed or book.faults else 0
 

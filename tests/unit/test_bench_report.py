@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bench.comparison import Comparison, Quantity, Target, compare
 from bench.contenders import OURS, RESTIC
-from bench.report import HEADER, Facts, memory_table, render, targets_table
+from bench.report import HEADER, Facts, memory_table, render, stages_list, targets_table
 from bench.run import RESULTS
 from bench.sample import Book, Sample
 
@@ -77,6 +77,16 @@ def test_a_section_says_when_it_is_no_measurement() -> None:
     assert "| files.first | strongroom | 1.50 (1.00–2.00) | 1.50 | 1 |  |  |" in text
     assert text.endswith("### Verified in this run\n\n- it is so\n")
     assert "(trial run)" not in render(Facts(begun_at, 3, 1.0, 1, "a machine", "v"), book)
+
+
+def test_stages_are_medians_of_the_rounds_that_had_them() -> None:
+    rounds = [{"fetch": 1.0}, {"fetch": 3.0, "prove": 2.0}, {"fetch": 2.0}]
+    samples = [
+        Sample("database.load", OURS, number, 1.0, stages=stages)
+        for number, stages in enumerate(rounds)
+    ]
+    samples.append(Sample("database.load", RESTIC, 0, 1.0))
+    assert stages_list(samples) == "- database.load: fetch 2.00 s, prove 2.00 s"
 
 
 def test_the_results_explain_how_they_came_about() -> None:
