@@ -27,7 +27,7 @@ from typing import Any, Final, Self, TypeVar
 
 import zstandard
 
-from strongroom.errors import StorageError
+from strongroom.errors import BusyError, IntegrityError, StorageError, StrongroomError
 from strongroom.model import Finding, finding
 from strongroom.repository.chunker import FILES, ChunkProfile, cut
 from strongroom.repository.pack import BlobType
@@ -107,7 +107,7 @@ class SnapshotWriter:
         self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="blob")
         self._local = threading.local()
         self._committed = False
-        self._failed: dict[str, StorageError] = {}
+        self._failed: dict[str, StrongroomError] = {}
         self._guard = threading.Lock()
 
     @property
@@ -119,15 +119,14 @@ class SnapshotWriter:
         return found
 
     def __enter__(self) -> Self:
-        begun: list[Packer] = []
         try:
             for packer in self._packers:
-                packer.begin()
-                begun.append(packer)
+                try:
+                    packer.begin()
+                except StrongroomError as error:
+                    self._fail(packer, error)
         except BaseException:
-            for packer in begun:
-                packer.end(abandoned=True)
-            self._pool.shutdown()
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -214,13 +213,19 @@ class SnapshotWriter:
     ) -> list[Committed]:
         """Make the tree `root` visible as a snapshot in every repository that still works.
 
-        Raises the first repository's StorageError when none does.
+        Raises the first repository's error when none does.
         """
         committed = []
         for packer in self._alive():
             try:
                 committed.append(self._commit_to(packer, root, paths, tags, time, parent, summary))
-            except StorageError as error:
+            except (StorageError, BusyError) as error:
+                self._fail(packer, error)
+            except IntegrityError as error:
+                # The store does not hold what it was given; a fault of this host's memory would
+                # hit every repository.
+                if error.code == "verification-failed":
+                    raise
                 self._fail(packer, error)
         self._alive()
         self._committed = True
@@ -276,7 +281,7 @@ class SnapshotWriter:
             )
             try:
                 packer.add(blob_type, blob)
-            except StorageError as error:
+            except (StorageError, BusyError) as error:
                 self._fail(packer, error)
         return blob_id
 
@@ -297,7 +302,7 @@ class SnapshotWriter:
             raise next(iter(self._failed.values()))
         return alive
 
-    def _fail(self, packer: Packer, error: StorageError) -> None:
+    def _fail(self, packer: Packer, error: StrongroomError) -> None:
         with self._guard:
             self._failed.setdefault(packer.repository.name, error)
         self._alive()
