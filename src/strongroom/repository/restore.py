@@ -145,7 +145,7 @@ class _Restore:
             self._make_special(relative, node)
         for relative in sorted(self._made, key=lambda one: one.count(b"/"), reverse=True):
             self._finish_directory(relative)
-        _flush_file_system(self._target)
+        flush_file_system(self._target)
         for what, (count, example) in sorted(self._unset.items()):
             self.report.findings.append(
                 finding("metadata-unset", example, f"{what}, for {count} entries")
@@ -366,7 +366,7 @@ def _write_sparsely(descriptor: int, content: bytes, offset: int) -> None:
         begin += os.pwrite(descriptor, view[begin:end], offset + begin)
 
 
-def _flush_file_system(path: bytes) -> None:
+def flush_file_system(path: bytes) -> None:
     """One syncfs: everything restored is on stable storage when it returns."""
     library = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
