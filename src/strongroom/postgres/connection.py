@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "parse_connection"]
 
 _CONNECT_TIMEOUT_SECONDS: Final = 15
+# A connection that was cut without a word would otherwise be waited for in vain for hours.
+_KEEPALIVE: Final[Mapping[str, str]] = {
+    "keepalives_idle": "60",
+    "keepalives_interval": "15",
+    "keepalives_count": "6",
+}
 _SECRETS: Final = ("password", "sslpassword")
 # Read by libpq for files that it looks up itself; every other PG* variable is made explicit.
 _KEPT_VARIABLES: Final = ("PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR")
@@ -112,7 +118,7 @@ class Connection:
 
         variables = _variables()
         rest = {key: value for key, value in self.parameters.items() if key not in variables}
-        return make_conninfo(**{**rest, "dbname": self.database})
+        return make_conninfo(**{**_KEEPALIVE, **rest, "dbname": self.database})
 
     def connect(self, *, autocommit: bool = True) -> psycopg.Connection:
         """An open connection in UTF-8, without server-side prepared statements.
@@ -122,7 +128,8 @@ class Connection:
         """
         import psycopg
 
-        parameters = {"connect_timeout": str(_CONNECT_TIMEOUT_SECONDS), **self.parameters}
+        timeout = str(_CONNECT_TIMEOUT_SECONDS)
+        parameters = {"connect_timeout": timeout, **_KEEPALIVE, **self.parameters}
         parameters.setdefault("application_name", "strongroom")
         parameters.pop("client_encoding", None)
         if self.password is not None:

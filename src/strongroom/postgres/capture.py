@@ -1,0 +1,382 @@
+"""Capture of one database: one moment, many streams, straight into a sink, nothing on disk.
+
+A leader locks every table against rewriting, takes the snapshot and exports it; workers copy the
+tables in it, the largest first, while pg_dump writes the schema in it and the leader reads what
+lies outside of tables. Reads only (invariant I7). Whatever fails, fails the whole capture: a
+database that was captured by halves is worth nothing, so nothing here is ever skipped.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from strongroom import __version__
+from strongroom.errors import SourceError
+from strongroom.model import Finding, Stage, finding
+from strongroom.postgres import layout
+from strongroom.postgres.catalogue import (
+    Relation,
+    list_relations,
+    read_collations,
+    read_columns,
+    read_extensions,
+    read_matviews,
+    read_removals,
+    read_sequences,
+    rewritten,
+)
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.coverage import read_coverage
+from strongroom.postgres.crew import Crew
+from strongroom.postgres.digest import digest_large_objects, digest_rows
+from strongroom.postgres.exchange import CaptureSink
+from strongroom.postgres.inventory import Inventory, take_inventory
+from strongroom.postgres.manifest import (
+    LargeObjects,
+    Manifest,
+    SequenceRecord,
+    SnapshotRecord,
+    TableRecord,
+    VersionRecord,
+)
+from strongroom.postgres.preflight import ServerFacts, preflight
+from strongroom.postgres.programs import Programs
+from strongroom.postgres.restore_script import restore_script, sequences_script
+from strongroom.postgres.schema_dump import dump_large_objects, dump_roles, dump_schema
+from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
+from strongroom.postgres.statement import copy_out
+from strongroom.postgres.surroundings import database_script, read_database, read_roles
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["CaptureOptions", "DatabaseCapture", "capture_database"]
+
+_LOCKED_AT_ONCE: Final = 200
+_ATTEMPTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """How to capture. `programs` is the configured directory of client programs.
+
+    `lock_timeout_seconds` bounds the wait for a table that somebody alters: a waiting lock request
+    makes everybody behind it wait, too.
+    """
+
+    jobs: int = 2
+    programs: Path | None = None
+    lock_timeout_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseCapture:
+    """What was captured. `bytes` counts the rows as text, as the sink received them."""
+
+    manifest: Manifest
+    inventory: Inventory
+    programs: Programs
+    findings: list[Finding] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+
+    @property
+    def tables(self) -> tuple[TableRecord, ...]:
+        return self.manifest.tables
+
+    @property
+    def bytes(self) -> int:
+        return self.manifest.size_bytes
+
+
+@dataclass(slots=True)
+class _Task:
+    """A table that is to be copied; `rows` and `bytes` once it was."""
+
+    relation: Relation
+    file: str
+    columns: tuple[str, ...]
+    generated: tuple[str, ...]
+    rows: int = -1
+    bytes: int = 0
+    row_digest: str = ""
+
+    @property
+    def statement(self) -> str:
+        lock = f"LOCK TABLE ONLY {self.relation.sql} IN ACCESS SHARE MODE NOWAIT;\n"
+        return lock + copy_out(self.relation.sql, self.columns, self.relation.condition)
+
+    def record(self) -> TableRecord:
+        assert self.rows >= 0, "a table was not copied"
+        one = self.relation
+        return TableRecord(
+            schema=one.schema,
+            name=one.name,
+            file=self.file,
+            columns=self.columns,
+            rows=self.rows,
+            bytes=self.bytes,
+            generated=self.generated,
+            row_digest=self.row_digest,
+            condition=one.condition,
+            extension=one.extension,
+            unlogged=one.persistence == "u",
+        )
+
+
+def capture_database(
+    connection: Connection, options: CaptureOptions, sink: CaptureSink
+) -> DatabaseCapture:
+    """Everything of the connection's database is in `sink` when this returns.
+
+    Raises `SourceError`: what preflight finds, or `capture-aborted` when a program or connection
+    fails on the way. Errors of the sink pass through.
+    """
+    begun = time.monotonic()
+    facts, programs = preflight(connection, jobs=options.jobs, programs=options.programs)
+    stages = [Stage("preflight", time.monotonic() - begun)]
+    with connection.connect() as leader:
+        capture = _Capture(connection, leader, facts, programs, options, sink)
+        begun = time.monotonic()
+        capture.begin()
+        stages.append(Stage("snapshot", time.monotonic() - begun))
+        begun = time.monotonic()
+        capture.copy()
+        stages.append(Stage("copy", time.monotonic() - begun))
+        manifest = capture.finish()
+        leader.rollback()
+    assert capture.inventory is not None
+    found = [
+        finding("coverage-gap", section, f"could not be read: {why}")
+        for section, why in sorted(capture.inventory.unreadable.items())
+    ]
+    return DatabaseCapture(manifest, capture.inventory, programs, found, stages)
+
+
+class _Capture:
+    """The state of one capture; its methods are its steps, in order."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        leader: psycopg.Connection,
+        facts: ServerFacts,
+        programs: Programs,
+        options: CaptureOptions,
+        sink: CaptureSink,
+    ) -> None:
+        self.connection, self.leader, self.facts = connection, leader, facts
+        self.programs, self.options, self.sink = programs, options, sink
+        self.settings = pinned_settings(facts.number, sql_ascii=facts.encoding == "SQL_ASCII")
+        self.crew = Crew()
+        self.inventory: Inventory | None = None
+        self.sequences: tuple[SequenceRecord, ...] = ()
+        self.large_objects = LargeObjects()
+        self.snapshot = ""
+        self.identity: SnapshotRecord | None = None
+        self.relations: list[Relation] = []
+        self.tasks: list[_Task] = []
+        self._queue: list[_Task] = []
+        self._guard = threading.Lock()
+
+    # The snapshot
+
+    def begin(self) -> None:
+        """Lock, take the snapshot, list again; once more when the list has changed meanwhile."""
+        pin_settings(self.leader, self.settings)
+        known = list_relations(self.leader)
+        for _ in range(_ATTEMPTS):
+            self.leader.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            self._lock(known)
+            self._take_snapshot()
+            self.relations = list_relations(self.leader)
+            if _identity(self.relations) == _identity(known):
+                self._refuse_rewritten()
+                self._plan()
+                return
+            known = self.relations
+            self.leader.rollback()
+        raise self._aborted(
+            f"tables were created or dropped during each of {_ATTEMPTS} attempts to begin",
+            "Run the backup at a quieter moment.",
+        )
+
+    def _lock(self, relations: Sequence[Relation]) -> None:
+        import psycopg
+
+        timeout = self.options.lock_timeout_seconds * 1000
+        self.leader.execute(f"SET LOCAL lock_timeout = {timeout}".encode())
+        tables = [one for one in relations if one.lockable]
+        for begin in range(0, len(tables), _LOCKED_AT_ONCE):
+            part = tables[begin : begin + _LOCKED_AT_ONCE]
+            names = ", ".join(f"ONLY {one.sql}" for one in part)
+            try:
+                self.leader.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE".encode())
+            except psycopg.errors.LockNotAvailable:
+                raise self._aborted(
+                    f"a table is locked by somebody for more than {timeout // 1000} s"
+                    f" (one of {part[0].label} ... {part[-1].label})",
+                    "See pg_stat_activity for a long ALTER TABLE, then run the backup again.",
+                ) from None
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                return  # dropped since it was listed: the second list will differ
+        self.leader.execute(b"SET LOCAL lock_timeout = 0")
+
+    def _take_snapshot(self) -> None:
+        from psycopg.pq import TransactionStatus
+
+        if self.leader.info.transaction_status == TransactionStatus.INERROR:
+            self.leader.rollback()
+            self.leader.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        lsn = (
+            "pg_catalog.pg_last_wal_replay_lsn()"
+            if self.facts.in_recovery
+            else "pg_catalog.pg_current_wal_lsn()"
+        )
+        row = self.leader.execute(
+            "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text,"
+            f" {lsn}::text".encode()
+        ).fetchone()
+        assert row is not None
+        self.snapshot = row[0]
+        self.identity = SnapshotRecord(row[1], row[2], datetime.now(UTC), self.facts.in_recovery)
+
+    def _refuse_rewritten(self) -> None:
+        """With the locks taken first this cannot happen; a table shown empty must never pass."""
+        names = [one.label for one in rewritten(self.leader, self.relations)]
+        if names:
+            raise self._aborted(
+                f"rewritten while the snapshot was taken: {', '.join(names)}",
+                "Run the backup again.",
+            )
+
+    def _plan(self) -> None:
+        tables = [one for one in self.relations if one.has_rows]
+        columns = read_columns(self.leader, [one.oid for one in tables])
+        names = layout.FileNames()
+        self.tasks = [
+            _Task(one, names.for_table(one.schema, one.name), *columns[one.oid]) for one in tables
+        ]
+        # The largest first, so that no worker is left alone with it at the end.
+        self._queue = sorted(self.tasks, key=lambda task: task.relation.size_bytes)
+
+    # The streams
+
+    def copy(self) -> None:
+        """All streams at once: rows by the workers, the rest beside them."""
+        workers = max(1, min(self.options.jobs, len(self.tasks)))
+        tasks: list[Callable[[], None]] = [self._dump_schema, *[self._copy_tables] * workers]
+        tasks.append(self._read_beside)
+        if self.facts.large_objects:
+            tasks.append(self._dump_large_objects)
+        self.crew.run(tasks)
+
+    def _copy_tables(self) -> None:
+        with (
+            CopySession(self.programs, self.connection, self.settings) as session,
+            self.crew.breaking(session.abort),
+        ):
+            session.run(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+                f" SET TRANSACTION SNAPSHOT '{self.snapshot}';"
+            )
+            while task := self._next_task():
+                stream = session.copy(task.statement)
+                try:
+                    self.sink.put(task.file, stream, rows=True)
+                except SourceError as error:
+                    raise SourceError(
+                        f"{task.relation.label}: {error.message}",
+                        subject=error.subject,
+                        code=error.code,
+                        hint=error.hint,
+                    ) from None
+                task.rows, task.bytes = stream.rows, stream.bytes
+
+    def _next_task(self) -> _Task | None:
+        with self._guard:
+            return self._queue.pop() if self._queue else None
+
+    def _dump_schema(self) -> None:
+        timeout = self.options.lock_timeout_seconds
+        parts = dump_schema(
+            self.programs, self.connection, self.crew, self.snapshot, lock_timeout_seconds=timeout
+        )
+        for path, data in parts.items():
+            self.sink.put(path, [data], rows=False)
+        roles = dump_roles(self.programs, self.connection, self.crew)
+        self.sink.put(layout.ROLES_SQL, [roles], rows=False)
+
+    def _dump_large_objects(self) -> None:
+        blocks = dump_large_objects(self.programs, self.connection, self.crew, self.snapshot)
+        self.sink.put(layout.LARGE_OBJECTS_SQL, blocks, rows=False)
+
+    def _read_beside(self) -> None:
+        """What the leader reads in the snapshot: catalogue and digests."""
+        import psycopg
+
+        try:
+            with self.crew.breaking(self.leader.cancel):
+                self.inventory = take_inventory(self.leader)
+                for task in self.tasks:
+                    if task.generated:
+                        columns = (*task.columns, *task.generated)
+                        one = task.relation
+                        task.row_digest = digest_rows(self.leader, one.sql, columns, one.condition)
+                if self.facts.large_objects:
+                    self.large_objects = digest_large_objects(self.leader)
+                self.sequences = read_sequences(self.leader, self.relations)
+        except psycopg.Error as error:
+            raise self._aborted(str(error).strip().partition("\n")[0], None) from None
+
+    # The rest
+
+    def finish(self) -> Manifest:
+        """Write what describes the streams; the manifest is the last."""
+        assert self.identity is not None
+        assert self.inventory is not None
+        manifest = Manifest(
+            database=read_database(self.leader),
+            snapshot=self.identity,
+            versions=VersionRecord(
+                server=self.facts.version,
+                server_number=self.facts.number,
+                client=self.programs.version,
+                client_major=self.programs.major,
+                strongroom=__version__,
+            ),
+            session=self.settings,
+            tables=tuple(task.record() for task in self.tasks),
+            sequences=self.sequences,
+            large_objects=self.large_objects,
+            matviews=read_matviews(self.leader),
+            removals=read_removals(self.leader),
+            roles=read_roles(self.leader),
+            extensions=read_extensions(self.leader),
+            collations=read_collations(self.leader),
+            coverage=read_coverage(self.leader, self.relations),
+        )
+        script = database_script(manifest.database, self.facts.major)
+        self._put(layout.DATABASE_SQL, script.encode())
+        self._put(layout.SEQUENCES_SQL, sequences_script(manifest))
+        self._put(layout.INVENTORY, self.inventory.to_json())
+        self._put(layout.RESTORE_SCRIPT, restore_script(manifest))
+        self._put(layout.MANIFEST, manifest.to_json())
+        return manifest
+
+    def _put(self, path: str, data: bytes) -> None:
+        self.sink.put(path, [data], rows=False)
+
+    def _aborted(self, message: str, hint: str | None) -> SourceError:
+        subject = self.connection.describe()
+        return SourceError(message, subject=subject, code="capture-aborted", hint=hint)
+
+
+def _identity(relations: Iterable[Relation]) -> set[tuple[int, str, str, int]]:
+    """What must not change between two lists: which relations, their names and files."""
+    return {(one.oid, one.schema, one.name, one.filenode) for one in relations}

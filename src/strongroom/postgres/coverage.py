@@ -1,0 +1,120 @@
+"""The registry of what is known to exist and where it is: nothing is left out without a word.
+
+Some things that belong to an application lie outside of what PostgreSQL gives out: passwords, keys,
+rows of other servers, bytes in buckets. Each gets a line with a status: `captured`,
+`not-configured` (there is none), `not-exportable` or `needs-action`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from strongroom.postgres.catalogue import Relation
+from strongroom.postgres.manifest import Coverage
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["read_coverage"]
+
+
+def read_coverage(
+    connection: psycopg.Connection, relations: Sequence[Relation]
+) -> tuple[Coverage, ...]:
+    """The registry for the current database, sorted by kind and subject."""
+    found = [
+        *_passwords(connection),
+        *_foreign_tables(relations),
+        *_unlogged_tables(relations),
+        *_extension_tables(relations),
+        *_vault(connection),
+        *_buckets(connection),
+        *_subscriptions(connection),
+        *_tablespaces(connection),
+    ]
+    return tuple(sorted(found, key=lambda one: (one.kind, one.subject)))
+
+
+def _names(connection: psycopg.Connection, query: bytes) -> list[str]:
+    return [str(row[0]) for row in connection.execute(query).fetchall()]
+
+
+def _passwords(connection: psycopg.Connection) -> list[Coverage]:
+    roles = _names(
+        connection,
+        b"SELECT rolname FROM pg_catalog.pg_roles WHERE rolcanlogin AND rolname !~ '^pg_'"
+        b" ORDER BY 1",
+    )
+    if not roles:
+        return [Coverage("passwords", "roles", "not-configured", "No role can log in.")]
+    explanation = "Passwords are not captured: set them again on a new server."
+    return [Coverage("passwords", ", ".join(roles), "needs-action", explanation)]
+
+
+def _foreign_tables(relations: Sequence[Relation]) -> list[Coverage]:
+    explanation = "Its definition is captured; its rows live on the other server: back that one up."
+    return [
+        Coverage("foreign table", one.label, "needs-action", explanation)
+        for one in relations
+        if one.kind == "f"
+    ]
+
+
+def _unlogged_tables(relations: Sequence[Relation]) -> list[Coverage]:
+    explanation = "Unlogged: its rows are captured, though the server itself loses them in a crash."
+    return [
+        Coverage("unlogged table", one.label, "captured", explanation)
+        for one in relations
+        if one.has_rows and one.persistence == "u"
+    ]
+
+
+def _extension_tables(relations: Sequence[Relation]) -> list[Coverage]:
+    found = []
+    for one in relations:
+        if one.extension and one.has_rows:
+            which = f" ({one.condition})" if one.condition else ""
+            explanation = f"Rows that extension {one.extension} declares as configuration{which}."
+            found.append(Coverage("extension table", one.label, "captured", explanation))
+    return found
+
+
+def _vault(connection: psycopg.Connection) -> list[Coverage]:
+    names = _names(
+        connection,
+        b"SELECT extname FROM pg_catalog.pg_extension"
+        b" WHERE extname IN ('supabase_vault', 'pgsodium') ORDER BY 1",
+    )
+    explanation = "The key that decrypts its secrets is not in the database: keep it by hand."
+    return [Coverage("vault key", name, "needs-action", explanation) for name in names]
+
+
+def _buckets(connection: psycopg.Connection) -> list[Coverage]:
+    exists = connection.execute(
+        b"SELECT pg_catalog.to_regclass('storage.objects') IS NOT NULL"
+    ).fetchone()
+    if exists is None or not exists[0]:
+        return []
+    row = connection.execute(b"SELECT EXISTS (SELECT FROM storage.objects)").fetchone()
+    if row is None or not row[0]:
+        return [Coverage("bucket objects", "storage", "not-configured", "No bucket holds objects.")]
+    explanation = "The rows are captured; the bytes lie in the bucket: protect it as a source."
+    return [Coverage("bucket objects", "storage.objects", "needs-action", explanation)]
+
+
+def _subscriptions(connection: psycopg.Connection) -> list[Coverage]:
+    row = connection.execute(b"SELECT count(*) FROM pg_catalog.pg_stat_subscription").fetchone()
+    if row is None or row[0] == 0:
+        return []
+    explanation = "Restored disabled, without its slot on the publisher: create that anew."
+    return [Coverage("subscriptions", f"{row[0]} of them", "needs-action", explanation)]
+
+
+def _tablespaces(connection: psycopg.Connection) -> list[Coverage]:
+    names = _names(
+        connection,
+        b"SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1",
+    )
+    explanation = "Its definition is in roles.sql; a restore places everything in the default one."
+    return [Coverage("tablespace", name, "needs-action", explanation) for name in names]

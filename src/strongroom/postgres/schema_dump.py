@@ -1,0 +1,82 @@
+"""pg_dump and pg_dumpall as children: the schema, large objects, and the server's roles.
+
+The archive that a parallel load needs is made once; the plain scripts are written from it by
+pg_restore, so that all three are the same dump. Plain scripts carry `\\restrict` lines with a
+random key, which keep hostile names from becoming psql commands. The key is replaced by the digest
+of the script without those lines: equal schemas give equal scripts, and nobody can put a key into
+a script whose digest it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from strongroom.postgres import layout
+from strongroom.postgres.child import stream_output
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.crew import Crew
+from strongroom.postgres.exchange import Block
+from strongroom.postgres.programs import Programs
+
+__all__ = ["dump_large_objects", "dump_roles", "dump_schema", "with_stable_key"]
+
+_RESTRICT: Final = re.compile(rb"^\\restrict ([A-Za-z0-9]+)\n", re.MULTILINE)
+
+
+def dump_schema(
+    programs: Programs,
+    connection: Connection,
+    crew: Crew,
+    snapshot: str,
+    *,
+    lock_timeout_seconds: int,
+) -> dict[str, bytes]:
+    """The schema in the exported snapshot: archive and plain scripts by their path."""
+    arguments = [programs.path("pg_dump"), "--schema-only", "--format=custom", "--compress=0"]
+    arguments += [f"--snapshot={snapshot}", f"--lock-wait-timeout={lock_timeout_seconds * 1000}"]
+    arguments += ["--no-password", "-d", connection.database_argument()]
+    subject, environment = connection.describe(), connection.environment()
+    archive = b"".join(stream_output(arguments, environment, crew, subject=subject))
+    parts = {layout.SCHEMA_DUMP: archive}
+    for section, path in (
+        ("pre-data", layout.PRE_DATA_SQL),
+        ("post-data", layout.POST_DATA_SQL),
+    ):
+        arguments = [programs.path("pg_restore"), f"--section={section}", "--file=-"]
+        text = stream_output(arguments, environment, crew, subject=subject, stdin=archive)
+        parts[path] = with_stable_key(b"".join(text))
+    return parts
+
+
+def dump_roles(programs: Programs, connection: Connection, crew: Crew) -> bytes:
+    """Roles, memberships and tablespaces of the whole server, without passwords."""
+    arguments = [programs.path("pg_dumpall"), "--globals-only", "--no-role-passwords"]
+    arguments += ["--no-password", "-l", connection.database]
+    arguments += ["-d", connection.database_argument()]
+    subject, environment = connection.describe(), connection.environment()
+    return with_stable_key(b"".join(stream_output(arguments, environment, crew, subject=subject)))
+
+
+def dump_large_objects(
+    programs: Programs, connection: Connection, crew: Crew, snapshot: str
+) -> Iterator[Block]:
+    """All large objects in the exported snapshot as a script for psql, and nothing else."""
+    arguments = [programs.path("pg_dump"), "--data-only", "--blobs", "--exclude-table=*"]
+    arguments += [f"--snapshot={snapshot}", "--no-password", "-d", connection.database_argument()]
+    subject = connection.describe()
+    return stream_output(arguments, connection.environment(), crew, subject=subject)
+
+
+def with_stable_key(script: bytes) -> bytes:
+    """The script with its random restrict key replaced by one that depends on its text."""
+    found = _RESTRICT.search(script)
+    if found is None:
+        return script
+    begin, end = b"\\restrict " + found[1] + b"\n", b"\\unrestrict " + found[1] + b"\n"
+    head, _, rest = script.partition(begin)
+    body, _, tail = rest.rpartition(end)
+    key = hashlib.sha256(head + body + tail).hexdigest().encode()
+    return head + begin.replace(found[1], key) + body + end.replace(found[1], key) + tail
