@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogObject", "Inventory", "Value", "take_inventory"]
 
-Value: TypeAlias = "None | bool | int | str | list[Value] | dict[str, Value]"
+Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
 
 _FORMAT: Final = 1
 
@@ -74,11 +74,13 @@ class Inventory:
 
     `server_version` is `server_version_num`; `mentioned_roles` are the roles that the database
     cannot do without: those that it names, those that they belong to, and their members.
+    `available_extensions` are those that the server could create.
     """
 
     server_version: int
     objects: Mapping[str, CatalogObject]
     mentioned_roles: frozenset[str] = frozenset()
+    available_extensions: frozenset[str] = frozenset()
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -97,11 +99,14 @@ class Inventory:
                 entry["part_of"] = one.part_of
             if one.follows:
                 entry["follows"] = one.follows
+            if one.needs:
+                entry["needs"] = one.needs
             sections.setdefault(one.section, {})[one.key] = entry
         whole = {
             "format": _FORMAT,
             "server_version": self.server_version,
             "mentioned_roles": sorted(self.mentioned_roles),
+            "available_extensions": sorted(self.available_extensions),
             "unreadable": self.unreadable,
             "objects": sections,
         }
@@ -110,7 +115,7 @@ class Inventory:
 
     @classmethod
     def from_json(cls, data: bytes) -> Inventory:
-        """The inventory that `to_json` wrote; IntegrityError snapshot-damaged when it is not one."""
+        """What `to_json` wrote; IntegrityError snapshot-damaged when it is something else."""
         try:
             whole = json.loads(data)
             if whole["format"] != _FORMAT:
@@ -124,11 +129,13 @@ class Inventory:
                         dict(entry["attributes"]),
                         str(entry.get("part_of", "")),
                         str(entry.get("follows", "")),
+                        tuple(map(str, entry.get("needs", ()))),
                     )
                     for section, entries in whole["objects"].items()
                     for key, entry in entries.items()
                 },
                 mentioned_roles=frozenset(map(str, whole["mentioned_roles"])),
+                available_extensions=frozenset(map(str, whole["available_extensions"])),
                 unreadable={str(k): str(v) for k, v in whole["unreadable"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -156,7 +163,7 @@ def take_inventory(connection: psycopg.Connection) -> Inventory:
 
 
 def _read(connection: psycopg.Connection) -> Inventory:
-    from strongroom.postgres.inventory_access import access_sections, large_objects
+    from strongroom.postgres.inventory_access import NEEDS, access_sections, large_objects
     from strongroom.postgres.inventory_definitions import definition_sections
     from strongroom.postgres.inventory_relations import relation_sections
 
@@ -169,16 +176,28 @@ def _read(connection: psycopg.Connection) -> Inventory:
         *relation_sections(major),
         large_objects(count[0] if count else 0),
     ]
+    needs = {
+        (catalog, oid): tuple(needed)
+        for catalog, oid, needed in connection.execute(NEEDS.encode()).fetchall()
+    }
     objects: dict[str, CatalogObject] = {}
     unreadable: dict[str, str] = {}
     for section in sections:
-        _read_section(connection, section, objects, unreadable)
-    return Inventory(version, objects, _mentioned_roles(connection, objects), unreadable)
+        _read_section(connection, section, needs, objects, unreadable)
+    available = connection.execute("SELECT name::text FROM pg_available_extensions").fetchall()
+    return Inventory(
+        version,
+        objects,
+        _mentioned_roles(connection, objects),
+        frozenset(row[0] for row in available),
+        unreadable,
+    )
 
 
 def _read_section(
     connection: psycopg.Connection,
     section: Section,
+    needs: Mapping[tuple[str, int], tuple[str, ...]],
     objects: dict[str, CatalogObject],
     unreadable: dict[str, str],
 ) -> None:
@@ -187,7 +206,7 @@ def _read_section(
 
     try:
         with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(section.sql.encode()).fetchall()
+            rows = cursor.execute(section.query).fetchall()
     except psycopg.OperationalError:
         raise
     except psycopg.DatabaseError as error:
@@ -197,7 +216,9 @@ def _read_section(
         key, part_of, follows = row.pop("key"), row.pop("part_of", ""), row.pop("follows", "")
         if key in objects:
             unreadable[section.name] = f"two objects are called {key}"
-        objects[key] = CatalogObject(key, section.name, row, part_of or "", follows or "")
+        needed = needs.get((section.catalog, row.pop("oid", 0)), ())
+        needed = tuple(one for one in needed if one != key)
+        objects[key] = CatalogObject(key, section.name, row, part_of or "", follows or "", needed)
 
 
 def _mentioned_roles(
@@ -218,9 +239,7 @@ def _mentioned_roles(
     ]
     members = _reached(named, ((group, member) for member, group in pairs))
     found = members | _reached(members, pairs)
-    existing = {
-        str(one.attributes["name"]) for one in objects.values() if one.section == "roles"
-    }
+    existing = {str(one.attributes["name"]) for one in objects.values() if one.section == "roles"}
     return frozenset(found & existing)
 
 

@@ -15,6 +15,7 @@ from strongroom.postgres.inventory_sql import (
     FIRST_USER_OID,
     Section,
     exploded_grants,
+    extension_of,
     grants,
     of_extension,
     options,
@@ -24,7 +25,7 @@ from strongroom.postgres.inventory_sql import (
     words,
 )
 
-__all__ = ["LARGE_OBJECTS", "MENTIONED_ROLES", "access_sections", "large_objects"]
+__all__ = ["LARGE_OBJECTS", "MENTIONED_ROLES", "NEEDS", "access_sections", "large_objects"]
 
 _HERE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
 
@@ -43,6 +44,37 @@ WHERE setdatabase = {_HERE} AND setrole <> 0
 UNION SELECT pg_get_userbyid(umuser)::text FROM pg_user_mappings WHERE umuser <> 0"""
 
 
+# What cannot be made where an extension, a collation or an access method is lacking: whatever
+# depends on it or on a part of it, directly or not. What is made with an object (`i`), a default
+# and a CHECK are parts of the statement that makes the object, and spoil it. Extensions that
+# initdb makes are never lacking.
+NEEDS: Final = f"""
+WITH RECURSIVE reached (needed, classid, objid) AS (
+    SELECT 'extension ' || quote_ident(e.extname), d.classid, d.objid
+    FROM pg_extension e JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass
+        AND d.refobjid = e.oid AND d.deptype = 'e'
+    WHERE e.oid >= {FIRST_USER_OID}
+    UNION SELECT 'collation ' || format('%I.%I', n.nspname, x.collname), 'pg_collation'::regclass,
+        x.oid
+    FROM pg_collation x JOIN pg_namespace n ON n.oid = x.collnamespace
+    WHERE x.oid >= {FIRST_USER_OID}
+    UNION SELECT 'access method ' || quote_ident(x.amname), 'pg_am'::regclass, x.oid FROM pg_am x
+    WHERE x.oid >= {FIRST_USER_OID}
+    UNION SELECT r.needed, on_it.classid, on_it.objid FROM reached r CROSS JOIN LATERAL (
+        SELECT d.classid, d.objid FROM pg_depend d
+        WHERE d.refclassid = r.classid AND d.refobjid = r.objid AND d.deptype <> 'e'
+        UNION ALL SELECT 'pg_class'::regclass, a.adrelid FROM pg_attrdef a
+        WHERE r.classid = 'pg_attrdef'::regclass AND a.oid = r.objid
+        UNION ALL SELECT d.refclassid, d.refobjid FROM pg_depend d
+        WHERE d.classid = r.classid AND d.objid = r.objid AND d.deptype = 'i'
+        UNION ALL SELECT CASE WHEN k.conrelid <> 0 THEN 'pg_class' ELSE 'pg_type' END::regclass,
+            CASE WHEN k.conrelid <> 0 THEN k.conrelid ELSE k.contypid END
+        FROM pg_constraint k
+        WHERE r.classid = 'pg_constraint'::regclass AND k.oid = r.objid AND k.contype = 'c') on_it)
+SELECT classid::regclass::text, objid::bigint, array_agg(needed ORDER BY needed COLLATE "C")
+FROM reached GROUP BY classid, objid"""
+
+
 def access_sections(version: int) -> Iterator[Section]:
     """The sections of access as the server of this major version knows them."""
     yield Section("database", _database(version))
@@ -56,10 +88,7 @@ def access_sections(version: int) -> Iterator[Section]:
 
 
 def _database(version: int) -> str:
-    if version >= 17:
-        icu = "d.datlocale"
-    else:
-        icu = "d.daticulocale" if version >= 15 else "NULL"
+    icu = "d.datlocale" if version >= 17 else "d.daticulocale"
     provider = words("d.datlocprovider", {"c": "libc", "i": "icu", "b": "builtin"})
     return f"""
 SELECT 'database' AS key,
@@ -99,6 +128,7 @@ def _memberships(version: int) -> str:
     newer = "bool_or(m.inherit_option) AS inherit, bool_or(m.set_option) AS set_role,"
     return f"""
 SELECT format('membership of %I in %I', a.rolname, g.rolname) AS key,
+    'role ' || quote_ident(a.rolname) AS part_of, 'role ' || quote_ident(g.rolname) AS follows,
     a.rolname::text AS member, g.rolname::text AS group,
     {since(version, 16, newer)}
     bool_or(m.admin_option) AS admin
@@ -176,9 +206,11 @@ def _altered_grants_in(
         " WHERE b.key = a.key AND b.value = a.value)"
     )
     return f"""
-SELECT 'grants on ' || x.name AS key, ({changed.format("x.now", "x.first")}) AS granted,
+SELECT 'grants on ' || x.name AS key, x.extension AS part_of,
+    ({changed.format("x.now", "x.first")}) AS granted,
     ({changed.format("x.first", "x.now")}) AS before
-FROM (SELECT {key} AS name, {exploded_grants(f"coalesce({now}, {default})", who)} AS now,
+FROM (SELECT {key} AS name, {extension_of(catalog, "c.oid")} AS extension,
+        {exploded_grants(f"coalesce({now}, {default})", who)} AS now,
         {exploded_grants(f"coalesce(i.initprivs, {default})", who)} AS first
     FROM {source}
     LEFT JOIN pg_init_privs i ON i.classoid = '{catalog}'::regclass AND i.objoid = c.oid

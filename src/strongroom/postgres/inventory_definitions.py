@@ -31,7 +31,7 @@ from strongroom.postgres.inventory_sql import (
 
 __all__ = ["definition_sections"]
 
-_SECRET = "(pass|secret|token|key|credential|conn)"
+_TELLTALE = "(pass|secret|token|key|credential|conn)"
 _STORAGE = {"p": "plain", "e": "external", "x": "extended", "m": "main"}
 _ROUTINE_KIND = "CASE {} WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END"
 
@@ -40,29 +40,33 @@ def definition_sections(version: int) -> Iterator[Section]:
     """The sections of definitions as the server of this major version knows them."""
     yield Section("schemas", _schemas(version))
     yield Section("extensions", _EXTENSIONS)
-    yield Section("types", _types())
+    yield Section("types", _types(), "pg_type", "t.oid")
     yield Section("base types", _base_types(version))
     yield Section("ranges", _ranges(version))
-    yield Section("domain constraints", _domain_constraints())
-    yield Section("routines", _routines(version))
+    yield Section("domain constraints", _domain_constraints(), "pg_constraint", "k.oid")
+    yield Section("routines", _routines(version), "pg_proc", "p.oid")
     yield Section("aggregates", _aggregates())
-    yield Section("operators", _operators())
-    yield Section("operator families", _operator_families())
-    yield Section("operator classes", _operator_classes())
-    yield Section("casts", _casts())
-    yield Section("collations", _collations(version))
-    yield Section("conversions", _conversions())
-    yield Section("text search configurations", _text_search_configurations())
-    yield Section("text search dictionaries", _text_search_dictionaries())
-    yield Section("text search parsers", _text_search_parsers())
-    yield Section("text search templates", _text_search_templates())
-    yield Section("languages", _languages())
-    yield Section("transforms", _transforms())
-    yield Section("access methods", _access_methods())
-    yield Section("foreign-data wrappers", _foreign_data_wrappers())
-    yield Section("foreign servers", _foreign_servers())
+    yield Section("operators", _operators(), "pg_operator", "o.oid")
+    yield Section("operator families", _operator_families(), "pg_opfamily", "f.oid")
+    yield Section("operator classes", _operator_classes(), "pg_opclass", "o.oid")
+    yield Section("casts", _casts(), "pg_cast", "x.oid")
+    yield Section("collations", _collations(version), "pg_collation", "x.oid")
+    yield Section("conversions", _conversions(), "pg_conversion", "x.oid")
+    yield Section(
+        "text search configurations", _text_search_configurations(), "pg_ts_config", "x.oid"
+    )
+    yield Section("text search dictionaries", _text_search_dictionaries(), "pg_ts_dict", "x.oid")
+    yield Section("text search parsers", _text_search_parsers(), "pg_ts_parser", "x.oid")
+    yield Section("text search templates", _text_search_templates(), "pg_ts_template", "x.oid")
+    yield Section("languages", _languages(), "pg_language", "l.oid")
+    yield Section("transforms", _transforms(), "pg_transform", "x.oid")
+    yield Section("access methods", _access_methods(), "pg_am", "x.oid")
+    yield Section(
+        "foreign-data wrappers", _foreign_data_wrappers(), "pg_foreign_data_wrapper", "x.oid"
+    )
+    yield Section("foreign servers", _foreign_servers(), "pg_foreign_server", "x.oid")
     yield Section("user mappings", _USER_MAPPINGS)
-    yield Section("event triggers", _event_triggers())
+    yield Section("event triggers", _event_triggers(), "pg_event_trigger", "e.oid")
 
 
 def _schemas(version: int) -> str:
@@ -81,6 +85,7 @@ WHERE {USER_SCHEMA} AND NOT {of_extension("pg_namespace", "n.oid")}"""
 # Not the owner: CREATE EXTENSION gives it to whoever restores, and nothing can change it.
 _EXTENSIONS = f"""
 SELECT 'extension ' || quote_ident(e.extname) AS key,
+    e.extname::text AS name,
     e.extversion AS version,
     CASE WHEN e.extrelocatable THEN quote_ident(n.nspname) END AS schema,
     {comment("pg_extension", "e.oid")} AS comment
@@ -440,7 +445,7 @@ def _without_secrets(array: str) -> str:
     """Options as an object in which a value that may be a secret is only known to be set."""
     return (
         "(SELECT jsonb_object_agg(split_part(o, '=', 1),"
-        f" CASE WHEN split_part(o, '=', 1) ~* '{_SECRET}' THEN '(not read)'"
+        f" CASE WHEN split_part(o, '=', 1) ~* '{_TELLTALE}' THEN '(not read)'"
         " ELSE substr(o, strpos(o, '=') + 1) END)"
         f" FROM unnest({array}) o)"
     )

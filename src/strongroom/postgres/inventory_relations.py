@@ -33,6 +33,7 @@ _STORAGE = {"p": "plain", "e": "external", "x": "extended", "m": "main"}
 _COMPRESSION = {"p": "pglz", "l": "lz4"}
 _PERSISTENCE = {"p": "permanent", "u": "unlogged", "t": "temporary"}
 _REPLICA_IDENTITY = {"d": "default", "n": "nothing", "f": "full", "i": "index"}
+_STREAMING = {"false": "off", "true": "on", "f": "off", "t": "on", "p": "parallel"}
 _COMMAND = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "ALL"}
 
 # Tables, views and the like that somebody made: the start of most queries here.
@@ -42,19 +43,19 @@ _RELATION = f"""pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 
 def relation_sections(version: int) -> Iterator[Section]:
     """The sections of relations as the server of this major version knows them."""
-    yield Section("tables", _tables())
+    yield Section("tables", _tables(), "pg_class", "c.oid")
     yield Section("row security of extension tables", _extension_tables())
-    yield Section("views", _views())
+    yield Section("views", _views(), "pg_class", "c.oid")
     yield Section("columns", _columns(version))
-    yield Section("constraints", _constraints(version))
-    yield Section("indexes", _indexes())
-    yield Section("triggers", _triggers())
-    yield Section("rules", _rules())
-    yield Section("policies", _policies())
-    yield Section("sequences", _sequences())
-    yield Section("statistics", _statistics())
+    yield Section("constraints", _constraints(version), "pg_constraint", "k.oid")
+    yield Section("indexes", _indexes(), "pg_class", "ic.oid")
+    yield Section("triggers", _triggers(), "pg_trigger", "t.oid")
+    yield Section("rules", _rules(), "pg_rewrite", "r.oid")
+    yield Section("policies", _policies(), "pg_policy", "p.oid")
+    yield Section("sequences", _sequences(), "pg_class", "c.oid")
+    yield Section("statistics", _statistics(), "pg_statistic_ext", "s.oid")
     yield Section("publications", _publications(version))
-    yield Section("publication tables", _publication_tables(version))
+    yield Section("publication tables", _publication_tables(version), "pg_publication_rel", "r.oid")
     if version >= 15:
         yield Section("publication schemas", _PUBLICATION_SCHEMAS)
     yield Section("subscriptions", _subscriptions(version))
@@ -71,7 +72,9 @@ SELECT {RELATION_KEY} AS key,
     {grants("c.relacl", "r", "c.relowner")} AS grants,
     c.relrowsecurity AS row_security,
     c.relforcerowsecurity AS row_security_forced,
-    {words("c.relreplident", _REPLICA_IDENTITY)} AS replica_identity,
+    coalesce((SELECT 'index ' || x.indexrelid::regclass::text FROM pg_index x
+        WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i'),
+        {words("c.relreplident", _REPLICA_IDENTITY)}) AS replica_identity,
     {options("c.reloptions")} AS options,
     (SELECT {options("toast.reloptions")} FROM pg_class toast WHERE toast.oid = c.reltoastrelid)
         AS toast_options,
@@ -140,7 +143,6 @@ SELECT 'column ' || format('%I.%I.%I', n.nspname, c.relname, a.attname) AS key,
     nullif(a.attstattarget, -1)::int AS statistics_target,
     {options("a.attoptions")} AS options,
     {options("a.attfdwoptions")} AS foreign_options,
-    NOT a.attislocal AS inherited,
     CASE WHEN a.attacl IS NOT NULL THEN {grants("a.attacl", "c", "c.relowner")} END AS grants,
     {_not_null_constraint(version)}
     {comment("pg_class", "c.oid", "a.attnum")} AS comment
@@ -167,7 +169,7 @@ def _not_null_constraint(version: int) -> str:
         WHERE k.conrelid = c.oid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum])"""
     comment_sql = comment("pg_constraint", "k.oid")
     return f"""
-    {from_constraint.format("CASE WHEN k.conislocal THEN k.conname::text END")} AS not_null_name,
+    {from_constraint.format("k.conname::text")} AS not_null_name,
     {from_constraint.format("k.convalidated")} AS not_null_validated,
     {from_constraint.format("k.connoinherit")} AS not_null_no_inherit,
     {from_constraint.format(comment_sql)} AS not_null_comment,"""
@@ -189,7 +191,6 @@ SELECT 'constraint ' || format('%I on %I.%I', k.conname, n.nspname, c.relname) A
     {since(version, 18, "k.conenforced AS enforced,")}
     k.condeferrable AS deferrable,
     k.condeferred AS deferred,
-    NOT k.conislocal AS inherited,
     {comment("pg_constraint", "k.oid")} AS comment
 FROM {_RELATION} JOIN pg_constraint k ON k.conrelid = c.oid
 WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND NOT (k.contype = 'f' AND k.conparentid <> 0)"""
@@ -205,7 +206,6 @@ SELECT 'index ' || format('%I.%I', n.nspname, ic.relname) AS key,
     pg_get_indexdef(ic.oid) AS definition,
     x.indisvalid AS valid,
     x.indisclustered AS clustered,
-    x.indisreplident AS replica_identity,
     (SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = ic.oid)
         AS attached_to,
     (SELECT jsonb_object_agg(a.attnum, a.attstattarget) FROM pg_attribute a
@@ -268,6 +268,7 @@ def _sequences() -> str:
     return f"""
 SELECT 'sequence ' || format('%I.%I', n.nspname, c.relname) AS key,
     coalesce('column ' || own.name, 'schema ' || quote_ident(n.nspname)) AS part_of,
+    own.table_key AS follows,
     format_type(s.seqtypid, NULL) AS type,
     s.seqstart AS start, s.seqmin AS minimum, s.seqmax AS maximum,
     s.seqincrement AS increment, s.seqcache AS cache, s.seqcycle AS cycle,
@@ -278,7 +279,8 @@ SELECT 'sequence ' || format('%I.%I', n.nspname, c.relname) AS key,
     {grants("c.relacl", "s", "c.relowner")} AS grants,
     {comment("pg_class", "c.oid")} AS comment
 FROM {_RELATION} JOIN pg_sequence s ON s.seqrelid = c.oid
-LEFT JOIN LATERAL (SELECT format('%I.%I.%I', tn.nspname, tc.relname, ta.attname) AS name, d.deptype
+LEFT JOIN LATERAL (SELECT format('%I.%I.%I', tn.nspname, tc.relname, ta.attname) AS name,
+        'table ' || format('%I.%I', tn.nspname, tc.relname) AS table_key, d.deptype
     FROM pg_depend d JOIN pg_class tc ON tc.oid = d.refobjid
     JOIN pg_namespace tn ON tn.oid = tc.relnamespace
     JOIN pg_attribute ta ON ta.attrelid = tc.oid AND ta.attnum = d.refobjsubid
@@ -340,7 +342,9 @@ WHERE {user_made("pg_publication", "p.oid")}"""
 def _subscriptions(version: int) -> str:
     # Never the connection string: it may hold a password, and most roles may not read it.
     newer = [
-        since(version, 14, "s.subbinary AS binary, s.substream::text AS streaming,"),
+        since(
+            version, 14, f"s.subbinary AS binary, {words('s.substream', _STREAMING)} AS streaming,"
+        ),
         since(version, 15, "s.subtwophasestate <> 'd' AS two_phase,"),
         since(version, 15, "s.subdisableonerr AS disable_on_error,"),
         since(version, 16, "s.subpasswordrequired AS password_required,"),

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 
 __all__ = [
     "ENABLED",
+    "FIRST_USER_OID",
     "RELATION_KEY",
     "USER_SCHEMA",
     "Section",
     "comment",
+    "exploded_grants",
+    "extension_of",
     "grants",
     "member",
     "name",
@@ -49,10 +52,22 @@ RELATION_KEY = """CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materializ
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One query of the inventory: `name` is what a finding calls it when it cannot be read."""
+    """One query of the inventory: `name` is what a finding calls it when it cannot be read.
+
+    `catalog` and `oid` say where an object of the section stands, if it may need an extension.
+    """
 
     name: str
     sql: str
+    catalog: str = ""
+    oid: str = ""
+
+    @property
+    def query(self) -> bytes:
+        """The SQL, with the object's OID as a first column when it is known."""
+        if not self.oid:
+            return self.sql.encode()
+        return self.sql.replace("SELECT ", f"SELECT {self.oid} AS oid, ", 1).encode()
 
 
 def since(version: int, first: int, column: str) -> str:
@@ -119,6 +134,15 @@ def of_extension(catalog: str, oid: str) -> str:
     return (
         f"EXISTS (SELECT FROM pg_depend xd WHERE xd.classid = '{catalog}'::regclass"
         f" AND xd.objid = {oid} AND xd.deptype = 'e')"
+    )
+
+
+def extension_of(catalog: str, oid: str) -> str:
+    """The key of the extension that the object belongs to, or NULL."""
+    return (
+        "(SELECT 'extension ' || quote_ident(e.extname) FROM pg_depend xd"
+        " JOIN pg_extension e ON e.oid = xd.refobjid"
+        f" WHERE xd.classid = '{catalog}'::regclass AND xd.objid = {oid} AND xd.deptype = 'e')"
     )
 
 

@@ -33,9 +33,8 @@ _TEXT: Final = frozenset(
 # storage and its NOT NULL name from the parent.
 _NOT_CARRIED: Final = frozenset(
     {
-        ("columns", "inherited"), ("columns", "not_null_comment"), ("columns", "not_null_name"),
-        ("columns", "storage"), ("constraints", "inherited"), ("subscriptions", "enabled"),
-        ("tables", "disabled_constraint_triggers"),
+        ("columns", "not_null_comment"), ("columns", "not_null_name"), ("columns", "storage"),
+        ("subscriptions", "enabled"), ("tables", "disabled_constraint_triggers"),
     }
 )  # fmt: skip
 
@@ -63,9 +62,9 @@ def compare_structure(
 
     `reference` gives the inventory of the snapshot's schema, loaded without data on a server of
     the target's major version; it is called at most once, and only when the text of an expression
-    differs. Without it such a difference is `structure-unchecked`. `lacking` are the keys of
-    extensions and collations that the target's server does not have (`extension postgis`): what
-    needs them and is missing or different is unchecked and not failed.
+    differs. Without it such a difference is `structure-unchecked`, and so is what needs an
+    extension that the target's server does not have. `lacking` are the keys of more such objects,
+    e.g. a collation whose locale that server cannot provide.
     """
     comparison = _Comparison(captured, observed, frozenset(lacking))
     findings = list(comparison.unreadable())
@@ -78,23 +77,32 @@ class _Comparison:
     """The two sides, reduced to what may be compared."""
 
     def __init__(self, captured: Inventory, observed: Inventory, lacking: frozenset[str]) -> None:
-        self.captured, self.observed, self.lacking = captured, observed, lacking
+        self.captured, self.observed = captured, observed
+        self.captured_roles = frozenset(
+            str(one.attributes["name"])
+            for one in captured.objects.values()
+            if one.section == "roles"
+        )
         self.skipped = frozenset(captured.unreadable) | frozenset(observed.unreadable)
         self.expected_objects = self._comparable(captured)
         self.observed_objects = self._comparable(observed)
         self.missing = self.expected_objects.keys() - self.observed_objects.keys()
         self.extra = self.observed_objects.keys() - self.expected_objects.keys()
+        self.lacking = lacking | {
+            key
+            for key in self.missing
+            if self.expected_objects[key].section == "extensions"
+            and self.expected_objects[key].attributes["name"] not in observed.available_extensions
+        }
 
     def unreadable(self) -> Iterator[Finding]:
         """A finding for each section that one of the sides could not read."""
         for section in sorted(self.skipped):
             for side, inventory in (("captured", self.captured), ("target", self.observed)):
                 if section in inventory.unreadable:
-                    yield finding(
-                        "structure-unchecked",
-                        section,
-                        f"could not be read in the {side} database: {inventory.unreadable[section]}",
-                    )
+                    because = inventory.unreadable[section]
+                    message = f"could not be read in the {side} database: {because}"
+                    yield finding("structure-unchecked", section, message)
 
     def existence(self) -> Iterator[Finding]:
         """What is missing and what is extra, without the parts of such objects."""
@@ -114,9 +122,7 @@ class _Comparison:
             one = self.observed_objects[key]
             if one.part_of in self.extra or one.follows in self.extra:
                 continue
-            yield finding(
-                "structure-extra", key, f"expected nothing, observed {_summary(one)}"
-            )
+            yield finding("structure-extra", key, f"expected nothing, observed {_summary(one)}")
 
     def definitions(self, reference: Callable[[], Inventory] | None) -> Iterator[Finding]:
         """What is there on both sides and is not defined alike."""
@@ -143,9 +149,7 @@ class _Comparison:
         for code, texts in by_code.items():
             yield finding(code, one.key, "; ".join(texts))
 
-    def _code(
-        self, one: CatalogObject, each: _Difference, settler: _Reference
-    ) -> tuple[str, str]:
+    def _code(self, one: CatalogObject, each: _Difference, settler: _Reference) -> tuple[str, str]:
         """The finding's code, and a reason where the difference alone does not tell it."""
         if self._lacks(one):
             return "structure-unchecked", self._lacks(one)
@@ -197,12 +201,8 @@ class _Comparison:
             member, group = str(one.attributes["member"]), str(one.attributes["group"])
             if group.startswith("pg_"):
                 return member in mentioned
-            return group in mentioned and f"role {member}" in self._captured_roles
+            return group in mentioned and member in self.captured_roles
         return True
-
-    @property
-    def _captured_roles(self) -> Collection[str]:
-        return self.captured.objects.keys()
 
     def _comparable_grants(self, one: CatalogObject) -> CatalogObject:
         all_grants = one.attributes.get("grants")

@@ -1,0 +1,138 @@
+"""The structure rung on real servers: quiet after a dump and load, and awake to any single change."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from strongroom.findings import Severity
+from strongroom.model import Finding
+from strongroom.postgres.cluster import Cluster, throwaway_cluster
+from strongroom.postgres.inventory import Inventory, take_inventory
+from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.structure import compare_structure
+from tests.e2e.structure_changes import CHANGES, Change
+
+HERE = Path(__file__).parent
+MAJORS = (15, 17, 18)
+
+# Each major version has one cluster: one worker runs all tests of it.
+pytestmark = pytest.mark.xdist_group("structure")
+
+
+@dataclass
+class Place:
+    """A cluster with the nasty database, and what psql and pg_dump make of it."""
+
+    cluster: Cluster
+    programs: Programs
+    captured: Inventory
+    reference: Inventory
+
+    def connect(self, database: str) -> psycopg.Connection:
+        return self.cluster.connection(database).connect(autocommit=False)
+
+    def psql(self, database: str, *arguments: str, script: bytes = b"") -> None:
+        connection = self.cluster.connection(database)
+        subprocess.run(
+            [self.programs.path("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null",
+             "-v", f"db={database}", *arguments],
+            env=connection.environment(), input=script, check=True, capture_output=True,
+        )  # fmt: skip
+
+    def dump(self, database: str, *flags: str) -> bytes:
+        connection = self.cluster.connection(database)
+        return subprocess.run(
+            [self.programs.path("pg_dump"), *flags, database],
+            env=connection.environment(), check=True, capture_output=True,
+        ).stdout  # fmt: skip
+
+    def create(self, database: str, script: bytes = b"") -> None:
+        """A database from a dump, with the settings that a dump leaves behind."""
+        self.psql("postgres", "-c", f"CREATE DATABASE {database} TEMPLATE template0")
+        if script:
+            self.psql(database, script=script)
+        self.psql(database, "-f", str(HERE / "structure_database.sql"))
+
+    def inventory(self, database: str) -> Inventory:
+        with self.connect(database) as connection:
+            return take_inventory(connection)
+
+
+@pytest.fixture(scope="module", params=MAJORS)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    major: int = request.param
+    empty = Inventory(major * 10000, {})
+    with throwaway_cluster(major=major) as cluster:
+        place = Place(cluster, find_programs(major), empty, empty)
+        assert place.programs.major == major
+        place.psql("postgres", "-f", str(HERE / "structure_roles.sql"))
+        schema = (HERE / "structure_nasty.sql").read_bytes()
+        if major >= 18:
+            schema += (HERE / "structure_nasty_18.sql").read_bytes()
+        place.create("source", schema)
+        place.create("restored", place.dump("source"))
+        place.create("plain", place.dump("source", "--schema-only"))
+        place.captured = place.inventory("source")
+        place.reference = place.inventory("plain")
+        yield place
+
+
+def loud(findings: list[Finding]) -> list[Finding]:
+    return [one for one in findings if one.severity is not Severity.NOTE]
+
+
+def test_everything_can_be_read(place: Place) -> None:
+    assert place.captured.unreadable == {}
+    sections = {one.section for one in place.captured.objects.values()}
+    never_here = {"row security of extension tables", "security labels", "parameters"}
+    assert not never_here & sections
+    assert len(sections) >= 40
+    assert Inventory.from_json(place.captured.to_json()) == place.captured
+
+
+def test_a_dump_and_load_is_no_difference(place: Place) -> None:
+    restored = place.inventory("restored")
+    findings = compare_structure(place.captured, restored, lambda: place.reference)
+    assert loud(findings) == []
+    rewritten = {one.subject for one in findings if one.code == "structure-rewritten"}
+    assert {
+        "constraint role_known on public.trainees",
+        "policy own_rows on public.trainees",
+        "index public.trainees_role",
+        "view app.known",
+        "materialized view app.totals",
+        "trigger touch on public.trainees",
+        "rule log_delete on public.trainees",
+        "constraint email_kind on domain app.email",
+        "column app.organisations.is_known",
+    } <= rewritten
+    assert restored.to_json() != place.captured.to_json()
+
+
+def test_without_a_reference_rewritten_text_is_unknown(place: Place) -> None:
+    findings = compare_structure(place.captured, place.inventory("restored"))
+    assert {one.code for one in findings} == {"structure-unchecked"}
+    assert "policy own_rows on public.trainees" in {one.subject for one in findings}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.sql[:60])
+def test_a_single_change_is_found(place: Place, change: Change) -> None:
+    if place.captured.major < change.since:
+        return
+    with place.connect("restored") as connection:
+        connection.execute("SET allow_system_table_mods = on")
+        connection.execute("SET client_min_messages = error")
+        connection.execute(change.sql.replace("{db}", "restored").encode())
+        observed = take_inventory(connection)
+        connection.rollback()
+    findings = loud(compare_structure(place.captured, observed, lambda: place.reference))
+    assert {(one.code, one.subject) for one in findings} == set(change.found), findings
+    assert len(findings) == len(change.found)
+    if change.says:
+        assert change.says in findings[0].message
