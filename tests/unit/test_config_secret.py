@@ -1,4 +1,4 @@
-"""Secrets by reference: each way to keep one, each way in which that fails, and no leak."""
+"""Secrets by reference: each way to keep one, each way in which that fails, and no leak (I6)."""
 
 from __future__ import annotations
 
