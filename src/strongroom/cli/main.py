@@ -6,11 +6,14 @@ take the same way out: every context manager is left, nothing half-done stays vi
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Final
 
 import click
 
@@ -25,9 +28,10 @@ from strongroom.cli.doctor import doctor
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
-from strongroom.errors import ConfigError, StrongroomError
+from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 
-COMMANDS = (
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COMMANDS: Final = (
     demo,
     init,
     config,
@@ -70,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
     plain = given[: given.index("--")] if "--" in given else given
     run = Run(json="--json" in plain, verbose=bool({"-v", "--verbose"} & set(plain)))
-    _turn_signals()
+    with _signals():
+        return _run(given, run)
+
+
+def _run(given: Sequence[str], run: Run) -> int:
     try:
         status = strongroom.main(args=given, prog_name="strongroom", standalone_mode=False, obj=run)
     except StrongroomError as error:
@@ -78,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run.failure(error)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return ConfigError("a command is missing", code="usage").exit_status
+        return EXIT_USAGE
     except click.ClickException as error:
         return run.failure(_usage(error))
     except (KeyboardInterrupt, click.exceptions.Abort):
@@ -101,7 +109,8 @@ def _trace(run: Run) -> None:
         click.echo(redact(traceback.format_exc()), err=True)
 
 
-def _turn_signals() -> None:
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end a run like Ctrl-C; a second signal waits for the cleaning up."""
     told: list[int] = []
 
@@ -112,6 +121,15 @@ def _turn_signals() -> None:
         else:
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and shells set that
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = {one: signal.getsignal(one) for one in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # which nohup and shells set
             signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

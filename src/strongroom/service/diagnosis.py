@@ -65,32 +65,25 @@ def _git(title: str, declared: GitSource) -> Iterator[Check]:
 
 def _postgres(title: str, declared: PostgresSource) -> Iterator[Check]:
     from strongroom.postgres.connection import parse_connection
+    from strongroom.postgres.preflight import preflight
     from strongroom.postgres.programs import find_programs
 
     address = parse_connection(resolve_url(declared.url))
     with address.connect() as session:
-        version = session.info.server_version
-        encrypted = session.pgconn.ssl_in_use
         row = session.execute("SELECT pg_catalog.clock_timestamp()").fetchone()
-    told = f"{address.describe()}: PostgreSQL {version // 10000}.{version % 10000}"
-    yield Check(title, State.FINE, f"{told}, {'with' if encrypted else 'without'} TLS")
+    facts, programs = preflight(address, jobs=declared.jobs, programs=declared.programs)
+    encrypted = "with" if facts.tls else "without"
+    told = f"{address.describe()}: PostgreSQL {facts.version}, {encrypted} TLS, all can be read"
+    yield Check(title, State.FINE, told)
+    yield Check(f"{title}: client programs", State.FINE, programs.describe())
     if row is not None and isinstance(row[0], datetime):
         yield _server_clock(title, row[0])
     try:
-        programs = find_programs(
-            version // 10000,
-            configured=declared.programs,
-            tls=encrypted or address.wants_tls,
-        )
-        yield Check(f"{title}: client programs", State.FINE, programs.describe())
-    except SourceError as error:
-        yield failed(f"{title}: client programs", error)
-    try:
-        programs = find_programs(version // 10000, purpose="server")
-        same = programs.major == version // 10000
-        remedy = "" if same else f"Install PostgreSQL {version // 10000} on the host that drills."
+        sandbox = find_programs(facts.major, purpose="server")
+        same = sandbox.major == facts.major
+        remedy = "" if same else f"Install PostgreSQL {facts.major} on the host that drills."
         state = State.FINE if same else State.WARNING
-        yield Check(f"{title}: sandbox", state, programs.describe(), remedy)
+        yield Check(f"{title}: sandbox", state, sandbox.describe(), remedy)
     except SourceError as error:
         yield Check(f"{title}: sandbox", State.WARNING, str(error), error.hint)
 

@@ -20,4 +20,13 @@ def build_source(
             required=declared.required,
             workers=settings.engine.worker_count,
         )
+    if isinstance(declared, GitSource):
+        from strongroom.sources.code import CodeSource
+
+        return CodeSource(
+            name,
+            declared.path,
+            untracked=declared.untracked,
+            allow_secrets=declared.allow_secrets,
+        )
     raise NotImplementedError(declared.kind)
