@@ -36,7 +36,7 @@ types:
 	@$(BIN)/mypy
 
 imports:
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 house:
 	@$(BIN)/python -m pytest -q tests/house
