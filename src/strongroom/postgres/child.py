@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -71,7 +71,7 @@ def feed(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     crew: Crew,
-    blocks: Iterator[Block] | Sequence[Block],
+    blocks: Iterable[Block],
 ) -> Outcome:
     """Run a program with `blocks` as its input. A program that stops reading is not an error here:
     its outcome tells."""

@@ -97,11 +97,11 @@ class LargeObjects:
 
 @dataclass(frozen=True, slots=True)
 class RoleRecord:
-    """A role without its password: statements that make it, and those that make it a member."""
+    """A role without its password: statements that make it; groups, each with its GRANT."""
 
     name: str
     statements: tuple[str, ...]
-    memberships: tuple[str, ...] = ()
+    memberships: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,14 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
         large_objects=LargeObjects(**large),
         matviews=tuple((str(a), str(b)) for a, b in whole["matviews"]),
         removals=tuple(map(str, whole["removals"])),
-        roles=_records(RoleRecord, whole["roles"], "statements", "memberships"),
+        roles=tuple(
+            RoleRecord(
+                str(one["name"]),
+                tuple(map(str, one["statements"])),
+                tuple((str(group), str(grant)) for group, grant in one["memberships"]),
+            )
+            for one in whole["roles"]
+        ),
         extensions=_records(ExtensionRecord, whole["extensions"]),
         collations=dict(whole["collations"]),
         coverage=_records(Coverage, whole["coverage"]),

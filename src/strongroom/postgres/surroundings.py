@@ -172,8 +172,8 @@ def read_roles(connection: psycopg.Connection) -> tuple[RoleRecord, ...]:
     return tuple(found)
 
 
-def _memberships(connection: psycopg.Connection) -> dict[str, list[str]]:
-    """For each member its GRANT statements. Who granted it is not kept: that role may be gone."""
+def _memberships(connection: psycopg.Connection) -> dict[str, list[tuple[str, str]]]:
+    """For each member its groups, each with its GRANT; who granted it may be gone."""
     newer = connection.info.server_version >= 160000
     more = ", bool_or(m.inherit_option), bool_or(m.set_option)" if newer else ""
     rows = connection.execute(
@@ -183,7 +183,7 @@ def _memberships(connection: psycopg.Connection) -> dict[str, list[str]]:
         " JOIN pg_catalog.pg_roles g ON g.oid = m.roleid"
         " GROUP BY 1, 2 ORDER BY 1, 2".encode()
     ).fetchall()
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for member, group, admin, *options in rows:
         statement = f"GRANT {quote_name(group)} TO {quote_name(member)}"
         if options:
@@ -191,7 +191,7 @@ def _memberships(connection: psycopg.Connection) -> dict[str, list[str]]:
             statement += f" WITH ADMIN {str(admin).upper()}, INHERIT {inherit}, SET {settable}"
         elif admin:
             statement += " WITH ADMIN OPTION"
-        found.setdefault(member, []).append(statement)
+        found.setdefault(member, []).append((group, statement))
     return found
 
 

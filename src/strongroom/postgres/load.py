@@ -1,0 +1,341 @@
+"""Load of a captured database into a new or empty one, with everything that went wrong named.
+
+The order: database, roles that are missing, tables and types, rows in parallel (largest first),
+sequences, large objects, indexes and constraints in parallel, materialised views in the order of
+their dependencies, statistics, and last the database's own settings, which bind new sessions.
+Rows go in before any trigger, index or foreign key exists. A statement that fails is a finding
+with the object's name and the load goes on: an operator at three in the morning wants all that can
+be had. What this does not do: judge the result. That is `proof`'s matter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import IntegrityError, SourceError
+from strongroom.model import Finding, Stage, finding
+from strongroom.postgres import layout
+from strongroom.postgres.child import Outcome, feed
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.crew import Crew
+from strongroom.postgres.exchange import Block, CapturedFiles
+from strongroom.postgres.inventory import Inventory
+from strongroom.postgres.manifest import Manifest, TableRecord
+from strongroom.postgres.messages import Complaint, Complaints, from_pg_restore, from_psql
+from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.session import pin_settings, pinned_settings
+from strongroom.postgres.statement import copy_in, qualified
+from strongroom.postgres.target import (
+    apply_settings,
+    create_roles,
+    maintenance_connection,
+    prepare_database,
+)
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["LoadOptions", "LoadReport", "load_database", "load_schema_only", "read_manifest"]
+
+_ANALYZED: Final = b"""
+SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.relpages"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load. `programs` is the configured directory of client programs.
+
+    `analyze`: collect the planner's statistics; a drill that only compares can do without.
+    """
+
+    jobs: int = 2
+    programs: Path | None = None
+    analyze: bool = True
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What a load did. `lacking` is what the server does not have, as the inventory's keys."""
+
+    manifest: Manifest
+    created: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    lacking: frozenset[str] = frozenset()
+    rows: int = 0
+    bytes: int = 0
+
+
+def read_manifest(files: CapturedFiles) -> Manifest:
+    """The manifest of a captured database; IntegrityError `snapshot-damaged` when it is none."""
+    if not files.exists(layout.MANIFEST):
+        raise IntegrityError(
+            "the snapshot has no manifest: it is not one of a database",
+            subject=layout.MANIFEST,
+            code="snapshot-damaged",
+        )
+    return Manifest.from_json(files.read(layout.MANIFEST))
+
+
+def load_database(
+    files: CapturedFiles, target: Connection, options: LoadOptions = LoadOptions()
+) -> LoadReport:
+    """The captured database is in `target`, as far as the report's findings say.
+
+    Creates the target's database when it does not exist. Raises `TargetError` `target-not-empty`
+    when it holds anything, `SourceError` when server or programs fail, and passes on errors of
+    `files`.
+    """
+    load = _Load(files, target, options)
+    load.prepare(settings=True)
+    with load.stage("schema"):
+        load.run_script(layout.PRE_DATA_SQL)
+    with load.stage("rows"):
+        load.rows()
+    with load.stage("sequences"):
+        if load.manifest.sequences:
+            load.run_script(layout.SEQUENCES_SQL)
+    if load.manifest.large_objects.count:
+        with load.stage("large objects"):
+            load.large_objects()
+    with load.stage("indexes"):
+        load.post_data()
+    if load.manifest.matviews:
+        with load.stage("materialised views"):
+            load.refresh()
+    if options.analyze:
+        with load.stage("statistics"):
+            load.analyze()
+    with load.stage("settings"):
+        load.complaints.findings += apply_settings(target, load.manifest.database)
+    return load.report()
+
+
+def load_schema_only(
+    files: CapturedFiles, target: Connection, options: LoadOptions = LoadOptions()
+) -> LoadReport:
+    """The captured schema without rows: a reference for how this server prints definitions."""
+    load = _Load(files, target, options)
+    load.prepare(settings=False)
+    with load.stage("schema"):
+        load.run_script(layout.PRE_DATA_SQL)
+        load.post_data()
+    return load.report()
+
+
+class _Load:
+    """The state of one load; its methods are its steps."""
+
+    def __init__(self, files: CapturedFiles, target: Connection, options: LoadOptions) -> None:
+        self.files, self.target, self.options = files, target, options
+        self.manifest = read_manifest(files)
+        self.complaints = Complaints()
+        self.stages: list[Stage] = []
+        self.created = False
+        self.loaded_rows = self.loaded_bytes = 0
+        self._guard = threading.Lock()
+        with maintenance_connection(target) as session:
+            self.server_version = session.info.server_version
+            self.tls = bool(session.pgconn.ssl_in_use) or target.wants_tls
+        self.programs = self._programs(self.server_version // 10000)
+
+    def report(self) -> LoadReport:
+        return LoadReport(
+            manifest=self.manifest,
+            created=self.created,
+            findings=self.complaints.findings,
+            stages=self.stages,
+            lacking=frozenset(self.complaints.lacking),
+            rows=self.loaded_rows,
+            bytes=self.loaded_bytes,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.stages.append(Stage(name, time.monotonic() - begun))
+
+    def _programs(self, major: int) -> Programs:
+        """Programs that fit the server and, if possible, read the archive: it has a version."""
+        wanted = max(major, self.manifest.versions.client_major)
+        try:
+            return find_programs(wanted, configured=self.options.programs, tls=self.tls)
+        except SourceError:
+            if wanted == major:
+                raise
+            return find_programs(major, configured=self.options.programs, tls=self.tls)
+
+    # Steps
+
+    def prepare(self, *, settings: bool) -> None:
+        """Database and roles; then what a new database has and the captured one lacked."""
+        with self.stage("database"):
+            self.created, findings, lacking = prepare_database(self.target, self.manifest.database)
+            self.complaints.findings += findings
+            self.complaints.lacking |= lacking
+            if settings:
+                self.complaints.findings += create_roles(
+                    self.target, self.manifest, self._wanted_roles()
+                )
+            if self.created:
+                with self.target.connect() as session:
+                    for statement in self.manifest.removals:
+                        session.execute(statement.encode())
+
+    def _wanted_roles(self) -> list[str]:
+        inventory = Inventory.from_json(self.files.read(layout.INVENTORY))
+        return sorted(inventory.mentioned_roles)
+
+    def run_script(self, path: str) -> None:
+        """A script through psql, statement by statement; its complaints become findings."""
+        script = self.files.read(path)
+        outcome = self._psql([script])
+        self._judge(from_psql(outcome.messages, script, path), outcome, path)
+
+    def large_objects(self) -> None:
+        outcome = self._psql(self.files.blocks(layout.LARGE_OBJECTS_SQL))
+        complaints = from_psql(outcome.messages, b"", layout.LARGE_OBJECTS_SQL)
+        self._judge(complaints, outcome, layout.LARGE_OBJECTS_SQL)
+
+    def post_data(self) -> None:
+        """Indexes, constraints, triggers and policies, in parallel where the archive permits."""
+        if self.programs.major < self.manifest.versions.client_major:
+            self.run_script(layout.POST_DATA_SQL)
+            return
+        arguments = [self.programs.path("pg_restore"), "--section=post-data", "--no-password"]
+        arguments += [f"--jobs={self.options.jobs}", "-d", self.target.database_argument()]
+        with tempfile.NamedTemporaryFile(prefix="strongroom-schema-") as archive:
+            # Parallel reading needs a file; it holds the schema and no rows.
+            archive.write(self.files.read(layout.SCHEMA_DUMP))
+            archive.flush()
+            environment = self.target.environment()
+            outcome = feed([*arguments, archive.name], environment, Crew(), [])
+        self._judge(from_pg_restore(outcome.messages), outcome, layout.SCHEMA_DUMP)
+
+    def _psql(self, blocks: Iterable[Block]) -> Outcome:
+        arguments = [self.programs.path("psql"), "-X", "-q", "--no-password"]
+        arguments += ["-d", self.target.database_argument(), "-f", "-"]
+        return feed(arguments, self.target.environment(), Crew(), blocks)
+
+    def _judge(self, complaints: list[Complaint], outcome: Outcome, path: str) -> None:
+        self.complaints.judge(complaints)
+        if outcome.status != 0 and not complaints:
+            # Without ON_ERROR_STOP only a lost connection or a program's own failure gets here.
+            text = outcome.messages.strip() or f"ended with status {outcome.status}"
+            self.complaints.findings.append(finding("load-error", path, text))
+
+    # Rows
+
+    def rows(self) -> None:
+        """All tables, the largest first, each in a transaction of its own."""
+        queue = sorted(self.manifest.tables, key=lambda table: table.bytes)
+        crew = Crew()
+        workers = max(1, min(self.options.jobs, len(queue)))
+        crew.run([lambda: self._load_tables(queue, crew)] * workers)
+
+    def _load_tables(self, queue: list[TableRecord], crew: Crew) -> None:
+        import psycopg
+
+        with self.target.connect() as session, crew.breaking(session.cancel):
+            self._pin(session)
+            while table := self._next(queue):
+                try:
+                    self._load_table(session, table)
+                except psycopg.OperationalError as error:
+                    raise SourceError(
+                        str(error).strip().partition("\n")[0],
+                        subject=f"{self.target.describe()}, {table.label}",
+                    ) from None
+                except psycopg.Error as error:
+                    reason = error.diag.message_primary or str(error)
+                    where = f" ({error.diag.context})" if error.diag.context else ""
+                    complaint = Complaint(f"table {table.label}", f"{reason}{where}")
+                    with self._guard:
+                        self.complaints.judge([complaint])
+
+    def _pin(self, session: psycopg.Connection) -> None:
+        import psycopg
+
+        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
+        pin_settings(session, pinned_settings(self.server_version, sql_ascii=sql_ascii))
+        if sql_ascii:
+            session.execute(b"SET client_encoding TO 'SQL_ASCII'")
+        try:
+            # Only tables of extensions have triggers before the rows.
+            session.execute(b"SET session_replication_role TO 'replica'")
+        except psycopg.errors.InsufficientPrivilege:
+            return
+
+    def _next(self, queue: list[TableRecord]) -> TableRecord | None:
+        with self._guard:
+            return queue.pop() if queue else None
+
+    def _load_table(self, session: psycopg.Connection, table: TableRecord) -> None:
+        relation = qualified(table.schema, table.name)
+        # An extension has filled its own tables already: those rows stay.
+        fresh = not table.extension
+        with session.transaction(), session.cursor() as cursor:
+            if fresh:
+                # Emptied in this transaction, rows need no log (wal_level minimal) nor freezing.
+                cursor.execute(f"TRUNCATE ONLY {relation}".encode())
+            statement = copy_in(relation, table.columns, freeze=fresh)
+            with cursor.copy(statement.encode()) as copy:
+                for block in self.files.blocks(table.file):
+                    copy.write(block)
+            loaded = cursor.rowcount
+        with self._guard:
+            self.loaded_rows += loaded
+            self.loaded_bytes += table.bytes
+            if loaded != table.rows:
+                self.complaints.judge(
+                    [
+                        Complaint(
+                            f"table {table.label}",
+                            f"{table.rows} rows were captured, {loaded} were loaded",
+                        )
+                    ]
+                )
+
+    # After the rows
+
+    def refresh(self) -> None:
+        import psycopg
+
+        with self.target.connect() as session:
+            self._pin(session)
+            for schema, name in self.manifest.matviews:
+                try:
+                    view = qualified(schema, name)
+                    session.execute(f"REFRESH MATERIALIZED VIEW {view}".encode())
+                except psycopg.OperationalError:
+                    raise
+                except psycopg.Error as error:
+                    reason = error.diag.message_primary or str(error)
+                    subject = f"materialized view {schema}.{name}"
+                    self.complaints.judge([Complaint(subject, reason)])
+
+    def analyze(self) -> None:
+        with self.target.connect() as session:
+            queue = [(str(s), str(n)) for s, n in session.execute(_ANALYZED).fetchall()]
+        crew = Crew()
+        crew.run([lambda: self._analyze(queue, crew)] * max(1, self.options.jobs))
+
+    def _analyze(self, queue: list[tuple[str, str]], crew: Crew) -> None:
+        with self.target.connect() as session, crew.breaking(session.cancel):
+            while True:
+                with self._guard:
+                    if not queue:
+                        return
+                    schema, name = queue.pop()
+                session.execute(f"ANALYZE {qualified(schema, name)}".encode())

@@ -1,0 +1,149 @@
+"""What client programs say on standard error, line by line, as findings.
+
+One exit status says neither what failed nor whether it matters. Each complaint of psql and
+pg_restore gets the name of the object that it is about: from pg_restore's own context lines, or
+from the comment above the statement in the script. A few complaints are known to be harmless; some
+show that the server lacks an extension, a locale or a build option, and then so do complaints about
+what should have come with it. All else is a failed statement, and so is what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from strongroom.model import Finding, finding
+
+__all__ = ["Complaint", "Complaints", "from_pg_restore", "from_psql"]
+
+_PSQL: Final = re.compile(r"^psql:[^:]*:(\d+): (ERROR|FATAL|PANIC|WARNING):  (.*)$")
+_PSQL_OWN: Final = re.compile(r"^psql:(?:[^:]*:(\d+):)? (?:error: )?(.*)$")
+_TOC_ENTRY: Final = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (.*)$")
+_RESTORE: Final = re.compile(r"^pg_restore: (error|warning): (.*)$")
+_IN_RESTORE: Final = re.compile(r"^could not execute query: ERROR:  (.*)$")
+_NAMED: Final = re.compile(r"^-- Name: (.*); Type: (.*?); Schema: (.*?); Owner: ")
+_DETAILS: Final = ("DETAIL:", "HINT:")
+
+_HARMLESS: Final = re.compile(
+    r'schema "public" already exists'
+    r'|extension "\w+" already exists'
+    r'|unrecognized configuration parameter "(transaction_timeout|default_table_access_method)"'
+    r"|invalid command \\(un)?restrict"
+    r"|errors ignored on restore"
+)
+# Each with the key of what is lacking, as the inventory writes it.
+_LACKING: Final = (
+    (re.compile(r'extension "([^"]+)" is not available'), "extension {}"),
+    (re.compile(r'could not open extension control file ".*/([^/"]+)\.control"'), "extension {}"),
+    (re.compile(r'extension "([^"]+)" has no installation script'), "extension {}"),
+    (re.compile(r'could not access file "\$libdir/([^"]+)"'), "extension {}"),
+    (re.compile(r"ICU is not supported in this build"), "ICU"),
+    (re.compile(r'could not create locale "([^"]+)"'), "locale {}"),
+    (re.compile(r'could not open collator for locale "([^"]+)"'), "locale {}"),
+    (re.compile(r"compression method (\w+) not supported"), "compression {}"),
+    (re.compile(r"unsupported XML feature"), "XML"),
+)
+_FOLLOWS: Final = re.compile(r"does not exist|must be loaded via|is not (?:a|an) ")
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One message: the object it is about, the text, and whether it was only a warning."""
+
+    subject: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(slots=True)
+class Complaints:
+    """Judges complaints in the order of the load; remembers what the server was found to lack."""
+
+    findings: list[Finding] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
+
+    def judge(self, complaints: Iterable[Complaint]) -> int:
+        """Add each complaint's finding; returns how many were more than harmless."""
+        serious = 0
+        for one in complaints:
+            code = self._code(one)
+            serious += code != "load-note"
+            self.findings.append(finding(code, one.subject, one.text))
+        return serious
+
+    def _code(self, one: Complaint) -> str:
+        if one.warning or _HARMLESS.search(one.text):
+            return "load-note"
+        for pattern, key in _LACKING:
+            found = pattern.search(one.text)
+            if found:
+                self.lacking.add(key.format(*found.groups()))
+                if one.subject.startswith("collation "):
+                    self.lacking.add(one.subject)
+                return "sandbox-lacks"
+        if self.lacking and _FOLLOWS.search(one.text):
+            return "sandbox-lacks"
+        return "load-error"
+
+
+def from_psql(messages: str, script: bytes, path: str) -> list[Complaint]:
+    """What psql said about `script`, which it read from standard input; `path` is its name."""
+    lines = script.decode(errors="replace").split("\n")
+    found: list[Complaint] = []
+    for line in messages.splitlines():
+        match = _PSQL.match(line)
+        if match:
+            subject = _object_above(lines, int(match[1])) or path
+            found.append(Complaint(subject, match[3], match[2] == "WARNING"))
+        elif line.startswith(_DETAILS) and found:
+            found[-1] = _with_detail(found[-1], line)
+        elif own := _PSQL_OWN.match(line):
+            found.append(Complaint(path, own[2]))
+    return found
+
+
+def from_pg_restore(messages: str) -> list[Complaint]:
+    """What pg_restore said, each complaint with its entry of the archive."""
+    found: list[Complaint] = []
+    subject = ""
+    for line in messages.splitlines():
+        if entry := _TOC_ENTRY.match(line):
+            subject = _entry_name(entry[1])
+        elif match := _RESTORE.match(line):
+            error = _IN_RESTORE.match(match[2])
+            text = error[1] if error else match[2]
+            found.append(Complaint(subject or "pg_restore", text, match[1] == "warning"))
+        elif line.startswith(_DETAILS) and found:
+            found[-1] = _with_detail(found[-1], line)
+    return found
+
+
+def _with_detail(one: Complaint, line: str) -> Complaint:
+    return Complaint(one.subject, f"{one.text} {line.strip()}", one.warning)
+
+
+def _object_above(lines: Sequence[str], number: int) -> str:
+    """The object whose comment stands nearest above a line (counted from 1)."""
+    for place in range(min(number, len(lines)) - 1, -1, -1):
+        found = _NAMED.match(lines[place])
+        if found:
+            name, kind, schema = found[1], found[2].lower(), found[3]
+            return f"{kind} {name}" if schema == "-" else f"{kind} {schema}.{name}"
+    return ""
+
+
+def _entry_name(entry: str) -> str:
+    """`TABLE app orders owner` of an archive's table of contents, as `table orders`."""
+    words = entry.split(" ")
+    kind = list(_leading_capitals(words))
+    rest = words[len(kind) :]
+    return " ".join([*map(str.lower, kind), *rest[:-1]]).strip() or entry
+
+
+def _leading_capitals(words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        if not (word.isupper() and word.isalpha()):
+            return
+        yield word

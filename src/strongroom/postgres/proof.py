@@ -1,0 +1,341 @@
+"""Is this database what was captured? The content rung, and the structure rung's evidence.
+
+Each table's COPY text is asked of the target with the manifest's columns under the pinned settings,
+cut at the lengths at which the snapshot's stream was cut when it was stored, and each piece's
+SHA-256 is compared with the recorded one: no second copy is read, and the first difference has a
+place. Only a table that differs is read from the snapshot, too, and compared as a set of rows, for
+PostgreSQL may place the same rows in another order. Reads only (I7); a bad answer is a finding, and
+what could not be asked is one as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import SourceError
+from strongroom.model import Finding, Piece, Stage, finding
+from strongroom.postgres import layout
+from strongroom.postgres.comparison import RowDifference, compare_rows
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.crew import Crew
+from strongroom.postgres.digest import digest_large_objects, digest_rows
+from strongroom.postgres.exchange import Block, CapturedFiles
+from strongroom.postgres.inventory import Inventory, take_inventory
+from strongroom.postgres.load import read_manifest
+from strongroom.postgres.manifest import LargeObjects, Manifest, SequenceRecord, TableRecord
+from strongroom.postgres.programs import find_programs
+from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
+from strongroom.postgres.statement import copy_out, qualified
+from strongroom.postgres.structure import compare_structure
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["ProofOptions", "ProofReport", "prove_database"]
+
+_NAMED: Final = 5
+
+_PRESENT: Final = b"""
+SELECT n.nspname::text, c.relname::text,
+    array_agg(a.attname::text) FILTER (WHERE a.attgenerated = '')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a
+    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind = 'r' GROUP BY 1, 2"""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOptions:
+    """How to prove. `reference` gives the inventory of the captured schema, loaded without rows on
+    a server of the target's version; it is asked only when definitions' texts differ. `lacking` is
+    what the target's server does not have, from the load's report.
+    """
+
+    jobs: int = 2
+    programs: Path | None = None
+    reference: Callable[[], Inventory] | None = None
+    lacking: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class ProofReport:
+    """What was found; `checked` counts the comparisons that were really made."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: int = 0
+    stages: list[Stage] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+
+def prove_database(
+    files: CapturedFiles, target: Connection, options: ProofOptions = ProofOptions()
+) -> ProofReport:
+    """Compare the target's database with the captured one, rung by rung.
+
+    Raises `SourceError` when the target cannot be asked, and passes on errors of `files`.
+    """
+    proof = _Proof(files, target, options)
+    with proof.stage("content"):
+        proof.tables()
+    with proof.stage("beside tables"):
+        proof.beside()
+    with proof.stage("structure"):
+        proof.structure()
+    proof.report.findings.sort(key=lambda one: (one.subject, one.code))
+    return proof.report
+
+
+class _Proof:
+    """The state of one proof; its methods are its rungs."""
+
+    def __init__(self, files: CapturedFiles, target: Connection, options: ProofOptions) -> None:
+        self.files, self.target, self.options = files, target, options
+        self.manifest: Manifest = read_manifest(files)
+        self.report = ProofReport()
+        self._guard = threading.Lock()
+        with target.connect() as session:
+            version, tls = session.info.server_version, bool(session.pgconn.ssl_in_use)
+            rows = session.execute(_PRESENT).fetchall()
+        self.present = {(str(s), str(n)): frozenset(columns or ()) for s, n, columns in rows}
+        self.programs = find_programs(
+            version // 10000, configured=options.programs, tls=tls or target.wants_tls
+        )
+        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
+        self.settings = pinned_settings(version, sql_ascii=sql_ascii)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.report.stages.append(Stage(name, time.monotonic() - begun))
+
+    # Tables
+
+    def tables(self) -> None:
+        """Every table's stream, the largest first, by as many sessions as there are jobs."""
+        queue = [table for table in self.manifest.tables if self._comparable(table)]
+        queue.sort(key=lambda table: table.bytes)
+        crew = Crew()
+        workers = max(1, min(self.options.jobs, len(queue)))
+        crew.run([lambda: self._compare_tables(queue, crew)] * workers)
+
+    def _comparable(self, table: TableRecord) -> bool:
+        """Whether the target has the table with its columns; a finding when it has not."""
+        columns = self.present.get((table.schema, table.name))
+        if columns is None:
+            self._missing(table, f"expected {table.rows} rows, observed no such table")
+            return False
+        lost = [name for name in table.columns if name not in columns]
+        if lost:
+            self._missing(table, f"expected column {lost[0]}, observed no such column")
+        return not lost
+
+    def _missing(self, table: TableRecord, message: str) -> None:
+        if self.options.lacking:
+            # The load told which object failed for want of what; this is its consequence.
+            lacked = ", ".join(sorted(self.options.lacking))
+            message = f"{message}; the server lacks {lacked}"
+            self._add(finding("sandbox-lacks", table.label, message))
+        else:
+            self._add(finding("content-missing", table.label, message))
+
+    def _compare_tables(self, queue: list[TableRecord], crew: Crew) -> None:
+        with (
+            CopySession(self.programs, self.target, self.settings, code="source-failed") as session,
+            crew.breaking(session.abort),
+        ):
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;")
+            while table := self._next(queue):
+                self._compare_table(session, table)
+
+    def _next(self, queue: list[TableRecord]) -> TableRecord | None:
+        with self._guard:
+            return queue.pop() if queue else None
+
+    def _compare_table(self, session: CopySession, table: TableRecord) -> None:
+        statement = copy_out(qualified(table.schema, table.name), table.columns, table.condition)
+        stream = session.copy(statement, count_rows=False)
+        difference = _first_difference(stream, self.files.pieces(table.file))
+        with self._guard:
+            self.report.checked += 1
+            self.report.rows += table.rows
+            self.report.bytes += stream.bytes
+        if difference is None:
+            return
+        observed = session.copy(statement, count_rows=False)
+        rows = compare_rows(self.files.blocks(table.file), observed)
+        self._add(_content_finding(table, difference, rows))
+
+    # What no stream holds
+
+    def beside(self) -> None:
+        """Generated columns, large objects and sequences, each in the target's own words."""
+        import psycopg
+
+        with self.target.connect() as session:
+            pin_settings(session, self.settings)
+            session.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                for table in self.manifest.tables:
+                    if table.generated and (table.schema, table.name) in self.present:
+                        self._generated(session, table)
+                self._large_objects(session)
+                self._sequences(session)
+            except psycopg.OperationalError as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise SourceError(reason, subject=self.target.describe()) from None
+            session.execute(b"ROLLBACK")
+
+    def _generated(self, session: psycopg.Connection, table: TableRecord) -> None:
+        import psycopg
+
+        relation = qualified(table.schema, table.name)
+        columns = (*table.columns, *table.generated)
+        names = ", ".join(table.generated)
+        try:
+            with session.transaction():
+                observed = digest_rows(session, relation, columns, table.condition)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            reason = error.diag.message_primary or str(error)
+            self._add(finding("content-generated", table.label, f"{names}: {reason}"))
+            return
+        self.report.checked += 1
+        told = {one.subject for one in self.report.findings if one.code == "content-differs"}
+        if observed != table.row_digest and table.label not in told:
+            message = f"{names}: digest {table.row_digest} was captured, {observed} is observed"
+            self._add(finding("content-generated", table.label, message))
+
+    def _large_objects(self, session: psycopg.Connection) -> None:
+        expected = self.manifest.large_objects
+        observed = digest_large_objects(session)
+        if expected.count or observed.count:
+            self.report.checked += 1
+        if expected.digest.strip("0") != observed.digest.strip("0"):
+            message = _large_object_difference(expected, observed)
+            self._add(finding("content-large-object", "large objects", message))
+
+    def _sequences(self, session: psycopg.Connection) -> None:
+        import psycopg
+
+        for one in self.manifest.sequences:
+            relation = qualified(one.schema, one.name)
+            try:
+                with session.transaction():
+                    row = session.execute(
+                        f"SELECT last_value, is_called FROM {relation}".encode()
+                    ).fetchone()
+            except psycopg.errors.UndefinedTable:
+                continue  # the structure rung tells
+            assert row is not None
+            self.report.checked += 1
+            if _behind(one, int(row[0]), bool(row[1])):
+                message = f"{one.last_value} was captured, {row[0]} is observed"
+                self._add(finding("sequence-differs", one.label, message))
+
+    # Structure
+
+    def structure(self) -> None:
+        """The definition of every object."""
+        captured = Inventory.from_json(self.files.read(layout.INVENTORY))
+        with self.target.connect() as session:
+            observed = take_inventory(session)
+        self.report.findings += compare_structure(
+            captured, observed, self.options.reference, lacking=self.options.lacking
+        )
+        self.report.checked += len(captured)
+
+    def _add(self, one: Finding) -> None:
+        with self._guard:
+            self.report.findings.append(one)
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Where a stream first differs: the byte at which the piece begins, and the piece's length."""
+
+    offset: int
+    length: int
+
+
+def _first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> _Difference | None:
+    """Cut `stream` at the recorded lengths and compare digests; reads it to its end.
+
+    None when it is equal from beginning to end.
+    """
+    place, offset = 0, 0
+    digest, open_bytes = hashlib.sha256(), 0
+    found: _Difference | None = None
+    for block in stream:
+        if found is not None:
+            continue
+        view = memoryview(block)
+        while view:
+            if place == len(pieces):
+                found = _Difference(offset, 0)
+                break
+            wanted = pieces[place].length_bytes - open_bytes
+            part = view[:wanted]
+            digest.update(part)
+            open_bytes += len(part)
+            view = view[wanted:]
+            if open_bytes == pieces[place].length_bytes:
+                if digest.digest() != pieces[place].sha256:
+                    found = _Difference(offset, open_bytes)
+                    break
+                offset += open_bytes
+                place, open_bytes, digest = place + 1, 0, hashlib.sha256()
+    if found is None and (place < len(pieces) or open_bytes):
+        found = _Difference(offset, pieces[place].length_bytes)
+    return found
+
+
+def _content_finding(table: TableRecord, where: _Difference, rows: RowDifference) -> Finding:
+    if rows.equal:
+        message = f"the same {rows.captured_rows} rows; order differs from row {rows.first_row}"
+        return finding("content-order", table.label, message)
+    place = (
+        f"first at row {rows.first_row}, in bytes {where.offset} to {where.offset + where.length}"
+    )
+    if rows.missing is None or rows.extra is None:
+        counts = (
+            f"{rows.captured_rows} rows were captured, {rows.observed_rows} are observed;"
+            " too many differ to count"
+        )
+    else:
+        counts = (
+            f"of {rows.captured_rows} captured rows {rows.missing} are missing or changed,"
+            f" and {rows.extra} were not captured"
+        )
+    return finding("content-differs", table.label, f"{counts}; {place}")
+
+
+def _large_object_difference(expected: LargeObjects, observed: LargeObjects) -> str:
+    before = {one.number: one for one in expected.objects}
+    after = {one.number: one for one in observed.objects}
+    counts = f"{expected.count} with {expected.bytes} bytes were captured, "
+    counts += f"{observed.count} with {observed.bytes} bytes are observed"
+    if len(before) < expected.count or len(after) < observed.count:
+        return counts
+    numbers = sorted(
+        number for number in before.keys() | after.keys() if before.get(number) != after.get(number)
+    )
+    shown = ", ".join(map(str, numbers[:_NAMED]))
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    return f"{counts}; different: {shown}{more}"
+
+
+def _behind(captured: SequenceRecord, value: int, called: bool) -> bool:
+    """Whether the next value would come again: one that the captured sequence had given out."""
+    if value == captured.last_value:
+        return captured.is_called and not called
+    return value < captured.last_value if captured.increment > 0 else value > captured.last_value

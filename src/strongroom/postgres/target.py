@@ -1,0 +1,185 @@
+"""The database that a load writes to: made anew, or found empty; and the roles beside it.
+
+Nothing is ever overwritten: a database that holds anything of a user is refused. A new one gets
+the encoding and locale that were captured; when the server doesn't have that locale it gets the
+plain one and says so. Only roles that are missing and that the database cannot do without are
+made; existing ones are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import SourceError, TargetError
+from strongroom.model import Finding, finding
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.manifest import DatabaseRecord, Manifest
+from strongroom.postgres.statement import quote_name
+from strongroom.postgres.surroundings import create_database_statement
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["apply_settings", "create_roles", "maintenance_connection", "prepare_database"]
+
+_MAINTENANCE: Final = ("postgres", "template1")
+
+_OCCUPANTS: Final = b"""
+SELECT what, min(name), count(*) FROM (
+    SELECT 'relation' AS what, n.nspname || '.' || c.relname AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid
+            AND e.classid = 'pg_catalog.pg_class'::regclass AND e.deptype = 'e')
+    UNION ALL
+    SELECT 'function', n.nspname || '.' || p.proname
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = p.oid
+            AND e.classid = 'pg_catalog.pg_proc'::regclass AND e.deptype = 'e')
+    UNION ALL
+    SELECT 'large object', oid::text FROM pg_catalog.pg_largeobject_metadata) found
+GROUP BY what ORDER BY what DESC"""
+
+
+def maintenance_connection(target: Connection) -> psycopg.Connection:
+    """A session on the target's server, in a database that every server has."""
+    last: SourceError | None = None
+    for name in _MAINTENANCE:
+        try:
+            return target.with_database(name).connect()
+        except SourceError as error:
+            if error.code != "database-missing":
+                raise
+            last = error
+    assert last is not None
+    raise last
+
+
+def prepare_database(
+    target: Connection, record: DatabaseRecord
+) -> tuple[bool, list[Finding], set[str]]:
+    """Make the target's database, or see that it is empty.
+
+    Returns whether it was made, findings, and what the server lacks. Raises `TargetError`
+    `target-not-empty` when there is something in it.
+    """
+    try:
+        with target.connect() as session:
+            _refuse_occupied(target, session)
+        return False, [], set()
+    except SourceError as error:
+        if error.code != "database-missing":
+            raise
+    with maintenance_connection(target) as session:
+        return True, *_create(session, target, record)
+
+
+def _refuse_occupied(target: Connection, session: psycopg.Connection) -> None:
+    rows = session.execute(_OCCUPANTS).fetchall()
+    if not rows:
+        return
+    what, name, _ = rows[0]
+    total = sum(int(count) for _, _, count in rows)
+    others = f" and {total - 1} more" if total > 1 else ""
+    raise TargetError(
+        f"the database is not empty: it holds {what} {name}{others}",
+        subject=target.describe(),
+        code="target-not-empty",
+        hint="Name a database that does not exist yet; it will be created.",
+    )
+
+
+def _create(
+    session: psycopg.Connection, target: Connection, record: DatabaseRecord
+) -> tuple[list[Finding], set[str]]:
+    import psycopg
+
+    name, major = quote_name(target.database), session.info.server_version // 10000
+    try:
+        session.execute(create_database_statement(record, name, major).encode())
+        return [], set()
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise TargetError(
+            f"the database cannot be created: {error.diag.message_primary}",
+            subject=target.describe(),
+            hint="Connect as a role with CREATEDB, or name an existing empty database.",
+        ) from None
+    except psycopg.errors.DuplicateDatabase:
+        raise TargetError(
+            "somebody has just created this database", subject=target.describe()
+        ) from None
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or str(error)
+    plain = (
+        f"CREATE DATABASE {name} WITH TEMPLATE = template0 ENCODING = '{record.encoding}'"
+        " LC_COLLATE = 'C' LC_CTYPE = 'C'"
+    )
+    if major >= 15:
+        plain += " LOCALE_PROVIDER = libc"
+    try:
+        session.execute(plain.encode())
+    except psycopg.Error as error:
+        raise TargetError(
+            f"the database cannot be created: {error.diag.message_primary}; with the captured"
+            f" locale neither: {reason}",
+            subject=target.describe(),
+        ) from None
+    wanted = record.locale or record.collate
+    message = f"locale {wanted} ({record.locale_provider}) is not to be had here: {reason}"
+    return [finding("sandbox-lacks", "database", message)], {f"locale {wanted}"}
+
+
+def create_roles(
+    target: Connection, manifest: Manifest, wanted: Sequence[str] | None
+) -> list[Finding]:
+    """Make the roles of `wanted` (all of the manifest's when None) that the server lacks."""
+    with maintenance_connection(target) as session:
+        rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
+        existing = {str(row[0]) for row in rows}
+        missing = [
+            role
+            for role in manifest.roles
+            if role.name not in existing and (wanted is None or role.name in wanted)
+        ]
+        findings: list[Finding] = []
+        for role in missing:
+            findings += _run(session, f"role {role.name}", role.statements)
+        made = {role.name for role in missing}
+        present = existing | made
+        for role in manifest.roles:
+            grants = [
+                grant
+                for group, grant in role.memberships
+                if group in present and role.name in present and {role.name, group} & made
+            ]
+            findings += _run(session, f"role {role.name}", grants)
+    return findings
+
+
+def apply_settings(target: Connection, record: DatabaseRecord) -> list[Finding]:
+    """Owner, grants, comment and settings of the database itself, last: they bind new sessions."""
+    name = quote_name(target.database)
+    with maintenance_connection(target) as session:
+        return _run(
+            session,
+            f"database {target.database}",
+            [f"{before}{name}{after}" for before, after in record.settings],
+        )
+
+
+def _run(session: psycopg.Connection, subject: str, statements: Sequence[str]) -> list[Finding]:
+    import psycopg
+
+    findings = []
+    for statement in statements:
+        try:
+            session.execute(statement.encode())
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            # A statement of ours never holds a password.
+            text = f"{error.diag.message_primary} ({statement})"
+            findings.append(finding("load-error", subject, text))
+    return findings
