@@ -1,7 +1,8 @@
 """Restoring a directory tree of a snapshot, in parallel, verifying every blob.
 
-Each file is written under a temporary name, gets its metadata, and is renamed; one flush of the
-file system precedes success. Symbolic links come after all files, hard links and directories'
+Each file is written in a directory of its own inside the target, which holds nothing but files
+that are not yet whole, gets its metadata, and is renamed to its place; one flush of the file
+system precedes success. Symbolic links come after all files, hard links and directories'
 metadata last, so that nothing that a snapshot holds can lead a write out of the target: names
 are checked when a tree is decoded, the target is empty at the beginning, and no link exists
 while files are written.
@@ -12,6 +13,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -35,7 +38,7 @@ _GAP_BYTES: Final = 256 << 10
 _QUEUED_RUNS: Final = 4
 _HOLE_BYTES: Final = 4096
 _EARLY_WRITEBACK_BYTES: Final = 16 << 10
-_TEMPORARY_SUFFIX: Final = b".strongroom-partial"
+_STAGING_PREFIX: Final = b".strongroom-partial-"
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class _File:
     node: Node
     offsets: list[int]
     remaining: int
+    number: int
 
 
 def restore_tree(
@@ -108,10 +112,11 @@ class _Restore:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="restore")
         self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
-        self._owner = (os.geteuid(), os.getegid())
+        self._staging = b""
+        self._owner = (-1, -1)
         self._directories: dict[bytes, Node] = {}
         self._made: set[bytes] = {b""}
-        self._first_links: dict[tuple[int, int], bytes] = {}
+        self._first_links: dict[tuple[object, ...], bytes] = {}
         self._links: list[tuple[bytes, bytes]] = []
         self._later: list[tuple[bytes, Node]] = []
         self._unset: dict[str, tuple[int, str]] = {}
@@ -129,6 +134,7 @@ class _Restore:
         if top.name:
             self._directories[b""] = top
         try:
+            self._make_staging()
             group: list[_File] = []
             for relative, node in self._walk(top.subtree, include):
                 self._take(relative, node, group)
@@ -139,6 +145,7 @@ class _Restore:
             self._collect(ALL_COMPLETED)
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            shutil.rmtree(self._staging, ignore_errors=True)
         for first, other in self._links:
             os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
         for relative, node in self._later:
@@ -150,6 +157,13 @@ class _Restore:
             self.report.findings.append(
                 finding("metadata-unset", example, f"{what}, for {count} entries")
             )
+
+    def _make_staging(self) -> None:
+        self._staging = self._absolute(_STAGING_PREFIX + secrets.token_hex(8).encode())
+        os.mkdir(self._staging, 0o700)
+        # Whose new files are: another than the process where the target hands its group down.
+        status = os.stat(self._staging)
+        self._owner = (status.st_uid, status.st_gid)
 
     # Planning
 
@@ -184,7 +198,9 @@ class _Restore:
             self._later.append((relative, node))
             return
         if node.links > 1:
-            first = self._first_links.setdefault((node.device_id, node.inode), relative)
+            # With the content, because an inode's number can be given away during a capture.
+            file = (node.device_id, node.inode, node.content)
+            first = self._first_links.setdefault(file, relative)
             if first != relative:
                 self._links.append((first, relative))
                 return
@@ -199,7 +215,7 @@ class _Restore:
                 code="tree-damaged",
             )
         self.report.size_bytes += node.size
-        group.append(_File(relative, node, offsets, len(node.content)))
+        group.append(_File(relative, node, offsets, len(node.content), self.report.files))
 
     def _plan(self, group: list[_File]) -> tuple[list[BlobRun], list[list[tuple[_File, int]]]]:
         """The runs to read, and for each key in them the places that want that blob."""
@@ -254,8 +270,7 @@ class _Restore:
 
     def _write_blob(self, file: _File, position: int, content: bytes) -> None:
         """Write one blob of a file; whoever writes the last one finishes the file."""
-        path = self._absolute(file.path)
-        temporary = path + _TEMPORARY_SUFFIX
+        temporary = b"%s/%d" % (self._staging, file.number)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
         try:
@@ -269,7 +284,7 @@ class _Restore:
                     # Starts writing back now, so that the flush at the end has little to do.
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._set_metadata(file.path, descriptor, file.node)
-                os.rename(temporary, path)
+                os.rename(temporary, self._absolute(file.path))
         finally:
             os.close(descriptor)
         self._progress.advance(len(content), int(last))

@@ -51,6 +51,7 @@ NODE_TYPES: Final = {value: key for key, value in _STAT_TYPES.items()}
 
 _PLAIN_NAME: Final = re.compile(rb"[ -!#-%'-;=?-\[\]-~]*\Z")
 _PLAIN_TEXT: Final = re.compile(r"[ -!#-%'-;=?-\[\]-~]*\Z")
+_BROKEN: Final = re.compile("[\ud800-\udfff]")
 _MIN_SECONDS: Final = -62135596800  # the year 1, Python's earliest
 _MAX_SECONDS: Final = 253402300799  # the end of the year 9999
 
@@ -155,7 +156,10 @@ class FormerNode(NamedTuple):
             or fields.get("ctime") != _format_time(status.st_ctime_ns)
         ):
             return None
-        return tuple(map(bytes.fromhex, fields["content"]))
+        try:
+            return tuple(map(bytes.fromhex, fields["content"]))
+        except (KeyError, TypeError, ValueError):
+            return None
 
     @property
     def subtree(self) -> str | None:
@@ -203,6 +207,8 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
     subtree = fields.get("subtree")
     if node_type == "dir" and (subtree is None or len(bytes.fromhex(subtree)) != 32):
         raise ValueError(f"the directory {name!r} has no subtree")
+    if node_type != "dir" and subtree is not None:
+        raise ValueError(f"{name!r} has a subtree and is no directory")
     blobs = tuple(map(bytes.fromhex, content)) if content else ()
     if any(len(blob) != 32 for blob in blobs):
         raise ValueError(f"the file {name!r} lists something that is no blob id")
@@ -214,8 +220,8 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
         parse_time(fields["ctime"]) if "ctime" in fields else 0,
         _count(fields.get("uid", 0)),
         _count(fields.get("gid", 0)),
-        fields.get("user", ""),
-        fields.get("group", ""),
+        _text(fields.get("user", "")),
+        _text(fields.get("group", "")),
         _count(fields.get("inode", 0)),
         _count(fields.get("device_id", 0)),
         _count(fields.get("size", 0)),
@@ -233,7 +239,15 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
             one["name"].encode(): base64.b64decode(one["value"] or "", validate=True)
             for one in attributes
         }
+    if b"\0" in (node.linktarget or b"") or any(b"\0" in one for one in node.xattrs):
+        raise ValueError(f"{name!r} has a link target or attribute that no system takes")
     return node
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
 
 
 def _count(number: object) -> int:
@@ -301,14 +315,16 @@ def parse_time(text: str) -> int:
 
 
 def _escape(text: str) -> str:
-    """A string as Go's JSON encoder has it, without quotes; broken UTF-8 becomes U+FFFD."""
+    """A string as Go's JSON encoder has it, without quotes.
+
+    Every byte that is not part of UTF-8 (a lone surrogate here) becomes an escaped U+FFFD.
+    """
     if _PLAIN_TEXT.match(text):
         return text
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    quoted = json.dumps(clean, ensure_ascii=False)[1:-1]
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1]
     for character in "<>&\u2028\u2029":
         quoted = quoted.replace(character, f"\\u{ord(character):04x}")
-    return quoted
+    return _BROKEN.sub(r"\\ufffd", quoted)
 
 
 def _quote_name(name: bytes) -> str:
