@@ -1,0 +1,194 @@
+"""The database source (`kind: postgres`): where PostgreSQL's streams and a repository meet.
+
+The snapshot's tree holds one folder of the source's name with everything that `psql` needs to
+bring the database back without this program; see docs/FORMAT.md, "Restore without us".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from strongroom.config import resolve_secret
+from strongroom.config.value import is_reference
+from strongroom.errors import ConfigError
+from strongroom.model import Piece
+from strongroom.postgres.capture import CaptureOptions, capture_database
+from strongroom.postgres.cluster import Cluster, ClusterOptions, throwaway_cluster
+from strongroom.postgres.connection import Connection, parse_connection
+from strongroom.postgres.exchange import Block
+from strongroom.postgres.inventory import Inventory, take_inventory
+from strongroom.postgres.load import LoadOptions, load_database, load_schema_only, read_manifest
+from strongroom.postgres.proof import ProofOptions, prove_database
+from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
+from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
+
+_RESTORED: Final = "restored"
+_REFERENCE: Final = "reference"
+
+
+class DatabaseSource:
+    """One database. `url` is a reference (`env:NAME`) or a URL without a password."""
+
+    kind = "postgres"
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        jobs: int = 2,
+        programs: Path | None = None,
+        lock_timeout_seconds: int = 30,
+    ) -> None:
+        self.name = name
+        self._url = url
+        self._options = CaptureOptions(
+            jobs=jobs, programs=programs, lock_timeout_seconds=lock_timeout_seconds
+        )
+        # What the servers of targets that were loaded here were found to lack.
+        self._lacking: dict[str, frozenset[str]] = {}
+        self._sandboxes: dict[str, Cluster] = {}
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return (f"/{self.name}",)
+
+    def connection(self) -> Connection:
+        """The source's address with its password, resolved now."""
+        return connection_to(self._url)
+
+    def capture(self, writer: SnapshotWriter, context: CaptureContext) -> Captured:
+        """Push every stream of the database; nothing is copied to disk on the way."""
+        sink = _WriterSink(writer, self.name, context)
+        capture = capture_database(self.connection(), self._options, sink)
+        return Captured(
+            sink.folder.store(writer),
+            capture.bytes,
+            len(capture.tables),
+            tuple(capture.findings),
+            tuple(capture.stages),
+        )
+
+    def restore(
+        self, view: SnapshotView, target: str, *, include: Sequence[str] = ()
+    ) -> RestoreOutcome:
+        """Load into a new or empty database, given as a reference, a URL or a conninfo string."""
+        if include:
+            raise ConfigError(
+                "parts of a database cannot be chosen by patterns",
+                subject=self.name,
+                code="usage",
+                hint="Restore into a new database and take the rows from there.",
+            )
+        options = LoadOptions(jobs=self._options.jobs, programs=self._options.programs)
+        report = load_database(self._files(view), connection_to(target), options)
+        self._lacking[target] = report.lacking
+        return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
+
+    def prove(self, view: SnapshotView, target: str) -> Proof:
+        """Compare rows, sequences, large objects and every definition with the snapshot."""
+        files, connection = self._files(view), connection_to(target)
+        options = ProofOptions(
+            jobs=self._options.jobs,
+            programs=self._options.programs,
+            reference=lambda: self._reference(files, target, connection),
+            lacking=self._lacking.get(target, frozenset()),
+        )
+        report = prove_database(files, connection, options)
+        return Proof(report.checked, tuple(report.findings), tuple(report.stages))
+
+    @contextmanager
+    def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:
+        """A cluster of our own, of the source's major version where its programs are found."""
+        manifest = read_manifest(self._files(view))
+        options = ClusterOptions(directory=directory, programs=self._options.programs)
+        with throwaway_cluster(major=manifest.versions.server_major, options=options) as cluster:
+            target = _conninfo(cluster.connection(_RESTORED))
+            self._sandboxes[target] = cluster
+            try:
+                yield target
+            finally:
+                del self._sandboxes[target]
+
+    def _reference(self, files: _ViewFiles, target: str, connection: Connection) -> Inventory:
+        """The captured schema as the target's PostgreSQL version prints it after a load."""
+        sandbox = self._sandboxes.get(target)
+        if sandbox is not None:
+            return self._load_reference(files, sandbox.connection(_REFERENCE))
+        with connection.connect() as session:
+            major = session.info.server_version // 10000
+        options = ClusterOptions(programs=self._options.programs)
+        with throwaway_cluster(major=major, options=options) as cluster:
+            return self._load_reference(files, cluster.connection(_REFERENCE))
+
+    def _load_reference(self, files: _ViewFiles, connection: Connection) -> Inventory:
+        options = LoadOptions(jobs=1, programs=self._options.programs, analyze=False)
+        load_schema_only(files, connection, options)
+        with connection.connect() as session:
+            return take_inventory(session)
+
+    def _files(self, view: SnapshotView) -> _ViewFiles:
+        """The database's folder, under the name that the source had when it was captured."""
+        paths = view.snapshot.paths
+        return _ViewFiles(view, paths[0].encode() if paths else f"/{self.name}".encode())
+
+
+def _conninfo(connection: Connection) -> str:
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo("", **connection.parameters)
+
+
+def connection_to(text: str) -> Connection:
+    """The connection for a reference, a URL or a conninfo string."""
+    return parse_connection(resolve_secret(text) if is_reference(text) else text)
+
+
+class _WriterSink:
+    """Takes a capture's streams into a snapshot; see `postgres.exchange.CaptureSink`."""
+
+    def __init__(self, writer: SnapshotWriter, name: str, context: CaptureContext) -> None:
+        self.folder = Folder(time.time_ns())
+        self._writer = writer
+        self._prefix = name.encode()
+        self._progress = context.progress
+
+    def put(self, path: str, blocks: Iterable[Block], *, rows: bool) -> None:
+        counted = self._counted(blocks)
+        content = self._writer.put_stream(counted, ROWS if rows else FILES)
+        mode = 0o700 if path.endswith(".sh") else 0o600
+        self.folder.add(self._prefix + b"/" + path.encode(), content, mode=mode)
+        self._progress.advance(0, 1)
+
+    def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        for block in blocks:
+            yield block
+            self._progress.advance(len(block))
+
+
+@dataclass(frozen=True, slots=True)
+class _ViewFiles:
+    """A database's folder in a snapshot; see `postgres.exchange.CapturedFiles`."""
+
+    view: SnapshotView
+    root: bytes
+
+    def exists(self, path: str) -> bool:
+        return self.view.exists(self._at(path))
+
+    def blocks(self, path: str) -> Iterator[Block]:
+        return self.view.blocks(self._at(path), workers=1)
+
+    def pieces(self, path: str) -> Sequence[Piece]:
+        return self.view.pieces(self._at(path))
+
+    def read(self, path: str) -> bytes:
+        return self.view.read(self._at(path))
+
+    def _at(self, path: str) -> bytes:
+        return self.root + b"/" + path.encode()
