@@ -25,6 +25,7 @@ from strongroom.cli.command import Group, global_options
 from strongroom.cli.configuration import config
 from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
+from strongroom.cli.export import export, hook
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
@@ -44,6 +45,8 @@ COMMANDS: Final = (
     prove,
     drill,
     check,
+    export,
+    hook,
     doctor,
 )
 

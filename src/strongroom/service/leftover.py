@@ -44,8 +44,11 @@ def find_leftovers(application: Application) -> list[Path]:
 
 def remove_leftovers(application: Application) -> list[Path]:
     """Remove them, clusters of ours included; returns what was removed."""
-    removed = []
+    from strongroom.postgres import cluster
+
+    removed = cluster.remove_leftovers()
     for one in find_leftovers(application):
+        cluster.remove_leftovers(one)  # stops a server that still runs in there
         shutil.rmtree(one, ignore_errors=True)
         removed.append(one)
     return removed

@@ -11,8 +11,8 @@ from strongroom.model import Stage
 
 
 def time_json(time: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC with microseconds, so that it names the very moment when given back."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def stages_json(stages: Iterable[Stage]) -> list[dict[str, Any]]:  # Any: JSON values

@@ -29,4 +29,12 @@ def build_source(
             untracked=declared.untracked,
             allow_secrets=declared.allow_secrets,
         )
-    raise NotImplementedError(declared.kind)
+    from strongroom.sources.database import DatabaseSource
+
+    return DatabaseSource(
+        name,
+        declared.url,
+        jobs=declared.jobs,
+        programs=declared.programs,
+        lock_timeout_seconds=int(declared.lock_timeout.total_seconds()),
+    )

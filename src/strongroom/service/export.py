@@ -1,0 +1,159 @@
+"""Export: a snapshot as a file that other tools read.
+
+The output appears whole or not at all, under a name at which nothing was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from strongroom.errors import ConfigError, TargetError
+from strongroom.repository import SnapshotView
+from strongroom.service.application import Application
+from strongroom.service.leftover import sandbox
+from strongroom.service.selection import find, reading
+
+FORMATS: Final = {
+    "postgres": ("sql", "custom", "tar", "tar.gz"),
+    "files": ("tar", "tar.gz"),
+    "git": ("git", "tar", "tar.gz", "zip"),
+}
+ALL_FORMATS: Final = tuple(dict.fromkeys(one for kind in FORMATS.values() for one in kind))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written; `tag` names the release when it is an archive of code."""
+
+    snapshot: str
+    format: str
+    output: Path
+    size_bytes: int
+    sha256: str
+    tag: str | None = None
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "snapshot": self.snapshot,
+            "format": self.format,
+            "output": str(self.output),
+            "bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "tag": self.tag,
+        }
+
+
+def export(
+    application: Application,
+    wanted: str,
+    file_format: str,
+    output: Path,
+    *,
+    tag: str | None = None,
+    repository: str | None = None,
+) -> ExportReport:
+    """Write a snapshot to `output`, which must not exist.
+
+    ConfigError `usage` when the snapshot's kind has no such format.
+    """
+    candidate = find(application, wanted, repository=repository)
+    kind = candidate.snapshot.kind or "files"
+    _refuse_unfit(kind, file_format, tag, output)
+    chosen: str | None = None
+    with reading(candidate) as view:
+        if kind == "git":
+            from strongroom.sources.code_export import export_release
+
+            chosen = export_release(view, output, file_format, tag=tag).name
+        elif file_format == "custom":
+            _custom(application, view, output)
+        elif file_format == "sql":
+            from strongroom.service.database_export import sql_blocks
+
+            _write(output, _all_of(sql_blocks(view, _root(view))))
+        else:
+            from strongroom.service.archive import write_archive
+
+            compressed = file_format == "tar.gz"
+            _write(
+                output,
+                lambda file: write_archive(view, _root(view), file, compressed=compressed),
+            )
+    size_bytes, digest = _measure(output)
+    return ExportReport(candidate.snapshot.id, file_format, output, size_bytes, digest, chosen)
+
+
+def _refuse_unfit(kind: str, file_format: str, tag: str | None, output: Path) -> None:
+    if file_format not in FORMATS.get(kind, ()):
+        raise ConfigError(
+            f"a snapshot of kind {kind} has no format {file_format}",
+            subject=str(output),
+            code="usage",
+            hint=f"Choose one of: {', '.join(FORMATS.get(kind, ()))}.",
+        )
+    if tag is not None and (kind != "git" or file_format == "git"):
+        raise ConfigError(
+            "--tag is for release archives of code", code="usage", hint="Leave --tag out."
+        )
+    if os.path.lexists(output):
+        raise TargetError("it exists already", subject=str(output), hint="Choose another file.")
+    if not output.absolute().parent.is_dir():
+        raise TargetError("its directory does not exist", subject=str(output))
+
+
+def _root(view: SnapshotView) -> bytes:
+    paths = view.snapshot.paths
+    return os.fsencode(paths[0]) if paths else b"/"
+
+
+def _all_of(blocks: Iterable[bytes]) -> Callable[[IO[bytes]], object]:
+    return lambda file: file.writelines(blocks)
+
+
+def _write(output: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Write under a temporary name, flush, rename."""
+    partial = _partial(output)
+    try:
+        with partial.open("xb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _custom(application: Application, view: SnapshotView, output: Path) -> None:
+    from strongroom.service.database_export import write_custom_dump
+
+    source = application.source(view.snapshot.source or "")
+    partial = _partial(output)
+    try:
+        with sandbox(application) as folder:
+            write_custom_dump(source, view, folder, partial)
+        partial.rename(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _partial(output: Path) -> Path:
+    return output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
+
+
+def _measure(output: Path) -> tuple[int, str]:
+    """Size and SHA-256 of what was written; a directory (a bare repository) has no digest."""
+    if output.is_dir():
+        return sum(one.stat().st_size for one in output.rglob("*") if one.is_file()), ""
+    with output.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return output.stat().st_size, digest

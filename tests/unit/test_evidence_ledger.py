@@ -1,0 +1,153 @@
+"""The ledger: what is written stays, several writers take turns, a torn line is set aside."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import stat
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import ConfigError, StorageError
+from strongroom.evidence import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "state" / "ledger.jsonl")
+
+
+def _lines(ledger: Ledger) -> list[bytes]:
+    return ledger.path.read_bytes().splitlines(keepends=True)
+
+
+def test_records_come_back_as_they_were_written(ledger: Ledger) -> None:
+    assert list(ledger.entries()) == []
+    assert ledger.verify() == []
+    first = ledger.append("backup", {"point": "p1", "name": "Größe\n\u2028"})
+    second = ledger.append("drill", {"verdict": "PROVEN", "hash_of": [1, 2.5, None]})
+    assert [first.seq, second.seq] == [1, 2]
+    assert list(ledger.entries()) == [first, second]
+    assert list(ledger.entries("drill")) == [second]
+    assert ledger.verify() == []
+
+
+def test_it_belongs_to_its_owner_alone(ledger: Ledger) -> None:
+    ledger.append("drill", {})
+    assert stat.S_IMODE(ledger.path.stat().st_mode) == 0o600
+
+
+def test_a_record_names_the_hash_of_the_one_before(ledger: Ledger) -> None:
+    first = ledger.append("drill", {})
+    ledger.append("drill", {})
+    assert json.loads(_lines(ledger)[1])["previous"] == first.hash
+
+
+def test_own_fields_cannot_be_given(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="seq"):
+        ledger.append("drill", {"seq": 7})
+
+
+@pytest.mark.parametrize(
+    ("what", "edit"),
+    [
+        ("a word is changed", lambda lines: [lines[0].replace(b"PROVEN", b"FAILED"), *lines[1:]]),
+        ("a line is removed", lambda lines: [lines[0], *lines[2:]]),
+        ("the first line is removed", lambda lines: lines[1:]),
+        ("the last line is removed", lambda lines: lines[:-1]),
+        ("all lines are removed", lambda lines: lines[:0]),
+        ("two lines change places", lambda lines: [lines[1], lines[0], *lines[2:]]),
+        ("a line stands twice", lambda lines: [*lines[:2], lines[1], *lines[2:]]),
+        ("a line is put in", lambda lines: [lines[0], b'{"seq":2,"hash":"00"}\n', *lines[1:]]),
+        ("the end is cut off", lambda lines: [*lines[:-1], lines[-1][:-9]]),
+    ],
+)
+def test_an_edit_shows(ledger: Ledger, what: str, edit: object) -> None:
+    for number in range(4):
+        ledger.append("drill", {"verdict": "PROVEN", "number": number})
+    assert callable(edit)
+    ledger.path.write_bytes(b"".join(edit(_lines(ledger))))
+    assert ledger.verify() != [], what
+
+
+def test_a_forged_line_with_its_own_right_hash_shows(tmp_path: Path, ledger: Ledger) -> None:
+    """Somebody who knows the format still has to write every later line anew."""
+    other = Ledger(tmp_path / "forged.jsonl")
+    for one in (ledger, other):
+        one.append("drill", {"verdict": "FAILED" if one is ledger else "PROVEN"})
+        one.append("drill", {"verdict": "PROVEN"})
+    ledger.path.write_bytes(_lines(other)[0] + _lines(ledger)[1])
+    (fault,) = ledger.verify()
+    assert fault.line == 2
+
+
+def test_a_removed_ledger_cannot_be_begun_anew(ledger: Ledger) -> None:
+    ledger.append("drill", {"verdict": "FAILED"})
+    ledger.path.unlink()
+    assert ledger.verify() != []
+    entry = ledger.append("drill", {"verdict": "PROVEN"})
+    assert entry.seq == 2
+    assert ledger.verify() != []
+
+
+def test_a_stop_between_line_and_head_is_no_fault(ledger: Ledger) -> None:
+    ledger.append("drill", {})
+    head = ledger.path.with_name("ledger.jsonl.head")
+    kept = head.read_bytes()
+    ledger.append("drill", {})
+    head.write_bytes(kept)
+    assert ledger.verify() == []
+    assert ledger.append("drill", {}).seq == 3
+    assert ledger.verify() == []
+
+
+def test_a_torn_line_is_set_aside_and_told(ledger: Ledger) -> None:
+    ledger.append("drill", {})
+    with ledger.path.open("ab") as file:
+        file.write(b'{"seq":2,"at":"2026-')
+    assert ledger.append("drill", {}).seq == 3
+    assert [one.kind for one in ledger.entries()] == ["drill", "ledger-torn", "drill"]
+    assert ledger.verify() == []
+
+
+def test_a_torn_first_line_is_set_aside(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    ledger.path.write_bytes(b'{"seq":1')
+    assert ledger.append("drill", {}).seq == 2
+    assert ledger.verify() == []
+
+
+def test_what_is_no_ledger_is_left_alone(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    ledger.path.write_bytes(b"something else\n")
+    with pytest.raises(ConfigError, match="its last line is no record"):
+        ledger.append("drill", {})
+    assert ledger.path.read_bytes() == b"something else\n"
+
+
+def test_a_place_that_cannot_be_written_is_told() -> None:
+    with pytest.raises(StorageError, match="the ledger cannot be written") as caught:
+        Ledger(Path("/proc/nowhere/ledger.jsonl")).append("drill", {})
+    assert caught.value.code == "store-refused"
+
+
+def _write_many(path: Path, writer: int) -> None:
+    for number in range(25):
+        Ledger(path).append("drill", {"writer": writer, "number": number, "pad": "x" * 3000})
+
+
+def test_several_processes_take_turns(ledger: Ledger) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(ledger.path, one)) for one in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert ledger.verify() == []
+    entries = list(ledger.entries())
+    assert [one.seq for one in entries] == list(range(1, 76))
+    for one in range(3):
+        mine = [entry.fields["number"] for entry in entries if entry.fields["writer"] == one]
+        assert mine == list(range(25))
