@@ -64,7 +64,7 @@ def dump_large_objects(
     programs: Programs, connection: Connection, crew: Crew, snapshot: str
 ) -> Iterator[Block]:
     """All large objects in the exported snapshot as a script for psql, and nothing else."""
-    arguments = [programs.path("pg_dump"), "--data-only", "--blobs", "--exclude-table=*"]
+    arguments = [programs.path("pg_dump"), "--data-only", "--blobs", "--exclude-table=*.*"]
     arguments += [f"--snapshot={snapshot}", "--no-password", "-d", connection.database_argument()]
     subject = connection.describe()
     return stream_output(arguments, connection.environment(), crew, subject=subject)
