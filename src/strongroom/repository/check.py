@@ -108,6 +108,10 @@ class _Check:
                 if tree in seen:
                     continue
                 seen.add(tree)
+                if not self._repository.index.has(BlobType.TREE, bytes.fromhex(tree)):
+                    self._note(
+                        "blob-missing", f"{snapshot}:{path}", f"tree {tree[:12]} is in no index"
+                    )
                 for node in self._read_tree(snapshot, path, tree):
                     inner = path + node.name.decode("utf-8", "backslashreplace")
                     if node.subtree is not None:
@@ -119,12 +123,10 @@ class _Check:
         try:
             return self._repository.read_tree(tree)
         except (IntegrityError, StorageError) as error:
-            code = "tree-unreadable"
-            if error.code == "tree-damaged" and "unsorted" in error.message:
-                code = "tree-order"
-            elif error.code == "index-damaged":
-                code = "blob-missing"
-            self._note(code, f"{snapshot}:{path}", error.message)
+            if error.code != "index-damaged":  # that one is noted already
+                unsorted = error.code == "tree-damaged" and "unsorted" in error.message
+                code = "tree-order" if unsorted else "tree-unreadable"
+                self._note(code, f"{snapshot}:{path}", error.message)
             return []
 
     def _check_file(self, subject: str, node: Node) -> None:

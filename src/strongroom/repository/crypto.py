@@ -11,7 +11,6 @@ gives out no plaintext; key material never appears in a message.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -99,7 +98,13 @@ class Sealer:
 def derive_key(password: str, salt: bytes, n: int, r: int, p: int) -> MasterKey:
     """The user key that scrypt makes of a password; it seals the master key in a key file."""
     material = hashlib.scrypt(
-        password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY_LIMIT_BYTES, dklen=64
+        password.encode("utf-8", "surrogateescape"),
+        salt=salt,
+        n=n,
+        r=r,
+        p=p,
+        maxmem=_SCRYPT_MEMORY_LIMIT_BYTES,
+        dklen=64,
     )
     return MasterKey(material[:32], material[32:48], material[48:])
 
@@ -144,9 +149,9 @@ def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | No
         sealed = base64.b64decode(fields["data"], validate=True)
         if len(salt) != 64 or n < 2 or n & (n - 1) or r < 1 or p < 1:
             raise ValueError("parameters out of range")
-        if 128 * n * r > _SCRYPT_MEMORY_LIMIT_BYTES or p > 64:
+        if 128 * r * (n + p + 2) > _SCRYPT_MEMORY_LIMIT_BYTES or p > 64:
             raise ValueError("parameters ask for too much memory")
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged_key(subject, str(error)) from error
     try:
         inner = Sealer(derive_key(password, salt, n, r, p)).open(sealed)
@@ -159,7 +164,7 @@ def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | No
             base64.b64decode(keys["mac"]["k"], validate=True),
             base64.b64decode(keys["mac"]["r"], validate=True),
         )
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError):
         # The cause is left out on purpose: it could quote key material.
         raise _damaged_key(subject, "the sealed part is not a key") from None
     lengths = (len(master.encrypt), len(master.mac_k), len(master.mac_r))

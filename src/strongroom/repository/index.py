@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from strongroom.errors import IntegrityError
-from strongroom.repository.pack import BlobType, PackEntry
+from strongroom.repository.pack import BlobType, PackEntry, checked_id
 
 MAX_BLOBS_PER_FILE: Final = 50_000
+_LIMIT: Final = 1 << 32  # of every place and length in a pack
 
 
 class Location(NamedTuple):
@@ -30,6 +31,7 @@ class BlobIndex:
         self._packs: dict[str, tuple[PackEntry, ...]] = {}
         self._data: dict[bytes, Location] = {}
         self._trees: dict[bytes, Location] = {}
+        self._copies: dict[tuple[BlobType, bytes], list[Location]] = {}
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         return blob_id in (self._data if blob_type is BlobType.DATA else self._trees)
@@ -46,13 +48,19 @@ class BlobIndex:
             )
         return found
 
+    def copies(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
+        """Where else a blob lies than `find` says."""
+        return self._copies.get((blob_type, blob_id), [])
+
     def add_pack(self, pack: str, entries: Iterable[PackEntry]) -> None:
-        """Make a pack's blobs known; the first location of a blob stays."""
+        """Make a pack's blobs known; the first location of a blob stays the one that is found."""
         kept = tuple(entries)
         self._packs[pack] = kept
         for entry in kept:
             blobs = self._data if entry.type is BlobType.DATA else self._trees
-            blobs.setdefault(entry.id, Location(pack, entry))
+            location = Location(pack, entry)
+            if blobs.setdefault(entry.id, location).pack != pack:
+                self._copies.setdefault((entry.type, entry.id), []).append(location)
 
     def packs(self) -> Iterator[tuple[str, tuple[PackEntry, ...]]]:
         return iter(self._packs.items())
@@ -96,14 +104,15 @@ def decode_index(content: bytes, subject: str) -> list[tuple[str, list[PackEntry
                 blob_id = bytes.fromhex(blob["id"])
                 offset, length = blob["offset"], blob["length"]
                 plain = blob.get("uncompressed_length") or None
-                if len(blob_id) != 32 or type(offset) is not int or type(length) is not int:
+                if len(blob_id) != 32 or {type(offset), type(length), type(plain or 0)} != {int}:
                     raise ValueError("a blob entry has fields of the wrong kind")
-                if offset < 0 or length < 32 or (plain is not None and type(plain) is not int):
+                end = offset + length
+                if not (
+                    offset >= 0 and length >= 32 and end < _LIMIT and 0 <= (plain or 0) < _LIMIT
+                ):
                     raise ValueError("a blob entry lies outside of any pack")
                 entries.append(PackEntry(types[blob["type"]], blob_id, offset, length, plain))
-            if len(bytes.fromhex(pack["id"])) != 32:
-                raise ValueError("a pack's name is not an id")
-            packs.append((pack["id"], entries))
+            packs.append((checked_id(pack["id"]), entries))
         return packs
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(

@@ -52,7 +52,7 @@ class LockRecord:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:
+        except (PermissionError, OverflowError):
             return False
         return False
 
@@ -191,7 +191,7 @@ def _decode(name: str, content: bytes) -> LockRecord:
             str(fields.get("username", "")),
             int(fields.get("pid", 0)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0)
 
 

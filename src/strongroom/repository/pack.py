@@ -188,5 +188,12 @@ def header_of(tail: Buffer, pack_bytes: int, subject: str) -> memoryview:
     return view[-_LENGTH.size - length : -_LENGTH.size]
 
 
+def checked_id(text: str) -> str:
+    """The id itself, 64 lower-case hex digits; ValueError or TypeError when it is none."""
+    if len(content := bytes.fromhex(text)) != 32 or content.hex() != text:
+        raise ValueError(f"{text!r} is not an id")
+    return text
+
+
 def _damaged(subject: str, reason: str) -> IntegrityError:
     return IntegrityError(reason, subject=subject, code="pack-damaged")

@@ -52,6 +52,7 @@ class Packer:
         self.added_bytes = 0
         self.blob_counts = {BlobType.DATA: 0, BlobType.TREE: 0}
         self.findings: list[Finding] = []
+        self._pack_bytes = pack_bytes
         self._capacity = max(pack_bytes, _MIN_BUFFER_BYTES)
         self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         self._unmade = buffers
@@ -125,7 +126,7 @@ class Packer:
             pack = self._open.get(blob_type)
             if pack is not None:
                 needed = pack.used + length + header_bytes(len(pack.entries) + 1)
-                if needed > self._capacity:
+                if needed > self._capacity or pack.used >= self._pack_bytes:
                     self._send(blob_type)
                     pack = None
             if pack is None:

@@ -32,7 +32,7 @@ from strongroom.repository.pack import (
 )
 from strongroom.repository.polynomial import random_irreducible
 from strongroom.repository.snapshot import Snapshot, SnapshotList, choose, decode_snapshot
-from strongroom.repository.storage.protocol import Storage
+from strongroom.repository.storage.protocol import Buffer, Storage
 from strongroom.repository.tree import Node, decode_tree
 
 VERSION: Final = 2
@@ -164,16 +164,58 @@ class Repository:
         return self._salvage().find(blob_type, blob_id)
 
     def read_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
-        """A blob's verified plaintext."""
+        """A blob's verified plaintext, from whichever copy of it is whole."""
         location = self.locate(blob_type, blob_id)
-        entry = location.entry
-        sealed = self.storage.load(pack_name(location.pack), entry.offset, entry.length)
         try:
-            return self.codec().decode(blob_id, sealed, entry.plain_length)
+            return self._read_at(location)
         except IntegrityError as error:
-            raise IntegrityError(
-                f"{error.message} (pack {location.pack})", subject=self.name, code="pack-damaged"
+            return self.read_other_copy(location, error)
+
+    def read_other_copy(self, location: Location, error: IntegrityError) -> bytes:
+        """The plaintext of the blob that is damaged at `location`; raises `error` if there is no
+        other copy. There is one when a pack was lost and its blobs were captured again."""
+        blob_type, blob_id = location.entry.type, location.entry.id
+        others = [self.index.find(blob_type, blob_id)] if self.index.has(blob_type, blob_id) else []
+        others += self.index.copies(blob_type, blob_id)
+        salvaged = self._salvage()
+        if salvaged.has(blob_type, blob_id):
+            others += [salvaged.find(blob_type, blob_id), *salvaged.copies(blob_type, blob_id)]
+        for other in others:
+            if other.pack != location.pack:
+                with contextlib.suppress(IntegrityError):
+                    return self._read_at(other)
+        raise error
+
+    def decode(self, location: Location, sealed: Buffer) -> bytes:
+        """The verified plaintext of the blob at `location`, whose sealed bytes these are."""
+        entry = location.entry
+        try:
+            return self.codec().decode(entry.id, sealed, entry.plain_length)
+        except IntegrityError as error:
+            raise self._pack_damaged(
+                location.pack, f"blob {entry.id.hex()[:12]}: {error.message}"
             ) from error
+
+    def load_pack(self, pack: str, begin: int, end: int) -> bytes:
+        """Bytes of a pack; IntegrityError `pack-damaged` when it is gone or ends before."""
+        name = pack_name(pack)
+        try:
+            return self.storage.load(name, begin, end - begin)
+        except StorageError as error:
+            if error.code == "store-missing":
+                raise self._pack_damaged(pack, "the pack is gone") from error
+            if error.code == "store-failed" and self.storage.size(name) < end:
+                raise self._pack_damaged(pack, "the pack ends too early") from error
+            raise
+
+    def _read_at(self, location: Location) -> bytes:
+        entry = location.entry
+        sealed = self.load_pack(location.pack, entry.offset, entry.offset + entry.length)
+        return self.decode(location, sealed)
+
+    def _pack_damaged(self, pack: str, message: str) -> IntegrityError:
+        subject = f"{self.name}: {pack_name(pack)}"
+        return IntegrityError(message, subject=subject, code="pack-damaged")
 
     def read_tree(self, tree: str) -> list[Node]:
         """The nodes of a directory, in order and safe to use."""

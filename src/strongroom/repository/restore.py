@@ -38,6 +38,8 @@ _GAP_BYTES: Final = 256 << 10
 _QUEUED_RUNS: Final = 4
 _HOLE_BYTES: Final = 4096
 _EARLY_WRITEBACK_BYTES: Final = 16 << 10
+# After these nothing else could be made either.
+_FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _STAGING_PREFIX: Final = b".strongroom-partial-"
 
 
@@ -336,17 +338,19 @@ class _Restore:
 
     def _make_special(self, relative: bytes, node: Node) -> None:
         path = self._absolute(relative)
-        if node.type == "symlink":
-            os.symlink(node.linktarget or b"", path)
-        elif node.type == "fifo":
-            os.mkfifo(path, 0o600)
-        elif node.type in ("dev", "chardev"):
-            try:
+        try:
+            if node.type == "symlink":
+                os.symlink(node.linktarget or b"", path)
+            elif node.type == "fifo":
+                os.mkfifo(path, 0o600)
+            elif node.type in ("dev", "chardev"):
                 os.mknod(path, stat.S_IFMT(node.mode) | 0o600, node.device)
-            except OSError as error:
-                self._tolerate("a device could not be made", relative, error)
+            else:
                 return
-        else:
+        except (OSError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno in _FATAL:
+                raise
+            self._tolerate(f"a {node.type} could not be made", relative, error)
             return
         self._set_metadata(relative, path, node)
 

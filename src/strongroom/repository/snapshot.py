@@ -16,6 +16,7 @@ from typing import Any, Final
 from strongroom import __version__
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding
+from strongroom.repository.pack import checked_id
 from strongroom.repository.tree import parse_time
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,26 +116,29 @@ def decode_snapshot(content: bytes, snapshot_id: str) -> Snapshot:
     try:
         fields = json.loads(content)
         nanoseconds = parse_time(fields["time"])
-        tree = fields["tree"]
-        if len(bytes.fromhex(tree)) != 32:
-            raise ValueError("the tree is not an id")
         summary = fields.get("summary") or {}
         return Snapshot(
             id=snapshot_id,
             time=moment(nanoseconds),
-            tree=tree,
+            tree=checked_id(fields["tree"]),
             paths=_texts(fields.get("paths")),
             tags=_texts(fields.get("tags")),
             hostname=str(fields.get("hostname", "")),
             username=str(fields.get("username", "")),
-            parent=fields.get("parent"),
-            original=fields.get("original"),
+            parent=_id_or_none(fields.get("parent")),
+            original=_id_or_none(fields.get("original")),
             summary=summary if isinstance(summary, dict) else {},
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise IntegrityError(
             f"not a snapshot: {error}", subject=snapshot_id, code="snapshot-damaged"
         ) from error
+
+
+def _id_or_none(value: Any) -> str | None:  # Any: JSON of any shape
+    return None if value is None else checked_id(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:

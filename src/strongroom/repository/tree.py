@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from strongroom.errors import IntegrityError
+from strongroom.repository.pack import checked_id
 
 _GO_MODE_BITS: Final = (
     (stat.S_ISUID, 1 << 23),
@@ -205,7 +206,7 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
     if node_type == "file" and content is None:
         raise ValueError(f"the file {name!r} has no list of content")
     subtree = fields.get("subtree")
-    if node_type == "dir" and (subtree is None or len(bytes.fromhex(subtree)) != 32):
+    if node_type == "dir" and (subtree is None or not checked_id(subtree)):
         raise ValueError(f"the directory {name!r} has no subtree")
     if node_type != "dir" and subtree is not None:
         raise ValueError(f"{name!r} has a subtree and is no directory")

@@ -13,7 +13,7 @@ from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Piece
 from strongroom.repository.index import Location
 from strongroom.repository.pack import BlobType
-from strongroom.repository.repository import Repository, pack_name
+from strongroom.repository.repository import Repository
 from strongroom.repository.snapshot import Snapshot
 from strongroom.repository.tree import Node
 
@@ -38,30 +38,18 @@ class BlobRun:
 
 def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:
     """The verified plaintexts of a run's blobs with their keys."""
-    name = pack_name(run.pack)
     try:
-        stored = memoryview(repository.storage.load(name, run.begin, run.end - run.begin))
-    except StorageError as error:
-        if error.code == "store-missing":
-            raise IntegrityError(
-                "the pack is gone", subject=f"{repository.name}: {name}", code="pack-damaged"
-            ) from error
-        raise
-    codec = repository.codec()
+        stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
+    except IntegrityError:
+        read_blob = repository.read_blob
+        return [(key, read_blob(BlobType.DATA, one.entry.id)) for key, one in run.wanted]
     plain: list[tuple[int, bytes]] = []
     for key, location in run.wanted:
-        entry = location.entry
-        begin = entry.offset - run.begin
+        begin = location.entry.offset - run.begin
         try:
-            content = codec.decode(
-                entry.id, stored[begin : begin + entry.length], entry.plain_length
-            )
+            content = repository.decode(location, stored[begin : begin + location.entry.length])
         except IntegrityError as error:
-            raise IntegrityError(
-                f"blob {entry.id.hex()[:12]}: {error.message}",
-                subject=f"{repository.name}: {name}",
-                code="pack-damaged",
-            ) from error
+            content = repository.read_other_copy(location, error)
         plain.append((key, content))
     return plain
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from strongroom.errors import SourceError
+from strongroom.errors import IntegrityError, SourceError, StorageError
 from strongroom.model import Finding, Progress, finding
 from strongroom.repository import FILES, BlobType, Content, Node, SnapshotView, SnapshotWriter
 from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former
@@ -143,11 +143,19 @@ class TreeWalk:
     # The walk
 
     def _parent_tree(self) -> str | None:
-        if self._parent is None or not self._parent.exists(self._parent_path):
+        """The tree of the former capture; None when it cannot be read: then all is read anew."""
+        if self._parent is None:
             return None
         time_ns = int(self._parent.snapshot.time.timestamp() * 1_000_000_000)
         self._unchanged_before_ns = time_ns - _RACE_NS
-        return self._parent.node(self._parent_path).subtree
+        try:
+            return self._parent.node(self._parent_path).subtree
+        except IntegrityError:
+            return None
+        except StorageError as error:
+            if error.code == "path-missing":
+                return None
+            raise
 
     def _walk(self, directory: _Directory, parent_tree: str | None, depth: int) -> None:
         known = self._known_nodes(parent_tree)
@@ -175,7 +183,10 @@ class TreeWalk:
     def _known_nodes(self, tree: str | None) -> dict[bytes, FormerNode]:
         if tree is None or self._parent is None:
             return {}
-        content = self._parent.repository.read_blob(BlobType.TREE, bytes.fromhex(tree))
+        try:
+            content = self._parent.repository.read_blob(BlobType.TREE, bytes.fromhex(tree))
+        except (IntegrityError, ValueError):
+            return {}
         return decode_former(content)
 
     def _descend(self, above: _Directory, name: bytes, parent_tree: str | None, depth: int) -> None:

@@ -97,11 +97,9 @@ class LocalStorage:
                 if folder == "data":
                     if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
                         for pack in _entries(base / entry.name):
-                            if _is_id(pack.name):
-                                name = f"data/{entry.name}/{pack.name}"
-                                yield StoredFile(name, pack.stat().st_size)
-                elif _is_id(entry.name):
-                    yield StoredFile(f"{folder}/{entry.name}", entry.stat().st_size)
+                            yield from _listed(f"data/{entry.name}", pack)
+                else:
+                    yield from _listed(folder, entry)
 
     def delete(self, name: str) -> None:
         with _explained(f"{self.location}: {name}"), contextlib.suppress(FileNotFoundError):
@@ -121,6 +119,13 @@ class LocalStorage:
 
 def _is_id(name: str) -> bool:
     return len(name) == 64 and _HEX.issuperset(name)
+
+
+def _listed(folder: str, entry: os.DirEntry[str]) -> Iterator[StoredFile]:
+    """The entry if it is a file of the layout and still there: locks come and go meanwhile."""
+    if _is_id(entry.name):
+        with contextlib.suppress(FileNotFoundError):
+            yield StoredFile(f"{folder}/{entry.name}", entry.stat().st_size)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
