@@ -35,6 +35,7 @@ from strongroom.sources import CaptureContext, Captured
 from strongroom.sources.files import FilesSource
 
 PASSWORD = "correct horse battery staple"
+DEFAULT = WriterOptions()
 SMALL_PACKS = WriterOptions(pack_bytes=64 << 10)
 # Files that were changed within a second of a capture are read again; tests that want the next
 # capture to trust what it sees pretend that the first one ran later.
@@ -98,7 +99,7 @@ def capture(
     parent: Snapshot | None = None,
     exclude: Sequence[str] = (),
     required: Sequence[str] = (),
-    options: WriterOptions = WriterOptions(),
+    options: WriterOptions = DEFAULT,
     after: timedelta = LATER,
 ) -> tuple[Committed, list[Finding]]:
     """One capture of a directory as the source `tree`; its snapshot's time is now and `after`."""

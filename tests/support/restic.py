@@ -19,7 +19,7 @@ from bench.newest_restic import CACHE, SUITES
 from tests.support.repository_ground import PASSWORD
 
 _TROUBLE = re.compile(
-    r"hint|warning|error|non-critical|additional files|run `restic|duplicate", re.I
+    r"hint|warning|error|non-critical|additional files|run `restic|duplicate", re.IGNORECASE
 )
 _FINE = ("no errors were found",)
 
