@@ -97,7 +97,7 @@ def load_database(
     `files`.
     """
     load = _Load(files, target, options)
-    load.prepare(settings=True)
+    load.prepare()
     with load.stage("schema"):
         load.run_script(layout.PRE_DATA_SQL)
     with load.stage("rows"):
@@ -126,7 +126,7 @@ def load_schema_only(
 ) -> LoadReport:
     """The captured schema without rows: a reference for how this server prints definitions."""
     load = _Load(files, target, options)
-    load.prepare(settings=False)
+    load.prepare()
     with load.stage("schema"):
         load.run_script(layout.PRE_DATA_SQL)
         load.post_data()
@@ -178,16 +178,15 @@ class _Load:
 
     # Steps
 
-    def prepare(self, *, settings: bool) -> None:
+    def prepare(self) -> None:
         """Database and roles; then what a new database has and the captured one lacked."""
         with self.stage("database"):
             self.created, findings, lacking = prepare_database(self.target, self.manifest.database)
             self.complaints.findings += findings
             self.complaints.lacking |= lacking
-            if settings:
-                self.complaints.findings += create_roles(
-                    self.target, self.manifest, self._wanted_roles()
-                )
+            self.complaints.findings += create_roles(
+                self.target, self.manifest, self._wanted_roles()
+            )
             if self.created:
                 with self.target.connect() as session:
                     for statement in self.manifest.removals:
