@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from strongroom.errors import IntegrityError
-from strongroom.sources.code_git import Git
+from strongroom.errors import IntegrityError, SourceError
+from strongroom.sources.code_git import Git, is_about_space
 from strongroom.sources.code_state import CodeState
 
 
@@ -66,7 +66,12 @@ def unpack_bundle(
         boundary = "".join(f"{object_id}\n" for object_id in state.shallow)
         (Path(git.text("rev-parse", "--absolute-git-dir")) / "shallow").write_text(boundary)
     if blocks is not None:
-        listed = git.feed(blocks, "bundle", "unbundle", "/dev/stdin")
+        try:
+            listed = git.feed(blocks, "bundle", "unbundle", "/dev/stdin")
+        except SourceError as error:
+            if is_about_space(error):
+                raise
+            raise IntegrityError(error.message, subject=subject, code="snapshot-damaged") from error
         _refuse_disagreement(listed, state, subject)
     _write_refs(git, state)
     _write_configuration(git, state)
@@ -84,17 +89,21 @@ def _refuse_disagreement(listed: bytes, state: CodeState, subject: str) -> None:
 
 
 def _write_refs(git: Git, state: CodeState) -> None:
-    commands = [f"create {ref.name}\0{ref.object}\0" for ref in state.refs if ref.symbolic is None]
+    logged = "refs/stash"  # below, since it needs a log: without one, git lists no stash
+    commands = [
+        f"create {ref.name}\0{ref.object}\0"
+        for ref in state.refs
+        if ref.symbolic is None and ref.name != logged
+    ]
     git.run("update-ref", "-z", "--stdin", given=os.fsencode("".join(commands)))
     for ref in state.refs:
         if ref.symbolic is not None:
             git.run("symbolic-ref", ref.name, ref.symbolic)
-    # Each entry of the log makes the one before it older; the ref itself is there already.
-    if len(state.stash) > 1:
-        git.run("update-ref", "-d", "refs/stash")
-        for entry in reversed(state.stash):
-            message = entry.message or "stash"
-            git.run("update-ref", "--create-reflog", "-m", message, "refs/stash", entry.object)
+    # Each entry of the log makes the one before it older.
+    logging = git.extended(settings={"core.logAllRefUpdates": "true"})
+    for entry in reversed(state.stash):
+        message = entry.message or "stash"
+        logging.run("update-ref", "--create-reflog", "-m", message, logged, entry.object)
     if state.head is not None:
         git.run("symbolic-ref", "HEAD", state.head)
     elif state.head_object is not None:

@@ -9,6 +9,7 @@ are read as they are.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -26,6 +27,8 @@ _KEPT_VARIABLES: Final = ("PATH", "HOME", "TMPDIR")
 _CONFIGURATION: Final = Path(__file__).with_name("code_git.config")
 # GIT_CONFIG_GLOBAL came with 2.32; without it a user's configuration would reach into a capture.
 _OLDEST_GIT: Final = (2, 32)
+
+_WRITE_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 # Command scope: stronger than what the repository's own configuration says.
 _SETTINGS: Final = {
@@ -62,6 +65,7 @@ _VARIABLES: Final = {
     "GIT_PAGER": "cat",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
+    "TZ": "UTC",  # a zip archive holds local times
 }
 # Who signs the entries of a restored stash's log.
 _IDENTITY: Final = {
@@ -257,6 +261,11 @@ def check_version(subject: str) -> None:
             code="code-unreadable",
             hint=f"Install git {_OLDEST_GIT[0]}.{_OLDEST_GIT[1]} or newer.",
         )
+
+
+def is_about_space(error: SourceError) -> bool:
+    """Whether git failed because it could not write, not because of what it read."""
+    return any(os.strerror(number) in error.message for number in _WRITE_ERRORS)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

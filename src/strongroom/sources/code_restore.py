@@ -18,11 +18,11 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from strongroom.errors import StorageError, TargetError
+from strongroom.errors import SourceError, StorageError, TargetError
 from strongroom.repository import Node
 from strongroom.repository.restore import RestoreReport, flush_file_system
 from strongroom.sources.code_bundle import unpack_bundle
-from strongroom.sources.code_git import Git
+from strongroom.sources.code_git import Git, is_about_space
 from strongroom.sources.code_snapshot import CodeSnapshot
 from strongroom.sources.files import refuse_unless_empty
 from strongroom.sources.protocol import RestoreOutcome
@@ -37,7 +37,7 @@ def restore_checkout(snapshot: CodeSnapshot, target: Path) -> RestoreOutcome:
     declared = snapshot.untracked()
     with _only_whole(target):
         report = RestoreReport()
-        if not state.bare:
+        if snapshot.has_untracked():
             report = snapshot.view.restore(snapshot.untracked_path, target)
             _open_directories(target, declared)
         blocks = snapshot.bundle_blocks()
@@ -120,6 +120,8 @@ def _only_whole(target: Path) -> Iterator[None]:
                     inner.unlink()
         elif target.exists():
             shutil.rmtree(target)
+        if isinstance(error, SourceError) and is_about_space(error):
+            raise TargetError(error.message, subject=str(target)) from error
         if isinstance(error, OSError):
             reason = os.strerror(error.errno or 0)
             raise TargetError(reason, subject=str(error.filename or target)) from error
@@ -149,7 +151,7 @@ def _open_directories(target: Path, declared: Sequence[tuple[bytes, Node]]) -> N
 def _close_directories(
     snapshot: CodeSnapshot, target: Path, declared: Sequence[tuple[bytes, Node]]
 ) -> None:
-    if not snapshot.view.exists(snapshot.untracked_path):
+    if not snapshot.has_untracked():
         return
     top = snapshot.view.node(snapshot.untracked_path)
     for path, node in [*reversed(declared), (b"", top)]:

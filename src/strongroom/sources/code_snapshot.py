@@ -49,13 +49,17 @@ class CodeSnapshot:
         """The folder of the declared files; its own node describes the work tree's root."""
         return self._folder + UNTRACKED
 
+    def has_untracked(self) -> bool:
+        """Whether there is such a folder: a bare repository has none."""
+        return self.view.exists(self.untracked_path)
+
     def untracked(self) -> list[tuple[bytes, Node]]:
         """The declared files and their directories, paths relative to the work tree.
 
         IntegrityError `tree-damaged` when one would lie in a `.git` directory, where it could
         make git run something.
         """
-        if not self.view.exists(self.untracked_path):
+        if not self.has_untracked():
             return []
         found = []
         for path, node in self.view.walk(self.untracked_path):
