@@ -29,6 +29,7 @@ from strongroom.postgres.catalogue import (
     read_matviews,
     read_removals,
     read_sequences,
+    read_sizes,
     rewritten,
 )
 from strongroom.postgres.connection import Connection
@@ -234,7 +235,7 @@ class _Capture:
             self.leader.rollback()
             self.leader.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         lsn = (
-            "pg_catalog.pg_last_wal_replay_lsn()"
+            "coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')"
             if self.facts.in_recovery
             else "pg_catalog.pg_current_wal_lsn()"
         )
@@ -256,14 +257,20 @@ class _Capture:
             )
 
     def _plan(self) -> None:
-        tables = [one for one in self.relations if one.has_rows]
-        columns = read_columns(self.leader, [one.oid for one in tables])
+        tables = [one for one in self.relations if one.has_rows and not self._unreachable(one)]
+        oids = [one.oid for one in tables]
+        columns = read_columns(self.leader, oids)
+        sizes = read_sizes(self.leader, oids)
         names = layout.FileNames()
         self.tasks = [
             _Task(one, names.for_table(one.schema, one.name), *columns[one.oid]) for one in tables
         ]
         # The largest first, so that no worker is left alone with it at the end.
-        self._queue = sorted(self.tasks, key=lambda task: task.relation.size_bytes)
+        self._queue = sorted(self.tasks, key=lambda task: sizes.get(task.relation.oid, 0))
+
+    def _unreachable(self, relation: Relation) -> bool:
+        """A standby has no rows of unlogged tables; the coverage registry tells."""
+        return self.facts.in_recovery and relation.persistence == "u"
 
     # The streams
 
@@ -359,7 +366,7 @@ class _Capture:
             roles=read_roles(self.leader),
             extensions=read_extensions(self.leader),
             collations=read_collations(self.leader),
-            coverage=read_coverage(self.leader, self.relations),
+            coverage=read_coverage(self.leader, self.relations, self.facts.in_recovery),
         )
         script = database_script(manifest.database, self.facts.major)
         self._put(layout.DATABASE_SQL, script.encode())

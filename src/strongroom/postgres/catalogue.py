@@ -27,6 +27,7 @@ __all__ = [
     "read_matviews",
     "read_removals",
     "read_sequences",
+    "read_sizes",
     "rewritten",
 ]
 
@@ -42,7 +43,6 @@ WITH configuration AS (
     FROM pg_catalog.pg_extension x, unnest(x.extconfig) WITH ORDINALITY AS t (oid, place))
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
     c.relpersistence::text, c.relfilenode::int8,
-    CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
     coalesce(x.extname::text, ''), coalesce(x.condition, ''),
     c.relrowsecurity, c.relforcerowsecurity,
     pg_catalog.pg_has_role(c.relowner, 'USAGE'),
@@ -90,7 +90,6 @@ class Relation:
     kind: str
     persistence: str
     filenode: int
-    size_bytes: int
     extension: str
     condition: str
     row_security: bool
@@ -129,6 +128,15 @@ def read_columns(
     rows = connection.execute(_COLUMNS.encode(), [list(oids)]).fetchall()
     found = {int(oid): (tuple(plain), tuple(generated)) for oid, plain, generated in rows}
     return {oid: found.get(oid, ((), ())) for oid in oids}
+
+
+def read_sizes(connection: psycopg.Connection, oids: Sequence[int]) -> dict[int, int]:
+    """The tables' sizes on disk in bytes. Opens each table, so the caller holds locks on them."""
+    rows = connection.execute(
+        b"SELECT oid::int8, coalesce(pg_catalog.pg_table_size(oid::oid), 0) FROM unnest(%s) oid",
+        [list(oids)],
+    ).fetchall()
+    return dict(rows)
 
 
 def rewritten(connection: psycopg.Connection, relations: Iterable[Relation]) -> list[Relation]:

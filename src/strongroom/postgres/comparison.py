@@ -18,7 +18,7 @@ from strongroom.postgres.exchange import Block
 
 __all__ = ["RowDifference", "compare_rows"]
 
-_OPEN_ROWS: Final = 400_000
+_OPEN_ROWS: Final = 200_000
 _DIGEST_BYTES: Final = 16
 _SUMS: Final = 1 << 128
 

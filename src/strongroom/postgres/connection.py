@@ -84,6 +84,12 @@ class Connection:
         """Whether a connection without TLS would be refused by our own parameters."""
         return self.parameters.get("sslmode") in {"require", "verify-ca", "verify-full"}
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this very host."""
+        host = self.host
+        return not host or host.startswith(("/", "@", "127.")) or host in {"localhost", "::1"}
+
     def describe(self) -> str:
         """The address for people, e.g. `tms at db.example.com:5432 as backup`; no password."""
         place = self.host or "local socket"
@@ -107,6 +113,7 @@ class Connection:
                 clean[variables[keyword]] = value
         clean["PGDATABASE"] = self.database
         clean.setdefault("PGAPPNAME", "strongroom")
+        clean.setdefault("PGCONNECT_TIMEOUT", str(_CONNECT_TIMEOUT_SECONDS))
         if self.password is not None:
             clean["PGPASSWORD"] = self.password
         # Messages are classified by their English text.

@@ -20,13 +20,13 @@ __all__ = ["read_coverage"]
 
 
 def read_coverage(
-    connection: psycopg.Connection, relations: Sequence[Relation]
+    connection: psycopg.Connection, relations: Sequence[Relation], in_recovery: bool
 ) -> tuple[Coverage, ...]:
     """The registry for the current database, sorted by kind and subject."""
     found = [
         *_passwords(connection),
         *_foreign_tables(relations),
-        *_unlogged_tables(relations),
+        *_unlogged_tables(relations, in_recovery),
         *_extension_tables(relations),
         *_vault(connection),
         *_buckets(connection),
@@ -61,10 +61,13 @@ def _foreign_tables(relations: Sequence[Relation]) -> list[Coverage]:
     ]
 
 
-def _unlogged_tables(relations: Sequence[Relation]) -> list[Coverage]:
+def _unlogged_tables(relations: Sequence[Relation], in_recovery: bool) -> list[Coverage]:
+    status = "captured"
     explanation = "Unlogged: its rows are captured, though the server itself loses them in a crash."
+    if in_recovery:
+        status, explanation = "not-exportable", "Unlogged: a standby has no rows of it."
     return [
-        Coverage("unlogged table", one.label, "captured", explanation)
+        Coverage("unlogged table", one.label, status, explanation)
         for one in relations
         if one.has_rows and one.persistence == "u"
     ]

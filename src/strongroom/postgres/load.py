@@ -56,11 +56,14 @@ class LoadOptions:
     """How to load. `programs` is the configured directory of client programs.
 
     `analyze`: collect the planner's statistics; a drill that only compares can do without.
+    `own_server`: the server is a throw-away one of ours, so that roles which it has from the
+    beginning are made like the captured ones.
     """
 
     jobs: int = 2
     programs: Path | None = None
     analyze: bool = True
+    own_server: bool = False
 
 
 @dataclass(slots=True)
@@ -185,7 +188,10 @@ class _Load:
             self.complaints.findings += findings
             self.complaints.lacking |= lacking
             self.complaints.findings += create_roles(
-                self.target, self.manifest, self._wanted_roles()
+                self.target,
+                self.manifest,
+                self._wanted_roles(),
+                own_server=self.options.own_server,
             )
             if self.created:
                 with self.target.connect() as session:

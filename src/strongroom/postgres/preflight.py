@@ -77,10 +77,10 @@ def preflight(
             )
         problems = find_problems(connection, session, facts, jobs=jobs)
     chosen: Programs | None = None
+    # TLS that nobody asked for is not insisted on within one host.
+    tls = connection.wants_tls or (facts.tls and not connection.is_local)
     try:
-        chosen = find_programs(
-            facts.major, configured=programs, tls=facts.tls or connection.wants_tls
-        )
+        chosen = find_programs(facts.major, configured=programs, tls=tls)
     except SourceError as error:
         problems.append(Problem(error.code, error.subject, error.message, error.hint))
     if problems or chosen is None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["ProofOptions", "ProofReport", "prove_database"]
 
 _NAMED: Final = 5
+_LOCK_TIMEOUT: Final = "60s"
 
 _PRESENT: Final = b"""
 SELECT n.nspname::text, c.relname::text,
@@ -109,7 +110,9 @@ class _Proof:
             version // 10000, configured=options.programs, tls=tls or target.wants_tls
         )
         sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
-        self.settings = pinned_settings(version, sql_ascii=sql_ascii)
+        self.settings = pinned_settings(version, sql_ascii=sql_ascii) | {
+            "lock_timeout": _LOCK_TIMEOUT
+        }
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -132,20 +132,24 @@ def _create(
 
 
 def create_roles(
-    target: Connection, manifest: Manifest, wanted: Sequence[str] | None
+    target: Connection, manifest: Manifest, wanted: Sequence[str], *, own_server: bool = False
 ) -> list[Finding]:
-    """Make the roles of `wanted` (all of the manifest's when None) that the server lacks."""
+    """Make the roles of `wanted` that the server lacks.
+
+    Existing ones are left alone, unless the server is our own: there they are made alike.
+    """
     with maintenance_connection(target) as session:
         rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
         existing = {str(row[0]) for row in rows}
         missing = [
-            role
-            for role in manifest.roles
-            if role.name not in existing and (wanted is None or role.name in wanted)
+            role for role in manifest.roles if role.name not in existing and role.name in wanted
         ]
         findings: list[Finding] = []
         for role in missing:
             findings += _run(session, f"role {role.name}", role.statements)
+        for role in manifest.roles:
+            if own_server and role.name in existing and role.name in wanted:
+                findings += _run(session, f"role {role.name}", role.statements[1:])
         made = {role.name for role in missing}
         present = existing | made
         for role in manifest.roles:
