@@ -5,7 +5,7 @@ what will happen. Knows sources and snapshots; nothing of configuration, ledgers
 """
 
 from strongroom.recovery.drill import drill
-from strongroom.recovery.replacement import Replacement, replace_directory
+from strongroom.recovery.replacement import Replacement, replace_content
 from strongroom.recovery.restore import Outcome, prove, restore
 
-__all__ = ["Outcome", "Replacement", "drill", "prove", "replace_directory", "restore"]
+__all__ = ["Outcome", "Replacement", "drill", "prove", "replace_content", "restore"]

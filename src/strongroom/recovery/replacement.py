@@ -11,12 +11,16 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.errors import TargetError
 from strongroom.model import Verdict, finding
 from strongroom.recovery.restore import Outcome, restore
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
+
+if TYPE_CHECKING:
+    from strongroom.postgres.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,22 @@ class Replacement:
     kept: str | None
 
 
-def replace_directory(
+def replace_content(
     source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
 ) -> Replacement:
-    """Put the restored content in the place of a directory whose own name was typed out.
+    """Put the restored content in the place of a target whose own name was typed out.
 
-    TargetError when the name isn't the target's, or the target is no directory of its own. What
-    is not proven stays beside the target, which then is as it was.
+    TargetError when the name isn't the target's, or the target can't be exchanged. What is not
+    proven stays beside the target, which then is as it was.
     """
+    if source.kind == "postgres":
+        return _replace_database(source, view, target, typed=typed, now=now)
+    return _replace_directory(source, view, target, typed=typed, now=now)
+
+
+def _replace_directory(
+    source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
+) -> Replacement:
     place = Path(target).absolute()
     _refuse_unfit(place, typed)
     stamp = f"{now:%Y%m%dT%H%M%SZ}"
@@ -47,9 +59,7 @@ def replace_directory(
         shutil.rmtree(beside, ignore_errors=True)
         raise
     if outcome.verdict is not Verdict.PROVEN:
-        told = f"the restored copy is not proven; it stays in {beside}"
-        kept = finding("target-not-replaced", str(place), told)
-        return Replacement(replace(outcome, findings=(*outcome.findings, kept)), str(beside), None)
+        return _declined(outcome, str(place), str(beside))
     if not place.exists():
         _rename(beside, place)
         return Replacement(outcome, str(place), None)
@@ -63,15 +73,59 @@ def replace_directory(
     return Replacement(outcome, str(place), str(old))
 
 
+def _replace_database(
+    source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
+) -> Replacement:
+    from strongroom.postgres import replacement as databases
+    from strongroom.sources.database import connection_to
+
+    address = connection_to(target)
+    name = address.database
+    _refuse_other_name(typed, name, address.describe())
+    if not databases.refuse_used(address):
+        return Replacement(restore(source, view, target), target, None)
+    stamp = f"{now:%Y%m%d%H%M%S}"
+    beside = databases.name_beside(name, f"_restored_{stamp}")
+    kept = databases.name_beside(name, f"_replaced_{stamp}")
+    try:
+        outcome = restore(source, view, _conninfo(address.with_database(beside)))
+    except BaseException:
+        databases.drop_if_made(address, beside)
+        raise
+    if outcome.verdict is not Verdict.PROVEN:
+        return _declined(outcome, address.describe(), beside)
+    databases.exchange_databases(address, beside, kept)
+    return Replacement(outcome, target, kept)
+
+
+def _conninfo(address: Connection) -> str:
+    """All of an address as libpq reads it. It may hold a password, so it goes nowhere else."""
+    parts = dict(address.parameters)
+    if address.password is not None:
+        parts["password"] = address.password
+    quoted = {key: value.replace("\\", r"\\").replace("'", r"\'") for key, value in parts.items()}
+    return " ".join(f"{key}='{value}'" for key, value in quoted.items())
+
+
+def _declined(outcome: Outcome, target: str, beside: str) -> Replacement:
+    told = f"the restored copy is not proven; it stays in {beside}"
+    found = finding("target-not-replaced", target, told)
+    return Replacement(replace(outcome, findings=(*outcome.findings, found)), beside, None)
+
+
+def _refuse_other_name(typed: str, name: str, subject: str) -> None:
+    if typed != name:
+        raise TargetError(
+            f"the name that was typed is {typed!r}, the target's is {name!r}",
+            subject=subject,
+            hint=f"Type --replace {name} when this is really meant.",
+        )
+
+
 def _refuse_unfit(place: Path, typed: str) -> None:
     if ".." in place.parts:
         raise TargetError("name it without `..`", subject=str(place))
-    if typed != place.name:
-        raise TargetError(
-            f"the name that was typed is {typed!r}, the target's is {place.name!r}",
-            subject=str(place),
-            hint=f"Type --replace {place.name} when this is really meant.",
-        )
+    _refuse_other_name(typed, place.name, str(place))
     if place.is_symlink():
         raise TargetError(
             "this is a symbolic link", subject=str(place), hint="Name the directory itself."

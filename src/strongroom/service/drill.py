@@ -14,7 +14,7 @@ from strongroom.service.application import LOG, Application
 from strongroom.service.leftover import sandbox
 from strongroom.service.proof import EXITS, ProofReport, evidence_json, report
 from strongroom.service.rendering import stages_json
-from strongroom.service.selection import LATEST, find, reading
+from strongroom.service.selection import LATEST, Candidate, candidates, find, reading
 from strongroom.sources import Source
 
 # The worst of several verdicts comes last.
@@ -81,6 +81,8 @@ def _drill(
     application: Application, source: Source, wanted: str, repository: str | None
 ) -> ProofReport:
     candidate = find(application, wanted, source=source.name, repository=repository)
+    if wanted == LATEST and repository is None:
+        candidate = _least_proven_copy(application, candidate)
     LOG.debug("drill of %s: snapshot %s", source.name, candidate.snapshot.short_id)
     application.progress.begin(f"drill {source.name}", candidate.snapshot.size_bytes)
     try:
@@ -89,6 +91,24 @@ def _drill(
     finally:
         application.progress.end()
     return report(application, "drill", source.name, candidate, outcome)
+
+
+def _least_proven_copy(application: Application, chosen: Candidate) -> Candidate:
+    """Of all copies of a capture, the one in the repository whose turn it is: drills rotate, so
+    that every copy is proven from time to time."""
+    listed, _ = candidates(application)
+    copies = [
+        one
+        for one in listed
+        if (one.snapshot.source, one.snapshot.point, one.snapshot.tree)
+        == (chosen.snapshot.source, chosen.snapshot.point, chosen.snapshot.tree)
+    ]
+    turns = {one.repository.name: 0 for one in copies}
+    for entry in application.ledger.entries("drill"):
+        name = str(entry.fields.get("repository"))
+        if entry.fields.get("source") == chosen.snapshot.source and name in turns:
+            turns[name] = entry.seq
+    return min(copies, key=lambda one: turns[one.repository.name], default=chosen)
 
 
 def _not_begun(application: Application, source: Source, error: StrongroomError) -> ProofReport:

@@ -1,7 +1,7 @@
-"""What drills left behind because their process was killed: found, and removed on request.
+"""Where drills work, and what they left behind because their process was killed.
 
 A sandbox folder carries its process's id in its name; only those of processes that are gone are
-leftovers.
+leftovers, and they are removed on request.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from strongroom.errors import ConfigError
-from strongroom.service.application import Application, make_private
+from strongroom.service.application import Application
 
-_PREFIX = "drill-"
+_PREFIX: Final = "drill-"
+_OUTSIDE: Final = Path("/var/tmp/strongroom-sandbox")  # noqa: S108 - private folders in it
 
 
 @contextlib.contextmanager
 def sandbox(application: Application) -> Iterator[Path]:
     """A folder for one drill, gone in the end; its name says whose it is."""
-    parent = make_private(application.sandbox_folder())
+    parent = _parent(application)
+    parent.mkdir(mode=0o711, exist_ok=True)
     folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o711)
     try:
@@ -31,15 +35,21 @@ def sandbox(application: Application) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _parent(application: Application) -> Path:
+    """The state folder's, unless we are root and another user, as whom a sandbox's server has to
+    run, cannot get there."""
+    inside = application.sandbox_folder()
+    reachable = all(one.stat().st_mode & stat.S_IXOTH for one in inside.resolve().parents)
+    return inside if reachable or os.geteuid() != 0 else _OUTSIDE
+
+
 def find_leftovers(application: Application) -> list[Path]:
     """Sandboxes whose process is gone."""
-    try:
-        parent = application.state / "sandbox"
-    except ConfigError:
-        return []
-    if not parent.is_dir():
-        return []
-    return [one for one in sorted(parent.iterdir()) if _is_orphaned(one)]
+    places = [_OUTSIDE]
+    with contextlib.suppress(ConfigError):  # the state is elsewhere; its own check tells
+        places.append(application.state / "sandbox")
+    found = [one for place in places if place.is_dir() for one in sorted(place.iterdir())]
+    return [one for one in found if _is_orphaned(one)]
 
 
 def remove_leftovers(application: Application) -> list[Path]:

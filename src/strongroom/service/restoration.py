@@ -10,9 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from strongroom.errors import EXIT_FINE, ConfigError, IntegrityError, StrongroomError
+from strongroom.config.value import check_database_url
+from strongroom.errors import (
+    EXIT_FINE,
+    ConfigError,
+    IntegrityError,
+    SourceError,
+    StrongroomError,
+    TargetError,
+)
 from strongroom.model import Verdict
-from strongroom.recovery import prove, replace_directory, restore
+from strongroom.recovery import prove, replace_content, restore
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, identity, report
@@ -107,6 +115,7 @@ def restore_source(
             "a part cannot replace the whole", code="usage", hint="Restore it beside the target."
         )
     source = application.source(name)
+    check_target(source, target)
     candidate = find(application, snapshot, source=name, repository=repository, at=at)
     extra = {"include": list(include), "reason": reason}
     kept: str | None = None
@@ -114,7 +123,7 @@ def restore_source(
         if replace is None:
             outcome = restore(source, view, target, include=include)
         else:
-            done = replace_directory(source, view, target, typed=replace, now=datetime.now(UTC))
+            done = replace_content(source, view, target, typed=replace, now=datetime.now(UTC))
             outcome, target, kept = done.outcome, done.restored, done.kept
     return report(
         application,
@@ -139,6 +148,7 @@ def prove_source(
 ) -> ProofReport:
     """Whether an existing target is identical to a snapshot."""
     source = application.source(name)
+    check_target(source, target)
     candidate = find(application, snapshot, source=name, repository=repository, at=at)
     application.progress.begin(f"prove {name}", candidate.snapshot.size_bytes)
     try:
@@ -173,12 +183,45 @@ def _attempt(
         progress.end()
 
 
+def check_target(source: Source, target: str) -> None:
+    """ConfigError `usage` when a database's target isn't named as one, or holds a password."""
+    if source.kind == "postgres":
+        try:
+            check_database_url(target)
+        except ValueError as error:
+            raise ConfigError(str(error), subject="target", code="usage") from None
+
+
 def _inspect_target(source: Source, target: str) -> None:
     """Raise what a restore into this target would be refused with."""
+    check_target(source, target)
+    if source.kind == "postgres":
+        _refuse_occupied(target)
     if source.kind in ("files", "git"):
         from strongroom.sources.files import refuse_unless_empty
 
         refuse_unless_empty(Path(target))
+
+
+def _refuse_occupied(target: str) -> None:
+    """TargetError when a database holds tables; one that does not exist yet will be made."""
+    from strongroom.sources.database import connection_to
+
+    address = connection_to(target)
+    try:
+        with address.connect() as session:
+            row = session.execute("SELECT count(*) FROM pg_catalog.pg_stat_user_tables").fetchone()
+    except SourceError as error:
+        if error.code == "database-missing":
+            return
+        raise
+    if row is not None and row[0]:
+        raise TargetError(
+            f"the database is not empty: it holds {row[0]} tables",
+            subject=address.describe(),
+            code="target-not-empty",
+            hint="Name a database that does not exist yet; it will be created.",
+        )
 
 
 def _free_bytes(place: Path) -> int | None:

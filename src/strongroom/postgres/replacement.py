@@ -1,0 +1,80 @@
+"""Exchanging the names of two databases on one server, so that a proven copy takes the live place.
+
+Both are renamed in one transaction: either all of it happened or nothing. Nothing is dropped, and
+nobody is disconnected: PostgreSQL refuses to rename a database that somebody uses, and that
+refusal is passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from strongroom.errors import SourceError, TargetError
+from strongroom.postgres.connection import Connection
+from strongroom.postgres.statement import quote_name
+from strongroom.postgres.target import maintenance_connection
+
+__all__ = ["drop_if_made", "exchange_databases", "name_beside", "refuse_used"]
+
+_LONGEST_NAME_BYTES = 63
+
+
+def refuse_used(target: Connection) -> bool:
+    """Whether the target exists; TargetError when somebody is connected to it."""
+    with maintenance_connection(target) as session:
+        found = session.execute(
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
+            " FROM pg_catalog.pg_database d WHERE d.datname = %s",
+            [target.database],
+        ).fetchone()
+    if found is None:
+        return False
+    if found[0]:
+        raise _used(target, f"somebody is connected to it (sessions: {found[0]})")
+    return True
+
+
+def exchange_databases(target: Connection, beside: str, kept: str) -> None:
+    """Rename the target to `kept` and `beside` to the target's name.
+
+    TargetError when the role may not, or somebody is connected; then nothing was renamed.
+    """
+    import psycopg
+
+    with maintenance_connection(target) as session:
+        try:
+            with session.transaction():
+                for old, new in ((target.database, kept), (beside, target.database)):
+                    statement = f"ALTER DATABASE {quote_name(old)} RENAME TO {quote_name(new)}"
+                    session.execute(statement.encode())
+        except psycopg.errors.ObjectInUse as error:
+            raise _used(target, error.diag.message_primary or "it is in use") from None
+        except psycopg.Error as error:
+            reason = error.diag.message_primary or str(error)
+            raise TargetError(
+                f"the databases could not be renamed: {reason}",
+                subject=target.describe(),
+                hint=f"Rename {beside} by hand, as a role that may.",
+            ) from None
+
+
+def name_beside(name: str, suffix: str) -> str:
+    """A name for a database beside another, short enough for PostgreSQL."""
+    room = _LONGEST_NAME_BYTES - len(suffix.encode())
+    return name.encode()[:room].decode(errors="ignore") + suffix
+
+
+def drop_if_made(target: Connection, name: str) -> None:
+    """Remove a database that this program made and could not finish; harmless when it is gone."""
+    import psycopg
+
+    with contextlib.suppress(SourceError, psycopg.Error), maintenance_connection(target) as session:
+        session.execute(f"DROP DATABASE IF EXISTS {quote_name(name)}".encode())
+
+
+def _used(target: Connection, reason: str) -> TargetError:
+    return TargetError(
+        reason,
+        subject=target.describe(),
+        hint="Stop what uses the database, then run the command again.",
+    )
