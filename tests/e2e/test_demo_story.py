@@ -104,17 +104,6 @@ def test_without_keep_nothing_is_left(tmp_path: Path) -> None:
     assert list((tmp_path / "given").iterdir()) == []
 
 
-def test_a_directory_of_its_own_is_gone_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    lines: list[str] = []
-    report = tell_story(rows=4_000, say=lines.append)
-    assert report.verdict is Verdict.PROVEN
-    assert str(tmp_path) in lines[0]
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine", encoding="utf-8")
     with pytest.raises(TargetError) as caught:
@@ -123,9 +112,15 @@ def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_story_that_fails_cleans_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named", "of its own"])
+def test_a_story_that_fails_leaves_no_directory(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lines: list[str] = []
     with pytest.raises(ConfigError):
-        tell_story(tmp_path / "new", rows=5)
+        tell_story(tmp_path / "new" if named else None, rows=5, say=lines.append)
+    assert str(tmp_path) in lines[0]
     assert list(tmp_path.iterdir()) == []
 
 

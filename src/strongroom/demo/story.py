@@ -31,8 +31,9 @@ from strongroom.postgres.cluster import throwaway_cluster
 from strongroom.postgres.connection import Connection
 from strongroom.service.application import Application
 from strongroom.service.backup import BackupReport, backup
+from strongroom.service.proof import ProofReport
 from strongroom.service.rendering import stages_json
-from strongroom.service.restoration import ProofReport, restore_source
+from strongroom.service.restoration import restore_source
 from strongroom.service.setup import init
 
 __all__ = ["StoryReport", "tell_story"]
@@ -193,9 +194,11 @@ class _Story:
         with self._measure("compare documents"):
             compared, findings = compare_documents(demo)
         verdict = judge(findings, checked=compared)
-        self._say(f"   {verdict.value:<8} together   {compared:,} documents are the files that"
-                  " their rows describe" if verdict is Verdict.PROVEN else
-                  f"   {verdict.value:<8} together   database and uploads don't agree")  # fmt: skip
+        if verdict is Verdict.PROVEN:
+            text = f"{compared:,} documents are the files that their rows describe"
+        else:
+            text = "the database's documents are not the files in uploads"
+        self._say(f"   {verdict.value:<8} together   {text}")
         self._tell_findings(findings)
         return compared, findings
 
@@ -203,11 +206,14 @@ class _Story:
         """The stopwatch, the verdict, and what to do with one's own application."""
         self._say("5. The stopwatch")
         for stage in self.stages:
-            self._say(f"   {stage.name:<20} {stage.seconds:6.1f} s")
+            inner = _inner_stages(stage.name, report.proofs)
+            self._say(f"   {stage.name:<20} {stage.seconds:6.1f} s{inner}")
         lost = sum(one.seconds for one in self.stages if one.name.startswith(("recover", "comp")))
-        self._say(f"{report.verdict.value}: everything was lost, and {lost:.1f} s later it was"
-                  " back and compared." if report.verdict is Verdict.PROVEN else
-                  f"{report.verdict.value}: see the findings above.")  # fmt: skip
+        if report.verdict is Verdict.PROVEN:
+            self._say(f"PROVEN: everything was lost, and {lost:.1f} s later it was back, compared"
+                      " and identical.")  # fmt: skip
+        else:
+            self._say(f"{report.verdict.value}: see the findings above.")
         for line in _next_steps(report.directory):
             self._say(line)
 
@@ -287,7 +293,21 @@ def _proof_line(proof: ProofReport) -> str:
 
 
 def _size(bytes_count: int) -> str:
+    if bytes_count < 2**20:
+        return f"{bytes_count / 2**10:.1f} KiB"
     return f"{bytes_count / 2**20:.1f} MiB"
+
+
+def _inner_stages(name: str, proofs: Iterable[ProofReport]) -> str:
+    """What took its time within the recovery of one source, if anything did."""
+    stages = [
+        f"{one.name} {one.seconds:.1f}"
+        for proof in proofs
+        if name == f"recover {proof.source}"
+        for one in proof.outcome.stages
+        if one.seconds >= 0.1
+    ]
+    return f"   ({', '.join(stages)})" if len(stages) > 1 else ""
 
 
 def _next_steps(kept: Path | None) -> Iterator[str]:
