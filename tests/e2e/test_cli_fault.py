@@ -60,6 +60,7 @@ def test_a_secret_that_is_not_there(place: Place) -> None:
 
 
 def test_a_target_that_is_not_empty(place: Place) -> None:
+    """Invariant I7: nothing is written where something is."""
     answer = place.run("--json", "restore", "uploads", "--to", place.uploads)
     _check_error(answer, 5, "target-not-empty")
     assert place.json("prove", "uploads", "--target", place.uploads)["verdict"] == "PROVEN"
@@ -248,6 +249,7 @@ def test_an_unwritable_state_does_not_spoil_a_backup(place: Place) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_cancelled_backup_leaves_everything_clean(place: Place, number: int) -> None:
+    """Invariants I2 and I4: nothing of it is visible, and all before it is as it was."""
     (place.uploads / "lpos" / "large.pdf").write_bytes(os.urandom(48 << 20))
     packs = len(_packs(place))
     arguments = [sys.executable, "-m", "strongroom", "--config", str(place.config), "--json"]
