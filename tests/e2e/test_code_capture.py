@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -93,6 +95,53 @@ def test_an_unchanged_repository_gives_an_identical_tree_and_adds_nothing(
     packed, _, added = ground.capture(source, view)
     assert packed.root == first.root
     assert added == 0
+
+
+def test_one_more_commit_adds_little(ground: Ground, tmp_path: Path) -> None:
+    """Old objects keep their place in the bundle, so that nearly all of it is known already."""
+    seeded = random.Random(20261123)
+    application = tmp_path / "app"
+    application.mkdir()
+    git(application, "init", "-q")
+    for number in range(120):
+        words = (f"{seeded.getrandbits(64):x}" for _ in range(1500))
+        write(application / f"{number % 10}/{number}.php", "\n".join(words))
+    commit(application)
+    source = CodeSource("code", application)
+    captured, view, added = ground.capture(source)
+    assert added > captured.size_bytes * 0.9 > 1_000_000
+    for number in (7, 33, 90):
+        with (application / f"{number % 10}/{number}.php").open("r+") as file:
+            file.write("another line")
+    commit(application)
+    captured, view, added = ground.capture(source, view)
+    assert added < 0.1 * captured.size_bytes
+
+
+def test_a_capture_during_commits_is_consistent(
+    ground: Ground, application: Path, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            git(application, "commit", "-q", "--allow-empty", "-m", "Work")
+            git(application, "tag", "-f", "latest")
+            git(application, "branch", "-f", "next")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    source = CodeSource("code", application, untracked=DECLARED)
+    try:
+        views = [ground.capture(source)[1] for _ in range(4)]
+    finally:
+        stop.set()
+        worker.join()
+    assert len({view.read(b"/code/refs.json") for view in views}) > 1
+    for number, view in enumerate(views):
+        target = str(tmp_path / str(number))
+        source.restore(view, target)
+        assert source.prove(view, target).findings == ()
 
 
 def test_nothing_that_the_repository_configures_is_run(ground: Ground, application: Path) -> None:

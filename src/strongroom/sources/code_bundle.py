@@ -23,16 +23,11 @@ def bundle_blocks(git: Git, state: CodeState) -> Iterator[bytes]:
     SourceError when git cannot read an object: nothing may be published before the end.
     """
     yield _header(state)
-    wanted = "".join(f"{object_id}\n" for object_id in state.objects()).encode()
-    yield from git.stream(
-        "pack-objects",
-        "--revs",
-        "--stdout",
-        "--delta-base-offset",
-        "--no-use-bitmap-index",
-        "-q",
-        given=wanted,
-    )
+    tips = "".join(f"{object_id}\n" for object_id in state.objects()).encode()
+    # Oldest first, so that new objects come after all others, and deltas that name their base
+    # instead of its distance: a new commit then leaves nearly all of the bundle as it was.
+    listed = git.stream("rev-list", "--objects", "--reverse", "--stdin", given=[tips])
+    yield from git.stream("pack-objects", "--stdout", "--no-use-bitmap-index", "-q", given=listed)
 
 
 def _header(state: CodeState) -> bytes:

@@ -157,12 +157,12 @@ class Git:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def stream(self, *arguments: str, given: bytes = b"") -> Iterator[bytes]:
+    def stream(self, *arguments: str, given: Iterable[bytes] = ()) -> Iterator[bytes]:
         """The command's output in blocks, never whole in memory; SourceError at its end unless
         the status is 0, so that nothing may be published before the iterator is exhausted."""
         check_version(self.subject)
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as complaint:
-            source.write(given)
+            source.writelines(given)
             source.seek(0)
             process = subprocess.Popen(
                 self._command(arguments),
