@@ -1,4 +1,4 @@
-"""Single changes to the schema of structure_nasty.sql, each with the findings that it must yield."""
+"""Single changes to the schema of structure_nasty.sql, and the findings that each must yield."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ SECURITY = [
     differs("ALTER POLICY own_rows ON public.trainees TO PUBLIC",
             "policy own_rows on public.trainees", "roles: expected anon, authenticated"),
     Change("DROP POLICY never ON public.trainees;"
-           "CREATE POLICY never ON public.trainees TO PUBLIC USING (true) WITH CHECK (name <> 'root')",
+           "CREATE POLICY never ON public.trainees TO PUBLIC USING (true)"
+           " WITH CHECK (name <> 'root')",
            ((DIFFERS, "policy never on public.trainees"),), "mode: expected restrictive"),
     missing("DROP POLICY own_rows ON public.trainees", "policy own_rows on public.trainees"),
     extra("CREATE POLICY open ON public.trainees USING (true)",
@@ -77,7 +78,8 @@ SECURITY = [
             "grants on function pg_sleep(double precision)"),
     differs("GRANT EXECUTE ON FUNCTION extensions.similarity(text, text) TO service",
             "grants on function extensions.similarity(text,text)"),
-    extra("GRANT USAGE ON LANGUAGE plpgsql TO anon WITH GRANT OPTION", "grants on language plpgsql"),
+    extra("GRANT USAGE ON LANGUAGE plpgsql TO anon WITH GRANT OPTION",
+          "grants on language plpgsql"),
     differs("ALTER TABLE public.trainees OWNER TO trainer", TRAINEES,
             "owner: expected postgres, observed trainer"),
     differs("ALTER FUNCTION app.touch() OWNER TO trainer", "function app.touch()"),
@@ -122,8 +124,10 @@ CLUSTER = [
     Change("CREATE ROLE newcomer LOGIN", ()),
     Change("CREATE ROLE newcomer LOGIN; GRANT anon TO newcomer", ()),
     Change("ALTER ROLE bystander NOLOGIN", ()),
-    differs("ALTER ROLE anon IN DATABASE {db} RESET search_path", "role anon",
-            "settings_in_this_database"),
+    missing("ALTER ROLE anon IN DATABASE {db} RESET search_path",
+            "settings of role anon in this database"),
+    extra("ALTER ROLE bystander IN DATABASE {db} SET row_security = off",
+          "settings of role bystander in this database"),
     differs("ALTER DATABASE {db} RESET search_path", "database",
             'search_path: expected app, public, "Odd Schema", observed nothing'),
     differs("ALTER DATABASE {db} SET row_security = off", "database"),
@@ -226,8 +230,8 @@ DEFINITIONS = [
     differs("ALTER FUNCTION app.range_diff(float8, float8) COST 5 STRICT PARALLEL SAFE",
             "function app.range_diff(double precision,double precision)", "strict"),
     differs("CREATE OR REPLACE FUNCTION app.inline_body(a int, b varchar) RETURNS boolean"
-            " LANGUAGE sql IMMUTABLE RETURN true", "function app.inline_body(integer,character varying)",
-            "sql_body", 14),
+            " LANGUAGE sql IMMUTABLE RETURN true",
+            "function app.inline_body(integer,character varying)", "sql_body", 14),
     missing("DROP PROCEDURE app.atomic_body", "procedure app.atomic_body(integer)", 14),
     extra("CREATE FUNCTION app.touch(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
           "function app.touch(integer)", "body SELECT 1"),
@@ -304,9 +308,89 @@ DEFINITIONS = [
             'publication schemas schema "Odd Schema"', 15),
     differs("ALTER SUBSCRIPTION incoming SET (slot_name = 'other')", "subscription incoming"),
     missing("SELECT lo_unlink(900002)", "large object 900002"),
-    extra("INSERT INTO pg_seclabel VALUES ('app.parent'::regclass, 'pg_class'::regclass, 0, 'x', 'y')",
+    Change("CREATE TABLE extensions.t (id int); ALTER EXTENSION citext ADD TABLE extensions.t;"
+           "ALTER TABLE extensions.t ENABLE ROW LEVEL SECURITY",
+           ((EXTRA, "row security of table extensions.t"),)),
+    Change("CREATE TABLE extensions.t (id int); ALTER EXTENSION citext ADD TABLE extensions.t;"
+           "CREATE POLICY p ON extensions.t USING (true)",
+           ((EXTRA, "row security of table extensions.t"), (EXTRA, "policy p on extensions.t"))),
+    extra("INSERT INTO pg_seclabel"
+          " VALUES ('app.parent'::regclass, 'pg_class'::regclass, 0, 'x', 'y')",
           "security label x on table app.parent", "y"),
 ]  # fmt: skip
+
+# Comments and owners stand in every catalogue for themselves.
+FAMILY = "OPERATOR FAMILY app.backwards_family USING btree"
+COMMENTED = {
+    "CONVERSION app.latin": "conversion app.latin",
+    "CAST (text AS app.status)": "cast (text as app.status)",
+    "OPERATOR CLASS app.backwards USING btree": "operator class app.backwards using btree",
+    FAMILY: FAMILY.replace("OPERATOR FAMILY", "operator family").replace("USING", "using"),
+    "TEXT SEARCH CONFIGURATION app.english_short": "text search configuration app.english_short",
+    "TEXT SEARCH DICTIONARY app.short_words": "text search dictionary app.short_words",
+    "TEXT SEARCH PARSER app.parser": "text search parser app.parser",
+    "TEXT SEARCH TEMPLATE app.template": "text search template app.template",
+    "LANGUAGE dummy": "language dummy",
+    "TRANSFORM FOR app.address LANGUAGE dummy": "transform for app.address language dummy",
+    "ACCESS METHOD second_heap": "access method second_heap",
+    "FOREIGN DATA WRAPPER own_wrapper": "foreign-data wrapper own_wrapper",
+    "SERVER elsewhere": "server elsewhere",
+    "SUBSCRIPTION incoming": "subscription incoming",
+    "PUBLICATION filtered": "publication filtered",
+    "PROCEDURE app.atomic_body(int)": "procedure app.atomic_body(integer)",
+    "AGGREGATE app.weighted(int, int)": "aggregate app.weighted(integer,integer)",
+    "DOMAIN app.email": "type app.email",
+    "COLUMN app.address.street": "type app.address",
+    "VIEW app.known": "view app.known",
+    "SCHEMA extensions": "schema extensions",
+    "POLICY never ON public.trainees": "policy never on public.trainees",
+    "RULE log_delete ON public.trainees": "rule log_delete on public.trainees",
+    "CONSTRAINT same_name ON public.trainees": "constraint same_name on public.trainees",
+    "STATISTICS app.expressions": "statistics app.expressions",
+    'COLLATION "Odd Schema"."C-like"': 'collation "Odd Schema"."C-like"',
+    "OPERATOR app.<<< (text, int)": "operator app.<<<(text,integer)",
+    "EVENT TRIGGER off": "event trigger off",
+    "FOREIGN TABLE app.far_away": "foreign table app.far_away",
+}
+OWNED = {
+    "AGGREGATE app.weighted(int, int)",
+    "COLLATION app.german",
+    "CONVERSION app.latin",
+    "DOMAIN app.money_positive",
+    "LANGUAGE dummy",
+    "OPERATOR app.>>> (int, text)",
+    "OPERATOR CLASS app.backwards USING btree",
+    "SERVER elsewhere",
+    FAMILY,
+    "PROCEDURE app.atomic_body(int)",
+    "PUBLICATION filtered",
+    "SEQUENCE app.lpo_number",
+    "STATISTICS app.expressions",
+    "TEXT SEARCH CONFIGURATION app.english_short",
+    "TEXT SEARCH DICTIONARY app.short_words",
+    "VIEW app.known",
+    "MATERIALIZED VIEW app.totals",
+    "FOREIGN TABLE app.far_away",
+    "TYPE app.floats",
+    "TABLE app.nothing",
+}
+SUBJECTS = {
+    **COMMENTED,
+    "COLLATION app.german": "collation app.german",
+    "DOMAIN app.money_positive": "type app.money_positive",
+    "OPERATOR app.>>> (int, text)": "operator app.>>>(integer,text)",
+    "SEQUENCE app.lpo_number": "sequence app.lpo_number",
+    "MATERIALIZED VIEW app.totals": "materialized view app.totals",
+    "TYPE app.floats": "type app.floats",
+    "TABLE app.nothing": "table app.nothing",
+}
+REMARKS = [
+    differs(f"COMMENT ON {what} IS 'changed'", subject, "changed")
+    for what, subject in COMMENTED.items()
+] + [
+    differs(f"ALTER {what} OWNER TO service", SUBJECTS[what], "owner: expected postgres")
+    for what in sorted(OWNED)
+]
 
 MODERN = [
     differs("ALTER TABLE app.modern DROP COLUMN is_a;"
@@ -322,4 +406,4 @@ MODERN = [
             "publication generated", "generated_columns", 18),
 ]  # fmt: skip
 
-CHANGES = SECURITY + CLUSTER + TABLES + DEFINITIONS + MODERN
+CHANGES = SECURITY + CLUSTER + TABLES + DEFINITIONS + REMARKS + MODERN

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from strongroom.errors import IntegrityError
 
@@ -149,7 +149,8 @@ def take_inventory(connection: psycopg.Connection) -> Inventory:
 
     Reads within the caller's transaction when one is open (with its snapshot, and what it has not
     committed yet), else in a read-only snapshot of its own. Leaves no trace in the session. A
-    section that cannot be read (privileges, a broken view) is listed in `unreadable`.
+    section that cannot be read (privileges, a broken view) is listed in `unreadable`. Raises
+    psycopg's OperationalError when the connection is lost or the work is cancelled.
     """
     from psycopg.pq import TransactionStatus
 
@@ -159,6 +160,9 @@ def take_inventory(connection: psycopg.Connection) -> Inventory:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         for setting, value in _PINNED.items():
             connection.execute(f"SET LOCAL {setting} = {value}".encode())
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Such a database sends its bytes as they are, and any of them is a LATIN1 character.
+            connection.execute("SET LOCAL client_encoding = 'LATIN1'")
         return _read(connection)
 
 
@@ -169,56 +173,92 @@ def _read(connection: psycopg.Connection) -> Inventory:
 
     version = connection.info.server_version
     major = version // 10000
-    count = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    ((count,),) = _rows(connection, "SELECT count(*) FROM pg_largeobject_metadata")
     sections = [
         *access_sections(major),
         *definition_sections(major),
         *relation_sections(major),
-        large_objects(count[0] if count else 0),
+        large_objects(count),
     ]
-    needs = {
-        (catalog, oid): tuple(needed)
-        for catalog, oid, needed in connection.execute(NEEDS.encode()).fetchall()
-    }
+    needs = {(catalog, oid): tuple(needed) for catalog, oid, needed in _rows(connection, NEEDS)}
+    read, unreadable = _read_sections(connection, sections)
     objects: dict[str, CatalogObject] = {}
-    unreadable: dict[str, str] = {}
     for section in sections:
-        _read_section(connection, section, needs, objects, unreadable)
-    available = connection.execute("SELECT name::text FROM pg_available_extensions").fetchall()
+        for row in read.get(section.name, ()):
+            one = _object(section, row, needs)
+            if one.key in objects:
+                unreadable[section.name] = f"two objects are called {one.key}"
+            objects[one.key] = one
+    available = _rows(connection, "SELECT name::text FROM pg_available_extensions")
     return Inventory(
         version,
         objects,
         _mentioned_roles(connection, objects),
-        frozenset(row[0] for row in available),
+        frozenset(str(name) for (name,) in available),
         unreadable,
     )
 
 
-def _read_section(
-    connection: psycopg.Connection,
-    section: Section,
-    needs: Mapping[tuple[str, int], tuple[str, ...]],
-    objects: dict[str, CatalogObject],
-    unreadable: dict[str, str],
-) -> None:
+def _object(
+    section: Section, row: dict[str, Any], needs: Mapping[tuple[str, int], tuple[str, ...]]
+) -> CatalogObject:
+    key, part_of, follows = row.pop("key"), row.pop("part_of", None), row.pop("follows", None)
+    needed = needs.get((section.catalog, row.pop("oid", 0)), ())
+    needed = tuple(one for one in needed if one != key)
+    return CatalogObject(key, section.name, row, part_of or "", follows or "", needed)
+
+
+# Any, here and below: what a column holds is known to the query alone.
+def _rows(connection: psycopg.Connection, sql: str) -> list[tuple[Any, ...]]:
+    from psycopg.rows import tuple_row
+
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(sql.encode()).fetchall()
+
+
+def _read_sections(
+    connection: psycopg.Connection, sections: list[Section]
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """The rows of each section by its name, and why a section could not be read."""
     import psycopg
     from psycopg.rows import dict_row
+    from psycopg.types.json import set_json_loads
 
-    try:
-        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(section.query).fetchall()
-    except psycopg.OperationalError:
-        raise
-    except psycopg.DatabaseError as error:
-        unreadable[section.name] = str(error).strip().splitlines()[0]
-        return
-    for row in rows:
-        key, part_of, follows = row.pop("key"), row.pop("part_of", ""), row.pop("follows", "")
-        if key in objects:
-            unreadable[section.name] = f"two objects are called {key}"
-        needed = needs.get((section.catalog, row.pop("oid", 0)), ())
-        needed = tuple(one for one in needed if one != key)
-        objects[key] = CatalogObject(key, section.name, row, part_of or "", follows or "", needed)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        if connection.info.encoding == "iso8859-1":
+            set_json_loads(_load_latin1, cursor)
+        try:
+            with connection.transaction():
+                return {one.name: cursor.execute(one.query).fetchall() for one in sections}, {}
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError:
+            # Some section cannot be read: find out which, one by one.
+            return _read_one_by_one(connection, cursor, sections)
+
+
+def _read_one_by_one(
+    connection: psycopg.Connection,
+    cursor: psycopg.Cursor[dict[str, Any]],
+    sections: list[Section],
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    import psycopg
+
+    read: dict[str, list[dict[str, Any]]] = {}
+    unreadable: dict[str, str] = {}
+    for section in sections:
+        try:
+            with connection.transaction():
+                read[section.name] = cursor.execute(section.query).fetchall()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError as error:
+            unreadable[section.name] = str(error).strip().splitlines()[0]
+    return read, unreadable
+
+
+def _load_latin1(data: str | bytes) -> object:
+    return json.loads(data if isinstance(data, str) else data.decode("latin-1"))
 
 
 def _mentioned_roles(
@@ -230,7 +270,7 @@ def _mentioned_roles(
     """
     from strongroom.postgres.inventory_access import MENTIONED_ROLES
 
-    named = {str(row[0]) for row in connection.execute(MENTIONED_ROLES.encode())}
+    named = {str(name) for (name,) in _rows(connection, MENTIONED_ROLES)}
     named |= {str(one.attributes["owner"]) for one in objects.values() if "owner" in one.attributes}
     pairs = [
         (str(one.attributes["member"]), str(one.attributes["group"]))

@@ -79,6 +79,7 @@ def access_sections(version: int) -> Iterator[Section]:
     """The sections of access as the server of this major version knows them."""
     yield Section("database", _database(version))
     yield Section("roles", _roles())
+    yield Section("role settings", _role_settings())
     yield Section("memberships", _memberships(version))
     yield Section("default privileges", _default_privileges())
     yield Section("grants on system and extension objects", _altered_grants())
@@ -118,10 +119,15 @@ SELECT 'role ' || quote_ident(r.rolname) AS key,
     r.rolvaliduntil::text AS valid_until,
     (SELECT {options("s.setconfig")} FROM pg_db_role_setting s
         WHERE s.setdatabase = 0 AND s.setrole = r.oid) AS settings,
-    (SELECT {options("s.setconfig")} FROM pg_db_role_setting s
-        WHERE s.setdatabase = {_HERE} AND s.setrole = r.oid) AS settings_in_this_database,
     shobj_description(r.oid, 'pg_authid') AS comment
 FROM pg_roles r WHERE r.rolname !~ '^pg_'"""
+
+
+def _role_settings() -> str:
+    return f"""
+SELECT 'settings of role ' || {role("s.setrole")} || ' in this database' AS key,
+    'role ' || {role("s.setrole")} AS part_of, {options("s.setconfig")} AS settings
+FROM pg_db_role_setting s WHERE s.setdatabase = {_HERE} AND s.setrole <> 0"""
 
 
 def _memberships(version: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from strongroom.postgres.inventory_sql import (
     ENABLED,
+    UNREAD,
     USER_SCHEMA,
     Section,
     comment,
@@ -87,7 +88,7 @@ _EXTENSIONS = f"""
 SELECT 'extension ' || quote_ident(e.extname) AS key,
     e.extname::text AS name,
     e.extversion AS version,
-    CASE WHEN e.extrelocatable THEN quote_ident(n.nspname) END AS schema,
+    n.nspname::text AS schema,
     {comment("pg_extension", "e.oid")} AS comment
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"""
 
@@ -445,7 +446,7 @@ def _without_secrets(array: str) -> str:
     """Options as an object in which a value that may be a secret is only known to be set."""
     return (
         "(SELECT jsonb_object_agg(split_part(o, '=', 1),"
-        f" CASE WHEN split_part(o, '=', 1) ~* '{_TELLTALE}' THEN '(not read)'"
+        f" CASE WHEN split_part(o, '=', 1) ~* '{_TELLTALE}' THEN '{UNREAD}'"
         " ELSE substr(o, strpos(o, '=') + 1) END)"
         f" FROM unnest({array}) o)"
     )
@@ -475,13 +476,16 @@ SELECT 'server ' || quote_ident(x.srvname) AS key,
 FROM pg_foreign_server x WHERE {user_made("pg_foreign_server", "x.oid")}"""
 
 
-# Through the view, since the table is for superusers. Only which options are set, and the user.
+# Through the view, since the table is for superusers; it hides the options of others' mappings.
+# Only which options are set, and the user.
 _USER_MAPPINGS = f"""
 SELECT format('user mapping for %s server %I', {role("m.umuser")}, m.srvname) AS key,
     'server ' || quote_ident(m.srvname) AS part_of,
-    (SELECT jsonb_object_agg(split_part(o, '=', 1), CASE WHEN split_part(o, '=', 1) = 'user'
-        THEN substr(o, strpos(o, '=') + 1) ELSE '(not read)' END)
-        FROM unnest(m.umoptions) o) AS options
+    CASE WHEN m.umoptions IS NULL AND NOT (SELECT rolsuper FROM pg_roles
+        WHERE rolname = current_user) THEN to_jsonb('{UNREAD}'::text)
+    ELSE (SELECT jsonb_object_agg(split_part(o, '=', 1), CASE WHEN split_part(o, '=', 1) = 'user'
+        THEN substr(o, strpos(o, '=') + 1) ELSE '{UNREAD}' END)
+        FROM unnest(m.umoptions) o) END AS options
 FROM pg_user_mappings m"""
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "ENABLED",
     "FIRST_USER_OID",
     "RELATION_KEY",
+    "UNREAD",
     "USER_SCHEMA",
     "Section",
     "comment",
@@ -42,6 +43,9 @@ FIRST_USER_OID = 16384
 
 # pg_dump draws the same line: names that begin with pg_ are reserved for the system.
 USER_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+
+# Stands for a value that may be a secret, or that the reading role may not see.
+UNREAD = "(not read)"
 
 ENABLED = {"O": "enabled", "D": "disabled", "R": "on replica only", "A": "always"}
 

@@ -16,6 +16,7 @@ from typing import Final
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding, finding
 from strongroom.postgres.inventory import CatalogObject, Inventory, Value
+from strongroom.postgres.inventory_sql import UNREAD
 
 __all__ = ["compare_structure"]
 
@@ -30,13 +31,17 @@ _TEXT: Final = frozenset(
 
 # What pg_dump does not carry in every case; the reference database decides here, too. Disabled
 # foreign-key triggers come back enabled, subscriptions disabled, and a child's column takes its
-# storage and its NOT NULL name from the parent.
+# storage and its NOT NULL name from the parent; newer servers write ICU locales another way.
 _NOT_CARRIED: Final = frozenset(
     {
-        ("columns", "not_null_comment"), ("columns", "not_null_name"), ("columns", "storage"),
+        ("collations", "locale"), ("columns", "not_null_comment"), ("columns", "not_null_name"),
+        ("columns", "storage"),
         ("subscriptions", "enabled"), ("tables", "disabled_constraint_triggers"),
     }
 )  # fmt: skip
+
+# The attributes that are made of privileges.
+_GRANTS: Final = ("grants", "granted", "before")
 
 _LONGEST: Final = 120
 _BEFORE_DIFFERENCE: Final = 30
@@ -153,6 +158,8 @@ class _Comparison:
         """The finding's code, and a reason where the difference alone does not tell it."""
         if self._lacks(one):
             return "structure-unchecked", self._lacks(one)
+        if UNREAD in (each.expected, each.observed):
+            return "structure-unchecked", "one of the two was read by a role that may not see it"
         if one.section == "database" and each.attribute.startswith("locale"):
             return "structure-locale", ""
         if one.section == "extensions" and each.attribute == "version":
@@ -205,18 +212,20 @@ class _Comparison:
         return True
 
     def _comparable_grants(self, one: CatalogObject) -> CatalogObject:
-        all_grants = one.attributes.get("grants")
-        if not isinstance(all_grants, dict):
-            return one
-        kept = dict(all_grants)
-        if one.section == "parameters":
-            kept = {who: what for who, what in kept.items() if self._is_mentioned(who)}
-        if min(self.captured.major, self.observed.major) < 17:
-            # MAINTAIN is new in 17, and every owner has it there.
-            kept = {who: _without_maintain(str(what)) for who, what in kept.items()}
-        if kept == all_grants:
-            return one
-        return one.with_attributes({**one.attributes, "grants": kept})
+        changed: dict[str, Value] = {}
+        for attribute in _GRANTS:
+            privileges = one.attributes.get(attribute)
+            if not isinstance(privileges, dict):
+                continue
+            kept = dict(privileges)
+            if one.section == "parameters":
+                kept = {who: what for who, what in kept.items() if self._is_mentioned(who)}
+            if min(self.captured.major, self.observed.major) < 17:
+                # MAINTAIN is new in 17, and every owner has it there.
+                kept = {who: _without_maintain(str(what)) for who, what in kept.items()}
+            if kept != privileges:
+                changed[attribute] = kept
+        return one.with_attributes({**one.attributes, **changed}) if changed else one
 
     def _is_mentioned(self, grantee: str) -> bool:
         return grantee == "PUBLIC" or grantee.strip('"') in self.captured.mentioned_roles
