@@ -9,6 +9,7 @@ through a dump, and what differs from the source but not from the reference is o
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -20,12 +21,16 @@ from strongroom.postgres.load import LoadOptions, load_schema_only, read_manifes
 
 __all__ = ["reference_in", "sandbox_for"]
 
-_REFERENCE: Final = "strongroom_reference"
+_REFERENCE: Final = "strongroom_reference_"
 
 
 @contextlib.contextmanager
-def sandbox_for(files: CapturedFiles, options: ClusterOptions | None = None) -> Iterator[Cluster]:
+def sandbox_for(
+    files: CapturedFiles, options: ClusterOptions | None = None, *, major: int | None = None
+) -> Iterator[Cluster]:
     """A running cluster for a captured database; its findings tell in what it does not fit.
+
+    Of the source's major version, unless another one is wanted.
 
     Raises `SourceError`: `client-programs` or `sandbox-failed`.
     """
@@ -33,7 +38,8 @@ def sandbox_for(files: CapturedFiles, options: ClusterOptions | None = None) -> 
     options, role = options or ClusterOptions(), manifest.database.bootstrap_role
     if not role.startswith("pg_"):  # initdb keeps such names for PostgreSQL's own roles
         options = replace(options, superuser=role)
-    with throwaway_cluster(major=manifest.versions.server_major, options=options) as cluster:
+    major = major or manifest.versions.server_major
+    with throwaway_cluster(major=major, options=options) as cluster:
         yield cluster
 
 
@@ -43,7 +49,7 @@ def reference_in(
     """What gives the reference inventory, made in `cluster` when it is first asked for."""
 
     def take() -> Inventory:
-        target = cluster.connection(_REFERENCE)
+        target = cluster.connection(_REFERENCE + secrets.token_hex(4))
         load_schema_only(files, target, options or LoadOptions(own_server=True))
         with target.connect() as session:
             return take_inventory(session)
