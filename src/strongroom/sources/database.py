@@ -18,17 +18,17 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError
 from strongroom.model import Piece
 from strongroom.postgres.capture import CaptureOptions, capture_database
-from strongroom.postgres.cluster import Cluster, ClusterOptions, throwaway_cluster
+from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block
-from strongroom.postgres.inventory import Inventory, take_inventory
-from strongroom.postgres.load import LoadOptions, load_database, load_schema_only, read_manifest
+from strongroom.postgres.inventory import Inventory
+from strongroom.postgres.load import LoadOptions, load_database
 from strongroom.postgres.proof import ProofOptions, prove_database
+from strongroom.postgres.sandbox import reference_in, sandbox_for
 from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 _RESTORED: Final = "restored"
-_REFERENCE: Final = "reference"
 
 
 class DatabaseSource:
@@ -85,7 +85,14 @@ class DatabaseSource:
                 code="usage",
                 hint="Restore into a new database and take the rows from there.",
             )
-        options = LoadOptions(jobs=self._options.jobs, programs=self._options.programs)
+        sandbox = self._sandboxes.get(target)
+        options = LoadOptions(
+            jobs=self._options.jobs,
+            programs=self._options.programs,
+            # A sandbox is compared and thrown away: nobody plans queries in it.
+            analyze=sandbox is None,
+            own_server=sandbox is not None,
+        )
         report = load_database(self._files(view), connection_to(target), options)
         self._lacking[target] = report.lacking
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
@@ -93,21 +100,21 @@ class DatabaseSource:
     def prove(self, view: SnapshotView, target: str) -> Proof:
         """Compare rows, sequences, large objects and every definition with the snapshot."""
         files, connection = self._files(view), connection_to(target)
+        sandbox = self._sandboxes.get(target)
         options = ProofOptions(
             jobs=self._options.jobs,
             programs=self._options.programs,
-            reference=lambda: self._reference(files, target, connection),
+            reference=lambda: self._reference(files, connection, sandbox),
             lacking=self._lacking.get(target, frozenset()),
         )
         report = prove_database(files, connection, options)
-        return Proof(report.checked, tuple(report.findings), tuple(report.stages))
+        unfit = sandbox.findings if sandbox is not None else []
+        return Proof(report.checked, (*report.findings, *unfit), tuple(report.stages))
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:
         """A cluster of our own, of the source's major version where its programs are found."""
-        manifest = read_manifest(self._files(view))
-        options = ClusterOptions(directory=directory, programs=self._options.programs)
-        with throwaway_cluster(major=manifest.versions.server_major, options=options) as cluster:
+        with sandbox_for(self._files(view), self._cluster_options(directory)) as cluster:
             target = _conninfo(cluster.connection(_RESTORED))
             self._sandboxes[target] = cluster
             try:
@@ -115,22 +122,19 @@ class DatabaseSource:
             finally:
                 del self._sandboxes[target]
 
-    def _reference(self, files: _ViewFiles, target: str, connection: Connection) -> Inventory:
+    def _reference(
+        self, files: _ViewFiles, connection: Connection, sandbox: Cluster | None
+    ) -> Inventory:
         """The captured schema as the target's PostgreSQL version prints it after a load."""
-        sandbox = self._sandboxes.get(target)
         if sandbox is not None:
-            return self._load_reference(files, sandbox.connection(_REFERENCE))
+            return reference_in(sandbox, files)()
         with connection.connect() as session:
             major = session.info.server_version // 10000
-        options = ClusterOptions(programs=self._options.programs)
-        with throwaway_cluster(major=major, options=options) as cluster:
-            return self._load_reference(files, cluster.connection(_REFERENCE))
+        with sandbox_for(files, self._cluster_options(None), major=major) as cluster:
+            return reference_in(cluster, files)()
 
-    def _load_reference(self, files: _ViewFiles, connection: Connection) -> Inventory:
-        options = LoadOptions(jobs=1, programs=self._options.programs, analyze=False)
-        load_schema_only(files, connection, options)
-        with connection.connect() as session:
-            return take_inventory(session)
+    def _cluster_options(self, directory: Path | None) -> ClusterOptions:
+        return ClusterOptions(directory=directory, programs=self._options.programs)
 
     def _files(self, view: SnapshotView) -> _ViewFiles:
         """The database's folder, under the name that the source had when it was captured."""
