@@ -99,6 +99,20 @@ def test_a_drill_of_everything_is_proven(captured: Place) -> None:
     assert [one["verdict"] for one in captured.snapshots()] == ["PROVEN", "PROVEN"]
 
 
+def test_without_a_sandbox_nothing_is_known(captured: Place) -> None:
+    captured.write_config(CONFIG.replace("URL}", "URL, programs: nowhere}"))
+    try:
+        answer = captured.run("--json", "drill", "database")
+    finally:
+        captured.write_config(CONFIG)
+    assert answer.status == 42
+    assert answer.document["verdict"] == "UNKNOWN"
+    (found,) = answer.document["findings"]
+    assert found["code"] == "drill-stopped"
+    assert "client-programs" in found["message"]
+    assert answer.document["evidence"][0]["seq"] > 0
+
+
 def test_a_restore_is_proven_and_a_change_is_found(
     captured: Place, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -239,3 +244,26 @@ def test_replacing_keeps_what_was_there(tmp_path: Path) -> None:
     assert (kept / "lpos" / "LPO-1.pdf").read_text() == "overwritten by mistake"
     assert (place.uploads / "lpos" / "LPO-1.pdf").read_bytes().startswith(b"%PDF-1 ")
     assert place.json("prove", "uploads", "--target", place.uploads)["verdict"] == "PROVEN"
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(place: Place) -> None:
+    arguments = [sys.executable, "-m", "strongroom", "--config", str(place.config), "backup"]
+    piped = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert piped.stderr.startswith("uploads: ")
+    assert "\x1b" not in piped.stderr + piped.stdout
+    ours, theirs = pty.openpty()
+    # Wide enough for every column of the bar.
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # what reading the end of a terminal raises
+        while block := os.read(ours, 4096):
+            drawn += block
+    out, _ = child.communicate()
+    os.close(ours)
+    assert child.returncode == 0
+    assert b"uploads" in drawn
+    assert b"\x1b[?25h" in drawn  # the cursor is back
+    assert "\x1b" not in out
+    assert out.startswith("Recovery point ")

@@ -97,6 +97,5 @@ def _log_to_stderr() -> None:
     import logging
     import sys
 
-    logging.basicConfig(
-        level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s"
-    )
+    shape = "%(asctime)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format=shape, force=True)

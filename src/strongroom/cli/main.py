@@ -7,6 +7,7 @@ take the same way out: every context manager is left, nothing half-done stays vi
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
     plain = given[: given.index("--")] if "--" in given else given
     run = Run(json="--json" in plain, verbose=bool({"-v", "--verbose"} & set(plain)))
+    # What libraries log is for --verbose; without a handler their warnings go to the terminal.
+    logging.getLogger().addHandler(logging.NullHandler())
     with _signals():
         return _run(given, run)
 
