@@ -32,6 +32,7 @@ class DirectoryStore:
         self._guard = threading.Lock()
 
     def put(self, path: str, blocks: Iterable[Block], *, rows: bool) -> None:
+        assert rows == path.startswith("data/")
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as out:
