@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -336,6 +337,24 @@ def test_links_nested_repositories_and_odd_names(ground: Ground, application: Pa
         ("coverage-gap", "data/far"),
         ("coverage-gap", "data/nested/"),
     ]
+
+
+@pytest.mark.parametrize("place", ["config/local.php", "config"])
+def test_what_the_user_may_not_read_is_told(ground: Ground, place: str) -> None:
+    if os.geteuid() != 0:
+        pytest.fail("this needs root, which CI has")
+    with tempfile.TemporaryDirectory() as reachable:
+        Path(reachable).chmod(0o755)
+        application = make_application(Path(reachable) / "app")
+        (application / place).chmod(0)
+        os.seteuid(1234)
+        try:
+            captured, view, _ = ground.capture(CodeSource("code", application, untracked=DECLARED))
+        finally:
+            os.seteuid(0)
+    told = [(one.code, one.subject.rstrip("/")) for one in captured.findings]
+    assert ("file-unreadable", place) in told
+    assert view.exists(b"/code/untracked/.htaccess")
 
 
 # What is told

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.errors import IntegrityError, SourceError, StorageError, TargetError
+from strongroom.errors import IntegrityError, StorageError, TargetError
 from strongroom.model import Verdict, judge
 from strongroom.repository import Content, Folder, Node, SnapshotView, SnapshotWriter
 from strongroom.sources.code import CodeSource
@@ -240,7 +240,7 @@ def test_tracked_files_are_not_written_through_a_planted_link(
     _, view, _ = ground.capture(source)
     altered = _Altered(ground, view).commit({}, {b"code/untracked/public": os.fsencode(outside)})
     target = tmp_path / "target"
-    with pytest.raises(SourceError, match="public"):
+    with pytest.raises(TargetError, match="public"):
         source.restore(altered, str(target))
     assert list(outside.iterdir()) == []
     assert not target.exists()

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from pathspec import GitIgnoreSpec
 
@@ -22,10 +23,12 @@ from strongroom.errors import SourceError, StorageError, TargetError
 from strongroom.repository import Node
 from strongroom.repository.restore import RestoreReport, flush_file_system
 from strongroom.sources.code_bundle import unpack_bundle
-from strongroom.sources.code_git import Git, is_about_space
+from strongroom.sources.code_git import Git
 from strongroom.sources.code_snapshot import CodeSnapshot
 from strongroom.sources.files import refuse_unless_empty
 from strongroom.sources.protocol import RestoreOutcome
+
+_NO_SPACE_BYTES: Final = 1 << 20
 
 
 def restore_checkout(snapshot: CodeSnapshot, target: Path) -> RestoreOutcome:
@@ -112,6 +115,7 @@ def _only_whole(target: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        full = _note_on_space(target)
         if existed:
             for inner in target.iterdir():
                 if inner.is_dir() and not inner.is_symlink():
@@ -120,12 +124,23 @@ def _only_whole(target: Path) -> Iterator[None]:
                     inner.unlink()
         elif target.exists():
             shutil.rmtree(target)
-        if isinstance(error, SourceError) and is_about_space(error):
-            raise TargetError(error.message, subject=str(target)) from error
         if isinstance(error, OSError):
             reason = os.strerror(error.errno or 0)
             raise TargetError(reason, subject=str(error.filename or target)) from error
+        if isinstance(error, SourceError) and error.code == "source-failed":
+            # Everything that is read was verified, so git could not write.
+            raise TargetError(error.message + full, subject=str(target)) from error
         raise
+
+
+def _note_on_space(target: Path) -> str:
+    """What git keeps to itself when it could not write a file."""
+    try:
+        space = os.statvfs(target)
+    except OSError:
+        return ""
+    left = space.f_bavail * space.f_frsize
+    return "; no space is left there" if left < _NO_SPACE_BYTES else ""
 
 
 def _tracked(git: Git) -> list[bytes]:

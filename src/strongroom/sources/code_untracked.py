@@ -16,6 +16,7 @@ import grp
 import hashlib
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from strongroom.sources.code_secrets import content_kinds, name_kind
 _READ_BYTES: Final = 1 << 20
 _LONGEST_LINE: Final = 64 << 10
 _ATTEMPTS: Final = 2
+_UNOPENED: Final = re.compile(rb"could not open directory '(.*)': (.*)")
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -141,7 +143,7 @@ class _Capture:
     # Which files
 
     def _matching(self, patterns: Sequence[str]) -> list[bytes]:
-        listed = self._git.run("ls-files", "-z", "--others").split(b"\0")
+        listed = self._listed_others()
         tracked = self._git.run("ls-files", "-z", "--cached").split(b"\0")
         wanted = GitIgnoreSpec.from_lines(patterns)
         chosen = []
@@ -154,6 +156,16 @@ class _Capture:
                 chosen.append(path)
         self._note_unmatched(patterns, [os.fsdecode(path) for path in chosen])
         return chosen
+
+    def _listed_others(self) -> list[bytes]:
+        """Everything that is not tracked; a directory that git cannot open is only a warning to
+        it, so what lies in there would be missing silently."""
+        outcome = self._git.try_run("ls-files", "-z", "--others")
+        if outcome.status:
+            raise SourceError(f"git ls-files: {outcome.complaint}", subject=self._git.subject)
+        for path, reason in _UNOPENED.findall(outcome.errors):
+            self._note("file-unreadable", path, os.fsdecode(reason))
+        return outcome.output.split(b"\0")
 
     def _note_unmatched(self, patterns: Sequence[str], chosen: list[str]) -> None:
         for pattern in patterns:
