@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -13,11 +13,12 @@ import pytest
 
 from strongroom.findings import Severity
 from strongroom.model import Finding
+from strongroom.postgres import inventory_access
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.structure import compare_structure
-from tests.e2e.structure_changes import CHANGES, Change
+from tests.e2e.structure_changes import CHANGES, UNCHECKED, Change
 
 HERE = Path(__file__).parent
 MAJORS = (15, 17, 18)
@@ -52,6 +53,12 @@ class Place:
             [self.programs.path("pg_dump"), *flags, database],
             env=connection.environment(), check=True, capture_output=True,
         ).stdout  # fmt: skip
+
+    def dump_of(self, other: Place, database: str, *flags: str) -> bytes:
+        """A dump of another place's database with this one's pg_dump."""
+        return Place(other.cluster, self.programs, self.captured, self.reference).dump(
+            database, *flags
+        )
 
     def create(self, database: str, script: bytes = b"") -> None:
         """A database from a dump, with the settings that a dump leaves behind."""
@@ -136,6 +143,117 @@ def test_without_a_reference_rewritten_text_is_unknown(place: Place) -> None:
     findings = compare_structure(place.captured, place.inventory("restored"))
     assert {one.code for one in findings} == {"structure-unchecked"}
     assert "policy own_rows on public.trainees" in {one.subject for one in findings}
+
+
+def test_a_newer_server_is_no_difference(places: Callable[[int], Place]) -> None:
+    """15 to 18: new attributes, MAINTAIN, NOT NULL constraints and another way to print views."""
+    old, new = places(15), places(18)
+    dump, plain = (new.dump_of(old, "source", *flags) for flags in ((), ("--schema-only",)))
+    new.create("from_15", dump)
+    new.create("from_15_plain", plain)
+    reference = new.inventory("from_15_plain")
+    findings = compare_structure(old.captured, new.inventory("from_15"), lambda: reference)
+    # Newer versions of an extension: what they consist of was not compared.
+    assert {(one.code, one.subject.split()[0]) for one in loud(findings)} == {
+        (UNCHECKED, "extension")
+    }
+
+
+def test_a_reference_of_another_version_decides_nothing(places: Callable[[int], Place]) -> None:
+    place, other = places(15), places(18)
+    observed = place.inventory("restored")
+    findings = compare_structure(place.captured, observed, lambda: other.reference)
+    assert {one.code for one in findings} == {UNCHECKED}
+    assert "the reference database runs PostgreSQL 18" in findings[0].message
+
+
+def test_a_plain_role_sees_nearly_everything(place: Place) -> None:
+    place.psql("postgres", "-c", "DROP ROLE IF EXISTS plain", "-c", "CREATE ROLE plain LOGIN")
+    with place.cluster.connection("source", user="plain").connect() as connection:
+        seen = take_inventory(connection)
+    assert seen.unreadable == {}
+    findings = compare_structure(place.captured, seen)
+    assert {(one.code, one.subject) for one in findings} == {
+        (UNCHECKED, "user mapping for trainer server elsewhere"),
+        (UNCHECKED, "user mapping for PUBLIC server elsewhere"),
+    }
+
+
+def test_no_secret_is_read(place: Place) -> None:
+    text = place.captured.to_json().decode()
+    assert "hush@" not in text
+    assert place.captured.objects["user mapping for trainer server elsewhere"].attributes == {
+        "options": {"user": "far", "password": "(not read)"}
+    }
+    assert "nowhere.invalid" not in text
+
+
+def test_what_cannot_be_read_is_listed(place: Place) -> None:
+    with place.connect("restored") as connection:
+        connection.execute("REVOKE SELECT ON pg_catalog.pg_event_trigger FROM PUBLIC")
+        connection.execute("CREATE ROLE shut_out LOGIN")
+        connection.execute("SET LOCAL ROLE shut_out")
+        seen = take_inventory(connection)
+        connection.rollback()
+    assert seen.unreadable == {"event triggers": "permission denied for table pg_event_trigger"}
+    findings = loud(compare_structure(place.captured, seen, lambda: place.reference))
+    assert (UNCHECKED, "event triggers") in {(one.code, one.subject) for one in findings}
+    assert not [one for one in findings if one.subject.startswith("event trigger ")]
+
+
+def test_the_session_is_left_as_it_was(place: Place) -> None:
+    expected = place.inventory("source")
+    with place.cluster.connection("source").connect() as connection:
+        connection.execute("SET search_path = app")
+        connection.execute("SET TIME ZONE 'Asia/Dubai'")
+        assert take_inventory(connection) == expected
+        connection.execute("BEGIN")
+        assert take_inventory(connection) == expected
+        for setting, value in (("search_path", "app"), ("timezone", "Asia/Dubai")):
+            assert connection.execute(f"SHOW {setting}".encode()).fetchone() == (value,)
+        connection.execute("ROLLBACK")
+
+
+def test_bytes_without_an_encoding_are_read(place: Place) -> None:
+    place.psql("postgres", "-c", "CREATE DATABASE bytes ENCODING SQL_ASCII TEMPLATE template0"
+               " LC_COLLATE 'C' LC_CTYPE 'C'")  # fmt: skip
+    script = "COMMENT ON SCHEMA public IS 'caf\xe9'; CREATE FUNCTION f() RETURNS text LANGUAGE sql"
+    place.psql("bytes", script=(script + " SET app.x = '\xe9' AS 'SELECT 1'").encode("latin-1"))
+    seen = place.inventory("bytes")
+    place.psql("postgres", "-c", "DROP DATABASE bytes")
+    assert seen.unreadable == {}
+    assert seen.objects["schema public"].attributes["comment"] == "caf\xe9"
+    assert seen.objects["function public.f()"].attributes["settings"] == {"app.x": "\xe9"}
+
+
+def test_many_large_objects_are_told_in_groups(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory_access, "LARGE_OBJECTS", 1)
+    captured = place.inventory("source")
+    groups = [one for one in captured.objects.values() if one.section == "large objects"]
+    assert [one.attributes["count"] for one in groups] == [1, 1]
+    with place.connect("source") as connection:
+        connection.execute("GRANT UPDATE ON LARGE OBJECT 900001 TO anon")
+        observed = take_inventory(connection)
+        connection.rollback()
+    codes = sorted(one.code for one in compare_structure(captured, observed))
+    assert codes == ["structure-extra", "structure-missing"]
+
+
+def test_a_lacking_extension_makes_unknown_what_needs_it(place: Place) -> None:
+    with place.connect("restored") as connection:
+        connection.execute("DROP EXTENSION citext CASCADE")
+        connection.execute("DROP EXTENSION pg_trgm CASCADE")
+        observed = take_inventory(connection)
+        connection.rollback()
+    shrunk = replace(observed, available_extensions=observed.available_extensions - {"pg_trgm"})
+    findings = loud(compare_structure(place.captured, shrunk, lambda: place.reference))
+    by_subject = {one.subject: one.code for one in findings}
+    assert by_subject["extension pg_trgm"] == UNCHECKED
+    assert by_subject["index public.trainees_trigram"] == UNCHECKED
+    assert by_subject["extension citext"] == "structure-missing"
+    assert by_subject["column public.trainees.nick"] == "structure-missing"
 
 
 def changes_by_major() -> list[tuple[int, Change]]:
