@@ -72,6 +72,11 @@ AT = click.option(
     "proven, then exchanged; what was there is kept under another name.",
 )
 @click.option("--preview", is_flag=True, help="Say what would be done; write nothing.")
+@click.option(
+    "--no-proof",
+    is_flag=True,
+    help="Leave the comparison at the end for `prove`: every stored byte is verified all the same.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
 @REPOSITORY
 @click.pass_obj
@@ -84,6 +89,7 @@ def restore(
     include: tuple[str, ...],
     replace: str | None,
     preview: bool,
+    no_proof: bool,
     reason: str,
     repository: str | None,
 ) -> int:
@@ -106,7 +112,14 @@ def restore(
         run.result(planned.as_json(), _preview_lines(application, planned))
         return planned.exit_status
     report = restore_source(
-        application, source, target, include=include, replace=replace, reason=reason, **which
+        application,
+        source,
+        target,
+        include=include,
+        replace=replace,
+        proven=not no_proof,
+        reason=reason,
+        **which,
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
     return report.exit_status
@@ -210,7 +223,7 @@ def _report_lines(application: Application, report: ProofReport, *, verbose: boo
             yield f"  {stage.name:<24} {span(stage.seconds):>10}"
     yield from finding_lines(report.findings, all_of_them=verbose)
     if outcome.verdict is None:
-        yield "Every byte was verified on the way. A part has no verdict: proofs compare the whole."
+        yield "Every byte was verified on the way. There is no verdict: that takes a proof of the whole."
         return
     made = count(outcome.checked, "comparison")
     yield (

@@ -45,17 +45,23 @@ def prove(source: Source, view: SnapshotView, target: str) -> Outcome:
 
 
 def restore(
-    source: Source, view: SnapshotView, target: str, *, include: Sequence[str] = ()
+    source: Source,
+    view: SnapshotView,
+    target: str,
+    *,
+    include: Sequence[str] = (),
+    proven: bool = True,
 ) -> Outcome:
     """Bring a snapshot into an empty target, then prove that both are the same.
 
-    TargetError when something is in the target. With `include` only matching files come back,
-    every byte verified on the way; the proof compares whole sources, so there is no verdict.
+    TargetError when something is in the target. Every stored byte is verified on the way. With
+    `include` only matching files come back; the proof compares whole sources, so there is no
+    verdict then, nor when it is not wanted (`proven`).
     """
     begun = time.monotonic()
     outcome = source.restore(view, target, include=include)
     stages = _stages("restore", outcome.stages, time.monotonic() - begun)
-    if include:
+    if include or not proven:
         return Outcome(None, 0, outcome.findings, stages, outcome.size_bytes)
     proof = prove(source, view, target)
     findings = (*outcome.findings, *proof.findings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import IntegrityError, StorageError
-from strongroom.model import Piece
+from strongroom.model import Piece, Progress, Silent
 from strongroom.repository.index import Location
 from strongroom.repository.pack import BlobType
 from strongroom.repository.repository import Repository
@@ -55,11 +55,17 @@ def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:
 
 
 class SnapshotView:
-    """Reads one snapshot of one repository. Paths are bytes, absolute within the snapshot."""
+    """Reads one snapshot of one repository. Paths are bytes, absolute within the snapshot.
 
-    def __init__(self, repository: Repository, snapshot: Snapshot) -> None:
+    `progress` is told of content that was read for a restore or compared for a proof.
+    """
+
+    def __init__(
+        self, repository: Repository, snapshot: Snapshot, progress: Progress | None = None
+    ) -> None:
         self.repository = repository
         self.snapshot = snapshot
+        self.progress = progress or Silent()
 
     def root(self) -> list[Node]:
         return self.repository.read_tree(self.snapshot.tree)
@@ -153,7 +159,9 @@ class SnapshotView:
         """Restore a directory's content into `target`; see `restore.restore_tree`."""
         from strongroom.repository.restore import restore_tree
 
-        return restore_tree(self, path, target, include=include, workers=workers)
+        return restore_tree(
+            self, path, target, include=include, workers=workers, progress=self.progress
+        )
 
     def _file(self, path: bytes) -> Node:
         node = self.node(path)

@@ -84,12 +84,14 @@ def _drill(
     if wanted == LATEST and repository is None:
         candidate = _least_proven_copy(application, candidate)
     LOG.debug("drill of %s: snapshot %s", source.name, candidate.snapshot.short_id)
-    application.progress.begin(f"drill {source.name}", candidate.snapshot.size_bytes)
+    size_bytes, progress = candidate.snapshot.size_bytes, application.progress
+    # Everything is read twice: to be restored, and to be compared.
+    progress.begin(f"drill {source.name}", 2 * size_bytes if size_bytes else None)
     try:
-        with sandbox(application) as folder, reading(candidate) as view:
+        with sandbox(application) as folder, reading(candidate, progress=progress) as view:
             outcome = drill(source, view, folder)
     finally:
-        application.progress.end()
+        progress.end()
     return report(application, "drill", source.name, candidate, outcome)
 
 

@@ -18,16 +18,14 @@ from typing import Final
 from strongroom.errors import ConfigError
 from strongroom.service.application import Application
 
-_PREFIX: Final = "drill-"
-_OUTSIDE: Final = Path("/var/tmp/strongroom-sandbox")  # noqa: S108 - private folders in it
+_PREFIX: Final = "strongroom-drill-"
+_OUTSIDE: Final = Path("/var/tmp")  # noqa: S108 - sticky, and each folder in it is made anew
 
 
 @contextlib.contextmanager
 def sandbox(application: Application) -> Iterator[Path]:
     """A folder for one drill, gone in the end; its name says whose it is."""
-    parent = _parent(application)
-    parent.mkdir(mode=0o711, exist_ok=True)
-    folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    folder = _parent(application) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o711)
     try:
         yield folder
@@ -67,6 +65,8 @@ def remove_leftovers(application: Application) -> list[Path]:
 def _is_orphaned(folder: Path) -> bool:
     owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
     if not folder.name.startswith(_PREFIX) or not owner.isdigit():
+        return False
+    if folder.lstat().st_uid != os.geteuid():  # in a place where others can write, too
         return False
     try:
         os.kill(int(owner), 0)

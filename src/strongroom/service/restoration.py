@@ -103,16 +103,18 @@ def restore_source(
     at: datetime | None = None,
     include: Sequence[str] = (),
     replace: str | None = None,
+    proven: bool = True,
     reason: str = "",
 ) -> ProofReport:
-    """Bring a source back into an empty target and prove it.
+    """Bring a source back into an empty target and, unless that is not wanted, prove it.
 
     With `replace`, the target's own name typed out, what is there gives way once the restored
     copy beside it is proven, and is kept under another name.
     """
-    if replace is not None and include:
+    if replace is not None and (include or not proven):
+        what = "a part" if include else "what is not proven"
         raise ConfigError(
-            "a part cannot replace the whole", code="usage", hint="Restore it beside the target."
+            f"{what} cannot replace the whole", code="usage", hint="Restore it beside the target."
         )
     source = application.source(name)
     check_target(source, target)
@@ -121,7 +123,7 @@ def restore_source(
     kept: str | None = None
     with _attempt(application, source, candidate, {"target": shown(target), **extra}) as view:
         if replace is None:
-            outcome = restore(source, view, target, include=include)
+            outcome = restore(source, view, target, include=include, proven=proven)
         else:
             done = replace_content(source, view, target, typed=replace, now=datetime.now(UTC))
             outcome, target, kept = done.outcome, done.restored, done.kept
@@ -152,7 +154,7 @@ def prove_source(
     candidate = find(application, snapshot, source=name, repository=repository, at=at)
     application.progress.begin(f"prove {name}", candidate.snapshot.size_bytes)
     try:
-        with reading(candidate) as view:
+        with reading(candidate, progress=application.progress) as view:
             outcome = prove(source, view, target)
     finally:
         application.progress.end()
@@ -168,9 +170,11 @@ def _attempt(
 ) -> Iterator[SnapshotView]:
     """A restore's frame: progress, the repository's lock, and a record when it fails."""
     progress = application.progress
-    progress.begin(f"restore {source.name}", candidate.snapshot.size_bytes)
+    size_bytes = candidate.snapshot.size_bytes
+    # Everything is read twice: to be written, and to be compared.
+    progress.begin(f"restore {source.name}", 2 * size_bytes if size_bytes else None)
     try:
-        with reading(candidate) as view:
+        with reading(candidate, progress=progress) as view:
             yield view
     except StrongroomError as error:
         record = {**identity(source.name, candidate), **fields, "error": error_json(error)}

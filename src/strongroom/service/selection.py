@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from strongroom.errors import ConfigError, StorageError
-from strongroom.model import Finding, finding
+from strongroom.model import Finding, Progress, finding
 from strongroom.repository import Repository, Snapshot, SnapshotView
 from strongroom.service.application import Application
 
@@ -26,10 +26,6 @@ class Candidate:
 
     repository: Repository
     snapshot: Snapshot
-
-    @property
-    def view(self) -> SnapshotView:
-        return SnapshotView(self.repository, self.snapshot)
 
     def belongs_to(self, application: str) -> bool:
         """Whether it is this application's, or of a tool that names no application."""
@@ -119,7 +115,7 @@ def parse_moment(text: str, time_zone: str) -> datetime:
 
 
 @contextlib.contextmanager
-def reading(candidate: Candidate) -> Iterator[SnapshotView]:
+def reading(candidate: Candidate, *, progress: Progress | None = None) -> Iterator[SnapshotView]:
     """The snapshot's read side, its repository locked against pruning meanwhile."""
     with candidate.repository.reading():
-        yield candidate.view
+        yield SnapshotView(candidate.repository, candidate.snapshot, progress)

@@ -186,10 +186,15 @@ class _ViewFiles:
         return self.view.exists(self._at(path))
 
     def blocks(self, path: str) -> Iterator[Block]:
-        return self.view.blocks(self._at(path), workers=1)
+        for block in self.view.blocks(self._at(path), workers=1):
+            yield block
+            self.view.progress.advance(len(block))
 
     def pieces(self, path: str) -> Sequence[Piece]:
-        return self.view.pieces(self._at(path))
+        pieces = self.view.pieces(self._at(path))
+        # Asked for when the table is about to be compared.
+        self.view.progress.advance(sum(piece.length_bytes for piece in pieces), 1)
+        return pieces
 
     def read(self, path: str) -> bytes:
         return self.view.read(self._at(path))

@@ -206,6 +206,7 @@ class _Comparison:
                 )
                 return
             offset += length
+        self._view.progress.advance(offset, 1)
         if os.read(descriptor, 1):
             self._note("tree-content", relative, f"longer than the {offset} bytes captured")
 
