@@ -25,6 +25,8 @@ from tests.e2e.command_line import Answer, run
 
 ROWS = 20_000
 TIMEOUT_SECONDS = 120
+# Put before a program that only root may run; the suite runs as root or with sudo.
+AS_ROOT = () if os.geteuid() == 0 else ("sudo", "-n")
 
 
 @dataclass(frozen=True)
