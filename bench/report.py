@@ -34,8 +34,8 @@ Only ratios within a run mean something: absolute times drift by a fifth within 
 - *database*: fifteen tables on PostgreSQL with fsync on and autovacuum off while measuring; after
   each change a checkpoint and an unmeasured `pg_dump`, so that nobody pays for being first. *Next
   day*: 1 % of rows added or changed, most of them recent, some anywhere, then a vacuum.
-- *restore*: ours verifies every blob, restores, flushes, and does whatever proof `strongroom
-  restore` ends with; restic's `--verify` reads again what it wrote. restic does not flush.
+- *restore*: all verify every blob. Ours also flushes what it wrote to the disk (one syncfs),
+  restic does not. restic's `--verify` and our *with proof*, the default, read again what they wrote.
 - *load*: `strongroom drill database`, with its proof, against `pg_restore -j2`; both make, start
   and end the very same kind of throw-away cluster (no fsync) within the measured time.
 - *CPU*: user and system time of the contender and what it started, throw-away clusters included,
