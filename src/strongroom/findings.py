@@ -122,18 +122,10 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "The state directory is missing, full or not writable.",
                 "Correct what the message names; the next run is recorded again."),
     # Capture of a database
-    FindingKind("table-rewritten", _F,
-                "A table was rewritten or truncated during the capture.",
-                "A concurrent TRUNCATE or rewriting ALTER TABLE ran.",
-                "Run the backup again at a quieter moment."),
     FindingKind("coverage-gap", _W,
                 "Something exists in the source that this capture cannot hold.",
                 "It is not exportable with the privileges or means at hand.",
                 "See the manifest's coverage registry for what to keep by hand."),
-    FindingKind("row-security-blocks", _F,
-                "Row security would hide rows from the capturing role.",
-                "The role neither owns the table nor has BYPASSRLS.",
-                "Grant BYPASSRLS to the capturing role."),
     # Files
     FindingKind("file-changed", _W,
                 "A file kept changing while it was read.",

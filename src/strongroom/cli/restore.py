@@ -223,7 +223,7 @@ def _report_lines(application: Application, report: ProofReport, *, verbose: boo
             yield f"  {stage.name:<24} {span(stage.seconds):>10}"
     yield from finding_lines(report.findings, all_of_them=verbose)
     if outcome.verdict is None:
-        yield "Every byte was verified on the way. There is no verdict: that takes a proof of the whole."
+        yield "Every byte was verified on the way. A verdict takes a proof of the whole."
         return
     made = count(outcome.checked, "comparison")
     yield (

@@ -119,6 +119,13 @@ class Connection:
         # Messages are classified by their English text.
         return clean | {"LC_ALL": "C", "LANGUAGE": ""}
 
+    def conninfo(self) -> str:
+        """All of the address as libpq reads it. It may hold the password: it goes nowhere else."""
+        from psycopg.conninfo import make_conninfo
+
+        secret = {} if self.password is None else {"password": self.password}
+        return make_conninfo("", **self.parameters, **secret)
+
     def database_argument(self) -> str:
         """The conninfo for a program's `-d`: the name and what has no environment variable."""
         from psycopg.conninfo import make_conninfo

@@ -11,16 +11,12 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from strongroom.errors import TargetError
 from strongroom.model import Verdict, finding
 from strongroom.recovery.restore import Outcome, restore
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
-
-if TYPE_CHECKING:
-    from strongroom.postgres.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ def _replace_database(
     beside = databases.name_beside(name, f"_restored_{stamp}")
     kept = databases.name_beside(name, f"_replaced_{stamp}")
     try:
-        outcome = restore(source, view, _conninfo(address.with_database(beside)))
+        outcome = restore(source, view, address.with_database(beside).conninfo())
     except BaseException:
         databases.drop_if_made(address, beside)
         raise
@@ -96,15 +92,6 @@ def _replace_database(
         return _declined(outcome, address.describe(), beside)
     databases.exchange_databases(address, beside, kept)
     return Replacement(outcome, target, kept)
-
-
-def _conninfo(address: Connection) -> str:
-    """All of an address as libpq reads it. It may hold a password, so it goes nowhere else."""
-    parts = dict(address.parameters)
-    if address.password is not None:
-        parts["password"] = address.password
-    quoted = {key: value.replace("\\", r"\\").replace("'", r"\'") for key, value in parts.items()}
-    return " ".join(f"{key}='{value}'" for key, value in quoted.items())
 
 
 def _declined(outcome: Outcome, target: str, beside: str) -> Replacement:

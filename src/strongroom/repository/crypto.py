@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import os
 from dataclasses import dataclass
@@ -171,11 +170,6 @@ def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | No
     if lengths != (32, 16, 16) or not any(master.encrypt) or not any(master.mac_k):
         raise _damaged_key(subject, "the sealed part is not a key")
     return master
-
-
-def same_digest(observed: bytes, expected: bytes) -> bool:
-    """Whether two digests are equal, in constant time."""
-    return hmac.compare_digest(observed, expected)
 
 
 def _base64(content: bytes | bytearray) -> str:

@@ -25,6 +25,7 @@ from typing import Final
 from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.snapshot import format_time, moment
+from strongroom.repository.storage.protocol import Buffer
 from strongroom.repository.tree import parse_time
 
 _SETTLE_SECONDS: Final = 0.2
@@ -64,10 +65,12 @@ class LockStore:
         self,
         names: Callable[[], list[str]],
         load: Callable[[str], bytes],
-        save: Callable[[bytes], str],
+        seal: Callable[[bytes], tuple[str, Buffer]],
+        save: Callable[[str, Buffer], None],
         delete: Callable[[str], None],
     ) -> None:
-        self.names, self.load, self.save, self.delete = names, load, save, delete
+        self.names, self.load, self.delete = names, load, delete
+        self.seal, self.save = seal, save
 
     def records(self) -> list[LockRecord]:
         """All locks; an empty file is ignored, an unreadable one counts as exclusive."""
@@ -105,7 +108,9 @@ class Lock:
     def acquire(self) -> None:
         """Write the lock; BusyError when another one forbids it."""
         self._check_others()
-        self._name = self._store.save(self._record())
+        # The name is known before the file is there: whoever interrupts this finds it to remove.
+        self._name, sealed = self._store.seal(self._record())
+        self._store.save(self._name, sealed)
         self._written = time.monotonic()
         self._thread = threading.Thread(target=self._refresh, name="lock", daemon=True)
         self._thread.start()
@@ -175,7 +180,9 @@ class Lock:
         while not self._stop.wait(_REFRESH_SECONDS):
             # A store that is away for a while is no reason to stop: `confirm` gives up in time.
             with contextlib.suppress(StorageError):
-                old, self._name = self._name, self._store.save(self._record())
+                name, sealed = self._store.seal(self._record())
+                self._store.save(name, sealed)
+                old, self._name = self._name, name
                 self._refreshed_at = datetime.now(UTC)
                 self._store.delete(old)
 

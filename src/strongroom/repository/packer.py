@@ -72,9 +72,8 @@ class Packer:
 
     def begin(self) -> None:
         """Take the lock, load the index, and trust only packs that the store really holds."""
-        lock = self.repository.new_lock()
-        lock.acquire()
-        self._lock = lock
+        self._lock = self.repository.new_lock()
+        self._lock.acquire()
         self.findings.extend(self.repository.index_findings)
         self._known = self._trusted(self.repository.index)
         self._thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)

@@ -238,12 +238,16 @@ class Repository:
         return self._unpack(self.codec().open(sealed, name), name)
 
     def save_file(self, folder: str, plaintext: bytes) -> str:
-        """Store an index, snapshot or lock file; returns its id."""
+        """Store an index or snapshot file; returns its id."""
+        name, sealed = self._seal_file(folder, plaintext)
+        self.storage.save(name, sealed)
+        return name.rpartition("/")[2]
+
+    def _seal_file(self, folder: str, plaintext: bytes) -> tuple[str, Buffer]:
+        """The name and bytes of an index, snapshot or lock file, not yet stored."""
         frame = zstandard.ZstdCompressor(level=3).compress(plaintext)
         sealed = self.codec().seal(_ZSTD_MARK + frame)
-        file_id = hashlib.sha256(sealed).hexdigest()
-        self.storage.save(f"{folder}/{file_id}", sealed)
-        return file_id
+        return f"{folder}/{hashlib.sha256(sealed).hexdigest()}", sealed
 
     def _unpack(self, plaintext: bytes, name: str) -> bytes:
         if plaintext[:1] in (b"{", b"["):
@@ -259,7 +263,8 @@ class Repository:
         store = LockStore(
             names=lambda: [file.name for file in self.storage.list("locks")],
             load=self._load_lock,
-            save=lambda content: "locks/" + self.save_file("locks", content),
+            seal=lambda content: self._seal_file("locks", content),
+            save=self.storage.save,
             delete=self.storage.delete,
         )
         return Lock(store, self.name, exclusive=exclusive)
@@ -272,11 +277,11 @@ class Repository:
         """
         lock = self.new_lock()
         try:
-            lock.acquire()
-        except StorageError as error:
-            if error.code not in ("store-refused", "store-full"):
-                raise
-        try:
+            try:
+                lock.acquire()
+            except StorageError as error:
+                if error.code not in ("store-refused", "store-full"):
+                    raise
             yield
         finally:
             lock.release()

@@ -115,7 +115,7 @@ class DatabaseSource:
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:
         """A cluster of our own, of the source's major version where its programs are found."""
         with sandbox_for(self._files(view), self._cluster_options(directory)) as cluster:
-            target = _conninfo(cluster.connection(_RESTORED))
+            target = cluster.connection(_RESTORED).conninfo()
             self._sandboxes[target] = cluster
             try:
                 yield target
@@ -140,12 +140,6 @@ class DatabaseSource:
         """The database's folder, under the name that the source had when it was captured."""
         paths = view.snapshot.paths
         return _ViewFiles(view, paths[0].encode() if paths else f"/{self.name}".encode())
-
-
-def _conninfo(connection: Connection) -> str:
-    from psycopg.conninfo import make_conninfo
-
-    return make_conninfo("", **connection.parameters)
 
 
 def connection_to(text: str) -> Connection:
