@@ -86,7 +86,7 @@ class LockStore:
                 records.append(LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0))
                 continue
             if content:
-                records.append(_decode(name, content))
+                records.append(decode_record(name, content))
         return records
 
 
@@ -187,7 +187,8 @@ class Lock:
                 self._store.delete(old)
 
 
-def _decode(name: str, content: bytes) -> LockRecord:
+def decode_record(name: str, content: bytes) -> LockRecord:
+    """What a lock file says; one that cannot be read counts as held by somebody unknown."""
     try:
         fields = json.loads(content)
         return LockRecord(
