@@ -145,6 +145,34 @@ def test_without_a_reference_rewritten_text_is_unknown(place: Place) -> None:
     assert "policy own_rows on public.trainees" in {one.subject for one in findings}
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "DROP SCHEMA public; DROP EXTENSION plpgsql",
+        "COMMENT ON SCHEMA public IS NULL; ALTER SCHEMA public OWNER TO trainer;"
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC; COMMENT ON EXTENSION plpgsql IS 'changed'",
+    ],
+)
+def test_a_database_without_the_usual_things_is_no_difference(place: Place, script: str) -> None:
+    for database in ("bare", "bare_restored"):
+        place.psql("postgres", "-c", f"CREATE DATABASE {database} TEMPLATE template0")
+    place.psql("bare", script=script.encode())
+    place.psql("bare_restored", script=place.dump("bare"))
+    captured, restored = place.inventory("bare"), place.inventory("bare_restored")
+    with place.connect("bare_restored") as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS public")
+        connection.execute("CREATE TABLE public.planted ()")
+        planted = take_inventory(connection)
+        connection.rollback()
+    for database in ("bare", "bare_restored"):
+        place.psql("postgres", "-c", f"DROP DATABASE {database}")
+    assert loud(compare_structure(captured, restored, lambda: restored)) == []
+    found = loud(compare_structure(captured, planted, lambda: restored))
+    assert [(one.code, one.subject) for one in found] == [
+        ("structure-extra", "table public.planted")
+    ]
+
+
 def test_a_newer_server_is_no_difference(places: Callable[[int], Place]) -> None:
     """15 to 18: new attributes, MAINTAIN, NOT NULL constraints and another way to print views."""
     old, new = places(15), places(18)

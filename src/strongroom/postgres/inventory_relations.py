@@ -342,6 +342,7 @@ WHERE {user_made("pg_publication", "p.oid")}"""
 def _subscriptions(version: int) -> str:
     # Never the connection string: it may hold a password, and most roles may not read it.
     newer = [
+        since(version, 14, "s.subsynccommit AS synchronous_commit,"),
         since(
             version, 14, f"s.subbinary AS binary, {words('s.substream', _STREAMING)} AS streaming,"
         ),
@@ -357,7 +358,6 @@ SELECT 'subscription ' || quote_ident(s.subname) AS key,
     {owner("s.subowner")},
     s.subenabled AS enabled,
     s.subslotname::text AS slot,
-    s.subsynccommit AS synchronous_commit,
     {" ".join(newer)}
     (SELECT array_agg(u ORDER BY u COLLATE "C") FROM unnest(s.subpublications) u) AS publications
 FROM pg_subscription s

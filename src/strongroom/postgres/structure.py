@@ -30,15 +30,22 @@ _TEXT: Final = frozenset(
 )  # fmt: skip
 
 # What pg_dump does not carry in every case; the reference database decides here, too. Disabled
-# foreign-key triggers come back enabled, subscriptions disabled, and a child's column takes its
-# storage and its NOT NULL name from the parent; newer servers write ICU locales another way.
+# foreign-key triggers come back enabled, subscriptions disabled, a child's column takes its storage
+# and its NOT NULL name from the parent, and the comment on plpgsql is the server's; newer servers
+# write ICU locales another way.
 _NOT_CARRIED: Final = frozenset(
     {
-        ("collations", "locale"), ("columns", "not_null_comment"), ("columns", "not_null_name"),
-        ("columns", "storage"),
+        ("collations", "locale"), ("columns", "compression"), ("columns", "not_null_comment"),
+        ("columns", "not_null_name"), ("columns", "storage"), ("extensions", "comment"),
         ("subscriptions", "enabled"), ("tables", "disabled_constraint_triggers"),
     }
 )  # fmt: skip
+
+# What a newer version does otherwise: from 17 on partitions share their parent's identity.
+_OF_THE_VERSION: Final = frozenset({("columns", "identity")})
+
+# Every new database has these, and no dump drops them where the captured one has them not.
+_IN_NEW_DATABASES: Final = frozenset({"extension plpgsql", "schema public"})
 
 # The attributes that are made of privileges.
 _GRANTS: Final = ("grants", "granted", "before")
@@ -123,11 +130,19 @@ class _Comparison:
                 yield finding("structure-rewritten", key, "an invalid index is not restored")
             else:
                 yield finding("structure-missing", key, lost)
-        for key in self.extra:
+        usual = {key for key in self.extra & _IN_NEW_DATABASES if self._is_usual(key)}
+        unusual = self.extra - usual
+        for key in usual:
+            yield finding("structure-rewritten", key, "every new database has it")
+        for key in unusual:
             one = self.observed_objects[key]
-            if one.part_of in self.extra or one.follows in self.extra:
-                continue
-            yield finding("structure-extra", key, f"expected nothing, observed {_summary(one)}")
+            if one.part_of not in unusual and one.follows not in unusual:
+                more = f"expected nothing, observed {_summary(one)}"
+                yield finding("structure-extra", key, more)
+
+    def _is_usual(self, key: str) -> bool:
+        """Whether an object is just as initdb makes it, as far as it has an owner."""
+        return self.observed_objects[key].attributes.get("owner") in (None, "(default)")
 
     def definitions(self, reference: Callable[[], Inventory] | None) -> Iterator[Finding]:
         """What is there on both sides and is not defined alike."""
@@ -166,7 +181,9 @@ class _Comparison:
             # Objects of an extension are its own business: those of another version are unknown.
             return "structure-unchecked", "what the extension consists of was not compared"
         rewritten = each.attribute in _TEXT and None not in (each.expected, each.observed)
-        if rewritten or (one.section, each.attribute) in _NOT_CARRIED:
+        place = (one.section, each.attribute)
+        newer = place in _OF_THE_VERSION and self.captured.major != self.observed.major
+        if rewritten or newer or place in _NOT_CARRIED:
             return settler.code(one.key, each)
         return "structure-differs", ""
 
