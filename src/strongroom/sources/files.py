@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
-from strongroom.errors import TargetError
+from strongroom.errors import ConfigError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
 from strongroom.sources.file_compare import compare_tree
@@ -38,6 +36,12 @@ class FilesSource:
     ) -> None:
         self.name = name
         self._path = Path(os.path.abspath(path))
+        if not self._path.name:
+            raise ConfigError(
+                "the root of the file system cannot be one source",
+                subject=name,
+                hint="Name the directories that matter, one source each.",
+            )
         self._exclude = tuple(exclude)
         self._required = tuple(required)
         self._workers = workers
@@ -74,6 +78,8 @@ class FilesSource:
         refuse_unless_empty(Path(target))
         wanted: Callable[[bytes], bool] | None = None
         if include:
+            from pathspec import GitIgnoreSpec
+
             spec = GitIgnoreSpec.from_lines(include)
 
             def wanted(path: bytes) -> bool:
@@ -102,7 +108,11 @@ class FilesSource:
     def _matcher(self) -> Callable[[bytes, bool], bool] | None:
         if not self._exclude:
             return None
-        spec = GitIgnoreSpec.from_lines(self._exclude)
+        from pathspec import GitIgnoreSpec
+
+        # `x/**` means what lies in x, not x itself, which the library would match as well.
+        lines = [line + "/*" if line.endswith("/**") else line for line in self._exclude]
+        spec = GitIgnoreSpec.from_lines(lines)
 
         def excluded(path: bytes, is_directory: bool) -> bool:
             return spec.match_file(os.fsdecode(path) + ("/" if is_directory else ""))
