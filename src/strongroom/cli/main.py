@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(json="--json" in plain, verbose=bool({"-v", "--verbose"} & set(plain)))
     # What libraries log is for --verbose; without a handler their warnings go to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
+    # No plugin of another package has a say in how the configuration is read.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     with _signals():
         return _run(given, run)
 

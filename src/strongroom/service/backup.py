@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -90,8 +91,11 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
     Raises the first error when nothing at all was captured.
     """
     begun, begun_at = time.monotonic(), datetime.now(UTC)
-    sources = application.sources(names)
-    repositories, unreachable = application.reachable()
+    # A key costs an scrypt; what the sources need is imported meanwhile.
+    with ThreadPoolExecutor(1, thread_name_prefix="open") as pool:
+        opening = pool.submit(application.reachable)
+        sources = application.sources(names)
+        repositories, unreachable = opening.result()
     run = _Run(application, repositories, new_point_id(begun_at))
     for name, error in unreachable.items():
         run.findings.append(finding("repository-failed", name, str(error)))
