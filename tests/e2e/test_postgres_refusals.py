@@ -15,7 +15,9 @@ from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.load import load_database
+from strongroom.postgres.preflight import examine_server, find_problems
 from tests.e2e.postgres_directory import DirectoryStore, psql
+from tests.e2e.transaction_pooler import TransactionPooler
 
 PASSWORD = "open sesame 'quoted' \\ ü"
 
@@ -162,6 +164,22 @@ def test_too_few_connections_are_told(cluster: Cluster, store: DirectoryStore) -
         psql(cluster, server, "-c", "ALTER ROLE full_reader CONNECTION LIMIT -1")
     assert "5 more connections are needed and 2 are free" in error.message
     assert "Lower `jobs`" in error.hint
+
+
+def test_a_transaction_pooler_is_recognised(cluster: Cluster, store: DirectoryStore) -> None:
+    with TransactionPooler(cluster.socket_directory / ".s.PGSQL.5432", "postgres", "tms") as pooler:
+        url = f"postgresql://postgres@127.0.0.1:{pooler.port}/tms?sslmode=disable"
+        error = refusal(parse_connection(url), store)
+    assert "this is a transaction pooler" in error.message
+    assert error.hint == "Connect in session mode."
+
+
+def test_a_known_pooler_port_is_refused_with_the_right_one(cluster: Cluster) -> None:
+    address = parse_connection("postgresql://u@aws-0-eu.pooler.supabase.com:6543/postgres")
+    with cluster.connection("tms").connect() as session:
+        facts = examine_server(session)
+        problems = find_problems(address, session, facts, jobs=2)
+    assert [one.hint for one in problems] == ["Connect in session mode: port 5432 instead of 6543."]
 
 
 def test_older_programs_are_refused_with_the_package_to_install(store: DirectoryStore) -> None:

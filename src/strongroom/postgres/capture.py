@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from strongroom.postgres.connection import Connection
 from strongroom.postgres.coverage import read_coverage
 from strongroom.postgres.crew import Crew
 from strongroom.postgres.digest import digest_large_objects, digest_rows
-from strongroom.postgres.exchange import CaptureSink
+from strongroom.postgres.exchange import Block, CaptureSink
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.manifest import (
     LargeObjects,
@@ -49,8 +49,19 @@ from strongroom.postgres.manifest import (
 from strongroom.postgres.preflight import ServerFacts, preflight
 from strongroom.postgres.programs import Programs
 from strongroom.postgres.restore_script import restore_script, sequences_script
-from strongroom.postgres.schema_dump import dump_large_objects, dump_roles, dump_schema
-from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
+from strongroom.postgres.schema_dump import (
+    LockedError,
+    dump_archive,
+    dump_large_objects,
+    dump_roles,
+    plain_scripts,
+)
+from strongroom.postgres.session import (
+    CopySession,
+    StatementError,
+    pin_settings,
+    pinned_settings,
+)
 from strongroom.postgres.statement import copy_out
 from strongroom.postgres.surroundings import database_script, read_database, read_roles
 
@@ -61,6 +72,10 @@ __all__ = ["CaptureOptions", "DatabaseCapture", "capture_database"]
 
 _LOCKED_AT_ONCE: Final = 200
 _ATTEMPTS: Final = 10
+# Whoever stands between our two locks waits for us: no use in waiting long for them.
+_SECOND_LOCK_TIMEOUT_SECONDS: Final = 2
+_BLOCK_BYTES: Final = 1 << 19
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +194,22 @@ class _Capture:
         self.sequences: tuple[SequenceRecord, ...] = ()
         self.large_objects = LargeObjects()
         self.snapshot = ""
+        self.archive = b""
         self.identity: SnapshotRecord | None = None
         self.relations: list[Relation] = []
         self.tasks: list[_Task] = []
         self._queue: list[_Task] = []
+        self._left_to_leader: list[_Task] = []
         self._guard = threading.Lock()
 
     # The snapshot
 
     def begin(self) -> None:
-        """Lock, take the snapshot, list again; once more when the list has changed meanwhile."""
+        """Lock, take the snapshot, list again, dump the schema; all of it once more when the list
+        has changed meanwhile, or somebody's request stands between our lock and pg_dump's.
+
+        Such a request waits for us, so that waiting for it would never end: it gets its turn.
+        """
         pin_settings(self.leader, self.settings)
         known = list_relations(self.leader)
         for _ in range(_ATTEMPTS):
@@ -196,14 +217,14 @@ class _Capture:
             self._lock(known)
             self._take_snapshot()
             self.relations = list_relations(self.leader)
-            if _identity(self.relations) == _identity(known):
+            if _identity(self.relations) == _identity(known) and self._dump_archive():
                 self._refuse_rewritten()
                 self._plan()
                 return
             known = self.relations
             self.leader.rollback()
         raise self._aborted(
-            f"tables were created or dropped during each of {_ATTEMPTS} attempts to begin",
+            f"tables were created, dropped or altered during each of {_ATTEMPTS} attempts to begin",
             "Run the backup at a quieter moment.",
         )
 
@@ -256,6 +277,19 @@ class _Capture:
                 "Run the backup again.",
             )
 
+    def _dump_archive(self) -> bool:
+        try:
+            self.archive = dump_archive(
+                self.programs,
+                self.connection,
+                self.crew,
+                self.snapshot,
+                lock_timeout_seconds=_SECOND_LOCK_TIMEOUT_SECONDS,
+            )
+        except LockedError:
+            return False
+        return True
+
     def _plan(self) -> None:
         tables = [one for one in self.relations if one.has_rows and not self._unreachable(one)]
         oids = [one.oid for one in tables]
@@ -277,13 +311,19 @@ class _Capture:
     def copy(self) -> None:
         """All streams at once: rows by the workers, the rest beside them."""
         workers = max(1, min(self.options.jobs, len(self.tasks)))
-        tasks: list[Callable[[], None]] = [self._dump_schema, *[self._copy_tables] * workers]
+        tasks: list[Callable[[], None]] = [self._write_schema, *[self._copy_tables] * workers]
         tasks.append(self._read_beside)
         if self.facts.large_objects:
             tasks.append(self._dump_large_objects)
         self.crew.run(tasks)
+        self._copy_left_over()
 
     def _copy_tables(self) -> None:
+        while not self._copy_until_refused():
+            pass
+
+    def _copy_until_refused(self) -> bool:
+        """Copy tables in one session; False when it ended early, before a table that is wanted."""
         with (
             CopySession(self.programs, self.connection, self.settings) as session,
             self.crew.breaking(session.abort),
@@ -295,29 +335,39 @@ class _Capture:
             while task := self._next_task():
                 stream = session.copy(task.statement)
                 try:
+                    stream.begin()
                     self.sink.put(task.file, stream, rows=True)
-                except SourceError as error:
-                    raise SourceError(
-                        f"{task.relation.label}: {error.message}",
-                        subject=error.subject,
-                        code=error.code,
-                        hint=error.hint,
-                    ) from None
+                except StatementError as error:
+                    if error.sqlstate == _LOCK_NOT_AVAILABLE:
+                        self._left_to_leader.append(task)
+                        return False  # an error ends psql's session
+                    message = f"{task.relation.label}: {error.message}"
+                    raise SourceError(message, subject=error.subject, code=error.code) from None
                 task.rows, task.bytes = stream.rows, stream.bytes
+        return True
+
+    def _copy_left_over(self) -> None:
+        """Tables that somebody waits to lock: of us only the leader may still read them.
+
+        The leader's lock is older than the request that waits; a worker would wait behind it,
+        and the leader behind the worker.
+        """
+        for task in self._left_to_leader:
+            blocks = _CountedBlocks(self.leader, task)
+            self.sink.put(task.file, blocks, rows=True)
+            task.rows, task.bytes = blocks.rows, blocks.bytes
 
     def _next_task(self) -> _Task | None:
         with self._guard:
             return self._queue.pop() if self._queue else None
 
-    def _dump_schema(self) -> None:
-        timeout = self.options.lock_timeout_seconds
-        parts = dump_schema(
-            self.programs, self.connection, self.crew, self.snapshot, lock_timeout_seconds=timeout
-        )
-        for path, data in parts.items():
-            self.sink.put(path, [data], rows=False)
+    def _write_schema(self) -> None:
+        self._put(layout.SCHEMA_DUMP, self.archive)
+        scripts = plain_scripts(self.programs, self.connection, self.crew, self.archive)
+        for path, data in scripts.items():
+            self._put(path, data)
         roles = dump_roles(self.programs, self.connection, self.crew)
-        self.sink.put(layout.ROLES_SQL, [roles], rows=False)
+        self._put(layout.ROLES_SQL, roles)
 
     def _dump_large_objects(self) -> None:
         blocks = dump_large_objects(self.programs, self.connection, self.crew, self.snapshot)
@@ -382,6 +432,29 @@ class _Capture:
     def _aborted(self, message: str, hint: str | None) -> SourceError:
         subject = self.connection.describe()
         return SourceError(message, subject=subject, code="capture-aborted", hint=hint)
+
+
+class _CountedBlocks:
+    """A table as the leader's own connection gives it, row by row, gathered into blocks."""
+
+    def __init__(self, leader: psycopg.Connection, task: _Task) -> None:
+        self._leader, self._task = leader, task
+        self.rows = 0
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        one, held = self._task, bytearray()
+        statement = copy_out(one.relation.sql, one.columns, one.relation.condition)
+        with self._leader.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for row in copy:
+                held += row
+                self.rows += 1
+                if len(held) >= _BLOCK_BYTES:
+                    self.bytes += len(held)
+                    yield held
+                    held = bytearray()
+        self.bytes += len(held)
+        yield held
 
 
 def _identity(relations: Iterable[Relation]) -> set[tuple[int, str, str, int]]:

@@ -19,7 +19,7 @@ from strongroom.errors import SourceError
 from strongroom.postgres.crew import Crew
 from strongroom.postgres.exchange import Block
 
-__all__ = ["Outcome", "feed", "stream_output"]
+__all__ = ["Outcome", "ProgramError", "feed", "stream_output"]
 
 _BLOCK_BYTES: Final = 1 << 18
 _ERROR: Final = re.compile(
@@ -35,6 +35,14 @@ class Outcome:
     messages: str
 
 
+class ProgramError(SourceError):
+    """A program failed; `messages` is all that it wrote to standard error."""
+
+    def __init__(self, message: str, *, subject: str, code: str, messages: str) -> None:
+        super().__init__(message, subject=subject, code=code)
+        self.messages = messages
+
+
 def stream_output(
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -44,7 +52,7 @@ def stream_output(
     code: str = "capture-aborted",
     stdin: bytes = b"",
 ) -> Iterator[Block]:
-    """What a program writes; raises `SourceError` after the last block unless all went well."""
+    """What a program writes; raises `ProgramError` after the last block unless all is well."""
     with tempfile.TemporaryFile() as messages, tempfile.TemporaryFile() as given:
         given.write(stdin)
         given.seek(0)
@@ -105,7 +113,7 @@ def _judge(program: str, outcome: Outcome, subject: str, code: str) -> None:
     reason = (found[1] or found[2]) if found else f"ended with status {outcome.status}"
     if "permission denied" in reason:
         code = "database-privilege"
-    raise SourceError(f"{name}: {reason}", subject=subject, code=code)
+    raise ProgramError(f"{name}: {reason}", subject=subject, code=code, messages=outcome.messages)
 
 
 def _text(messages: IO[bytes]) -> str:

@@ -15,32 +15,55 @@ from collections.abc import Iterator
 from typing import Final
 
 from strongroom.postgres import layout
-from strongroom.postgres.child import stream_output
+from strongroom.postgres.child import ProgramError, stream_output
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.crew import Crew
 from strongroom.postgres.exchange import Block
 from strongroom.postgres.programs import Programs
 
-__all__ = ["dump_large_objects", "dump_roles", "dump_schema", "with_stable_key"]
+__all__ = [
+    "LockedError",
+    "dump_archive",
+    "dump_large_objects",
+    "dump_roles",
+    "plain_scripts",
+    "with_stable_key",
+]
 
 _RESTRICT: Final = re.compile(rb"^\\restrict ([A-Za-z0-9]+)\n", re.MULTILINE)
 
 
-def dump_schema(
+class LockedError(Exception):
+    """pg_dump could not lock a table in time: somebody waits between the leader's lock and it."""
+
+
+def dump_archive(
     programs: Programs,
     connection: Connection,
     crew: Crew,
     snapshot: str,
     *,
     lock_timeout_seconds: int,
-) -> dict[str, bytes]:
-    """The schema in the exported snapshot: archive and plain scripts by their path."""
+) -> bytes:
+    """The schema in the exported snapshot, as an archive of pg_dump's custom format."""
     arguments = [programs.path("pg_dump"), "--schema-only", "--format=custom", "--compress=0"]
     arguments += [f"--snapshot={snapshot}", f"--lock-wait-timeout={lock_timeout_seconds * 1000}"]
     arguments += ["--no-password", "-d", connection.database_argument()]
     subject, environment = connection.describe(), connection.environment()
-    archive = b"".join(stream_output(arguments, environment, crew, subject=subject))
-    parts = {layout.SCHEMA_DUMP: archive}
+    try:
+        return b"".join(stream_output(arguments, environment, crew, subject=subject))
+    except ProgramError as error:
+        if "LOCK TABLE" in error.messages:
+            raise LockedError from error
+        raise
+
+
+def plain_scripts(
+    programs: Programs, connection: Connection, crew: Crew, archive: bytes
+) -> dict[str, bytes]:
+    """What stands before and what comes after the rows, as scripts for psql, by their path."""
+    subject, environment = connection.describe(), connection.environment()
+    parts = {}
     for section, path in (
         ("pre-data", layout.PRE_DATA_SQL),
         ("post-data", layout.POST_DATA_SQL),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import secrets
@@ -34,7 +35,7 @@ from strongroom.postgres.programs import Programs
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["CopySession", "CopyStream", "pin_settings", "pinned_settings"]
+__all__ = ["CopySession", "CopyStream", "StatementError", "pin_settings", "pinned_settings"]
 
 _PIPE_BYTES: Final = 1 << 20
 _BUFFER_BYTES: Final = 1 << 20
@@ -44,6 +45,7 @@ _SMALL_READ_BYTES: Final = 1 << 17
 _FILL_SECONDS: Final = 0.001
 _END_TIMEOUT_SECONDS: Final = 30
 _SQLSTATE: Final = re.compile(r"(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): (.*)")
+_OWN_MESSAGE: Final = re.compile(r"^psql:(?:[^:]*:\d+:)? (?:error: )?")
 _PRIVILEGE: Final = "42501"
 
 _PINNED: Final[Mapping[str, str]] = {
@@ -84,21 +86,34 @@ def pin_settings(connection: psycopg.Connection, settings: Mapping[str, str]) ->
             connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
+class StatementError(SourceError):
+    """The server refused a statement or ended the session; `sqlstate` is empty without a message
+    of its own."""
+
+    def __init__(self, message: str, *, subject: str, code: str, sqlstate: str = "") -> None:
+        super().__init__(message, subject=subject, code=code)
+        self.sqlstate = sqlstate
+
+
 class CopyStream:
     """The blocks of one COPY, to be iterated over once and to the end.
 
-    `rows` and `bytes` are complete when the iteration has ended. Raises `SourceError` when the
+    `rows` and `bytes` are complete when the iteration has ended. Raises `StatementError` when the
     stream was cut short.
     """
 
     def __init__(self, session: CopySession, *, count_rows: bool) -> None:
-        self._session = session
-        self._count_rows = count_rows
+        self._blocks = session.read_stream(self, count_rows=count_rows)
+        self._head: list[Block] = []
         self.rows = 0
         self.bytes = 0
 
+    def begin(self) -> None:
+        """Wait for the first block: a statement that is refused raises here."""
+        self._head = list(itertools.islice(self._blocks, 1))
+
     def __iter__(self) -> Iterator[Block]:
-        return self._session.read_stream(self, count_rows=self._count_rows)
+        return itertools.chain(self._head, self._blocks)
 
 
 class CopySession:
@@ -228,7 +243,7 @@ class CopySession:
         except OSError:
             raise self._failure() from None
 
-    def _failure(self) -> SourceError:
+    def _failure(self) -> StatementError:
         """Why the child ended, in its own words."""
         self._broken = True
         try:
@@ -239,15 +254,15 @@ class CopySession:
         text = self._stderr.read().decode(errors="replace")
         found = _SQLSTATE.search(text)
         if self._aborted and found is None:
-            return SourceError("broken off", subject=self._subject, code=self._code)
+            return StatementError("broken off", subject=self._subject, code=self._code)
         if found is None:
             lines = [line for line in text.splitlines() if line.strip()]
-            reason = lines[-1] if lines else "the connection ended without a message"
-            return SourceError(
-                f"{reason} (psql's status {status})", subject=self._subject, code=self._code
-            )
+            reason = f"psql ended with status {status} and without a message"
+            if lines:
+                reason = _OWN_MESSAGE.sub("", lines[-1])
+            return StatementError(reason, subject=self._subject, code=self._code)
         code = "database-privilege" if found[1] == _PRIVILEGE else self._code
-        return SourceError(f"{found[2]} ({found[1]})", subject=self._subject, code=code)
+        return StatementError(found[2], subject=self._subject, code=code, sqlstate=found[1])
 
 
 def _enlarge(pipe: int) -> None:
