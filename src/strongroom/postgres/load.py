@@ -30,6 +30,7 @@ from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import Complaint, Complaints, from_pg_restore, from_psql
 from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.replacement import drop_if_made
 from strongroom.postgres.session import pin_settings, pinned_settings
 from strongroom.postgres.statement import copy_in, qualified
 from strongroom.postgres.target import (
@@ -95,32 +96,18 @@ def load_database(
 ) -> LoadReport:
     """The captured database is in `target`, as far as the report's findings say.
 
-    Creates the target's database when it does not exist. Raises `TargetError` `target-not-empty`
-    when it holds anything, `SourceError` when server or programs fail, and passes on errors of
-    `files`.
+    Creates the target's database when it does not exist, and drops it again when it raises.
+    Raises `TargetError` `target-not-empty` when it holds anything, `SourceError` when server or
+    programs fail, and passes on errors of `files`.
     """
     load = _Load(files, target, options)
-    load.prepare()
-    with load.stage("schema"):
-        load.run_script(layout.PRE_DATA_SQL)
-    with load.stage("rows"):
-        load.rows()
-    with load.stage("sequences"):
-        if load.manifest.sequences:
-            load.run_script(layout.SEQUENCES_SQL)
-    if load.manifest.large_objects.count:
-        with load.stage("large objects"):
-            load.large_objects()
-    with load.stage("indexes"):
-        load.post_data()
-    if load.manifest.matviews:
-        with load.stage("materialised views"):
-            load.refresh()
-    if options.analyze:
-        with load.stage("statistics"):
-            load.analyze()
-    with load.stage("settings"):
-        load.complaints.findings += apply_settings(target, load.manifest.database)
+    try:
+        load.everything()
+    except BaseException:
+        # Half a database under the name of a whole one would be taken for it.
+        if load.created:
+            drop_if_made(target, target.database)
+        raise
     return load.report()
 
 
@@ -180,6 +167,30 @@ class _Load:
             return find_programs(major, configured=self.options.programs, tls=self.tls)
 
     # Steps
+
+    def everything(self) -> None:
+        """All of it, in its order."""
+        self.prepare()
+        with self.stage("schema"):
+            self.run_script(layout.PRE_DATA_SQL)
+        with self.stage("rows"):
+            self.rows()
+        with self.stage("sequences"):
+            if self.manifest.sequences:
+                self.run_script(layout.SEQUENCES_SQL)
+        if self.manifest.large_objects.count:
+            with self.stage("large objects"):
+                self.large_objects()
+        with self.stage("indexes"):
+            self.post_data()
+        if self.manifest.matviews:
+            with self.stage("materialised views"):
+                self.refresh()
+        if self.options.analyze:
+            with self.stage("statistics"):
+                self.analyze()
+        with self.stage("settings"):
+            self.complaints.findings += apply_settings(self.target, self.manifest.database)
 
     def prepare(self) -> None:
         """Database and roles; then what a new database has and the captured one lacked."""

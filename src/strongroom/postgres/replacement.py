@@ -69,7 +69,8 @@ def drop_if_made(target: Connection, name: str) -> None:
     import psycopg
 
     with contextlib.suppress(SourceError, psycopg.Error), maintenance_connection(target) as session:
-        session.execute(f"DROP DATABASE IF EXISTS {quote_name(name)}".encode())
+        # FORCE, because sessions of children that were killed take a moment to end.
+        session.execute(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)".encode())
 
 
 def _used(target: Connection, reason: str) -> TargetError:

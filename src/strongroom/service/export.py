@@ -5,6 +5,7 @@ The output appears whole or not at all, under a name at which nothing was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -126,11 +127,9 @@ def _write(output: Path, fill: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         partial.rename(output)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        _remove(partial)
 
 
 def _custom(application: Application, view: SnapshotView, output: Path) -> None:
@@ -143,7 +142,13 @@ def _custom(application: Application, view: SnapshotView, output: Path) -> None:
             write_custom_dump(source, view, folder, partial)
         partial.rename(output)
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(partial: Path) -> None:
+    """Remove what was written under a temporary name, unless it has got its own."""
+    with contextlib.suppress(OSError):  # nothing was ever made on a read-only file system
+        partial.unlink()
 
 
 def _partial(output: Path) -> Path:
