@@ -143,9 +143,10 @@ def _nodes(repository: Repository, snapshot: Snapshot, tree: Path) -> dict[bytes
         for name, former in nodes.items():
             encoded = re.sub(rb'"device_id":\d+,', b"", former.encoded)
             encoded = re.sub(rb'("extended_attributes":)\[(.*?)\]', _sorted_attributes, encoded)
-            if former.fields["type"] == "fifo":
+            fields = json.loads(former)
+            if fields["type"] == "fifo":
                 encoded = encoded.replace(b'"links":1,', b"")
-            if former.fields.get("size", 0) > 500_000 or former.subtree:
+            if fields.get("size", 0) > 500_000 or former.subtree:
                 encoded = re.sub(rb'"(content|subtree)":.*', b"", encoded)
             found[prefix + name] = encoded
             if former.subtree:

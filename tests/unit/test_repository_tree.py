@@ -262,22 +262,38 @@ def test_only_the_same_version_of_a_file_is_unchanged(tmp_path: Any) -> None:  #
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     status = path.stat()
-    fields: dict[str, object] = {"size": 5, "inode": status.st_ino, "content": ["ab" * 32]}
+    node = Node(b"file", "file", status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+    node.inode, node.size, node.links, node.content = status.st_ino, 5, 1, (b"\xab" * 32,)
 
-    def known(**changed: object) -> tuple[bytes, ...] | None:
-        node = Node(b"file", "file", status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
-        written = json.loads(node.encode()) | fields | changed
-        text = json.dumps({"nodes": [written]}, separators=(",", ":")) + "\n"
-        return decode_former(text.encode())[b"file"].unchanged_content(status)
+    def known(old: bytes = b"", new: bytes = b"") -> tuple[bytes, ...] | None:
+        encoded = node.encode()
+        assert old in encoded
+        tree = encode_tree([(b"file", encoded.replace(old, new))])
+        return decode_former(tree)[b"file"].unchanged_content(status)
 
+    ctime = json.loads(node.encode())["ctime"].encode()
     assert known() == (b"\xab" * 32,)
-    assert known(size=6) is None
-    assert known(inode=1) is None
-    assert known(type="symlink") is None
-    assert known(mtime="2020-01-01T00:00:00Z") is None
-    assert known(ctime="2020-01-01T00:00:00Z") is None
-    for broken in (None, 7, ["zz"], [7]):
-        assert known(content=broken) is None
+    assert known(b'"size":5', b'"size":6') is None
+    assert known(b'"size":5,', b"") is None
+    assert known(b'"inode":', b'"inode":1') is None
+    assert known(b'"type":"file"', b'"type":"symlink"') is None
+    assert known(b'"mtime":"2', b'"mtime":"3') is None
+    assert known(b'"ctime":"' + ctime, b'"ctime":"2020-01-01T00:00:00Z') is None
+    for broken in (b"null", b"7", b'["zz"]', b"[7]", b'["'):
+        assert known(b'["' + b"ab" * 32 + b'"]', broken) is None
+
+
+def test_what_a_name_says_is_no_field(tmp_path: Any) -> None:  # Any: Path
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    status = path.stat()
+    node = Node(b"file", "file", status.st_mode, status.st_mtime_ns, 0)
+    node.inode, node.size, node.content = status.st_ino, 5, (b"\xab" * 32,)
+    twin = Node(b"file", "file", status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+    ctime = json.loads(twin.encode())["ctime"]
+    node.name = f'"ctime":"{ctime}",'.encode()
+    former = decode_former(encode_tree([(node.name, node.encode())]))
+    assert former[node.name].unchanged_content(status) is None
 
 
 def test_quoting_leaves_plain_names_alone() -> None:

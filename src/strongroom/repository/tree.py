@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from strongroom.errors import IntegrityError
 from strongroom.repository.pack import checked_id
@@ -140,41 +140,57 @@ def decode_tree(content: bytes, subject: str) -> list[Node]:
     return nodes
 
 
-class FormerNode(NamedTuple):
-    """A node of an earlier capture, for comparing: its JSON fields and the bytes they came from."""
+class FormerNode(str):
+    """A node of an earlier capture, for comparing: the very text that encodes it.
 
-    fields: dict[str, Any]  # Any: JSON of any shape; who looks compares, and never trusts
-    encoded: bytes
+    Nothing is decoded: for each of a million unchanged files that would be most of the work. A
+    quotation mark within a name or value is escaped, so what is sought with its own marks is
+    found where it is a field, or not at all.
+    """
+
+    __slots__ = ()
+
+    @property
+    def encoded(self) -> bytes:
+        return self.encode()
 
     def unchanged_content(self, status: os.stat_result) -> tuple[bytes, ...] | None:
         """The blobs of a file whose size, times and inode are still these; None if they differ."""
-        fields = self.fields
+        size = status.st_size
         if (
-            fields.get("type") != "file"
-            or fields.get("inode") != status.st_ino
-            or fields.get("size", 0) != status.st_size
-            or fields.get("mtime") != _format_time(status.st_mtime_ns)
-            or fields.get("ctime") != _format_time(status.st_ctime_ns)
+            f'"mtime":"{_format_time(status.st_mtime_ns)}",' not in self
+            or f'"ctime":"{_format_time(status.st_ctime_ns)}",' not in self
+            or f'"inode":{status.st_ino},' not in self
+            or (f'"size":{size},' not in self if size else '"size":' in self)
+            or '","type":"file",' not in self
         ):
             return None
+        begin = self.rfind(_CONTENT_BEGIN)
+        if begin < 0:
+            return () if self.endswith('"content":[]}') else None
         try:
-            return tuple(map(bytes.fromhex, fields["content"]))
-        except (KeyError, TypeError, ValueError):
+            ids = self[begin + len(_CONTENT_BEGIN) : self.index('"]', begin)]
+            return tuple(map(bytes.fromhex, ids.split('","')))
+        except ValueError:
             return None
 
     @property
     def subtree(self) -> str | None:
-        subtree = self.fields.get("subtree")
-        return subtree if isinstance(subtree, str) else None
+        """The id of a directory's tree."""
+        found = _SUBTREE_END.search(self)
+        return found[1] if found else None
 
 
-_DECODER: Final = json.JSONDecoder()
 _TREE_BEGIN: Final = '{"nodes":['
 _TREE_END: Final = "]}\n"
+_CONTENT_BEGIN: Final = '"content":["'
+_SUBTREE_END: Final = re.compile(r'"subtree":"([0-9a-f]{64})"\}\Z')
+# Where a node begins; in the list of attributes, a name is followed by a value.
+_NODE_BEGIN: Final = re.compile(r'\{"name":"((?:[^"\\]|\\.)*)","type":"')
 
 
 def decode_former(content: bytes) -> dict[bytes, FormerNode]:
-    """The nodes of a tree by name, with the very bytes that encode each.
+    """The nodes of a tree by name, with the very text that encodes each.
 
     Unchanged nodes are put into the next tree as they are, so only a tree in canonical form
     serves; of any other, nothing is known.
@@ -182,15 +198,18 @@ def decode_former(content: bytes) -> dict[bytes, FormerNode]:
     former: dict[bytes, FormerNode] = {}
     try:
         text = content.decode()
-        if not text.startswith(_TREE_BEGIN) or not text.endswith(_TREE_END):
+        begins = list(_NODE_BEGIN.finditer(text))
+        if not text.endswith(_TREE_END) or not begins:
             return {}
-        position, end = len(_TREE_BEGIN), len(text) - len(_TREE_END)
-        while position < end:
-            fields, after = _DECODER.raw_decode(text, position)
-            encoded = text[position:after].encode()
-            former[_unquote_name(fields["name"])] = FormerNode(fields, encoded)
-            position = after + 1
-    except (ValueError, KeyError, TypeError, RecursionError):
+        if text[: begins[0].start()] != _TREE_BEGIN:
+            return {}
+        ends = [one.start() - 1 for one in begins[1:]] + [len(text) - len(_TREE_END)]
+        for begin, end in zip(begins, ends, strict=True):
+            quoted = begin[1]
+            if "\\" in quoted:
+                quoted = json.loads(f'"{quoted}"')
+            former[_unquote_name(quoted)] = FormerNode(text[begin.start() : end])
+    except ValueError:
         return {}
     return former
 
