@@ -34,6 +34,7 @@ __all__ = ["Cluster", "ClusterOptions", "remove_leftovers", "start_cluster", "th
 
 _PREFIX: Final = "strongroom-pg-"
 _PORT: Final = "5432"
+_SHORT: Final = Path("/tmp")  # only private directories are made in it
 # The kernel allows 108 bytes for a socket's path, the closing zero included.
 _SOCKET_PATH_BYTES: Final = 107
 _START_TIMEOUT_SECONDS: Final = 60
@@ -64,13 +65,14 @@ _THROW_AWAY: Final[Mapping[str, str]] = {
     # Parallel workers need room in /dev/shm, which containers are short of; loads run in parallel.
     "max_parallel_maintenance_workers": "0",
 }
-# $1: the server's process, $2: how to stop it, $3: what to remove afterwards, or nothing.
+# $1: the server's process, $2: how to stop it; the rest is to be removed afterwards.
 _WATCHDOG: Final = """
 read -r _
 kill -"$2" "$1" 2>/dev/null
 n=0
 while kill -0 "$1" 2>/dev/null && [ "$n" -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
-[ -z "$3" ] || rm -rf -- "$3"
+shift 2
+[ "$#" = 0 ] || rm -rf -- "$@"
 """
 
 
@@ -233,9 +235,9 @@ class Cluster:
     def _start_watchdog(self) -> None:
         assert self._server is not None
         how = "INT" if self._options.durable else "QUIT"
-        remove = "" if self._options.durable else str(self.directory)
-        arguments = ["/bin/sh", "-c", _WATCHDOG, "strongroom-watchdog"]
-        arguments += [str(self._server.pid), how, remove]
+        arguments = ["/bin/sh", "-c", _WATCHDOG, "strongroom-watchdog", str(self._server.pid), how]
+        if not self._options.durable:
+            arguments += [str(self.directory), str(self.socket_directory)]
         # Not in the cluster's directory: it removes that one.
         with Path(os.devnull).open("wb") as out:
             self._watchdog = self._account.start(arguments, Path("/"), log=out.fileno(), pipe=True)
@@ -286,9 +288,9 @@ def start_cluster(major: int, options: ClusterOptions = ClusterOptions()) -> Clu
     try:
         programs = _reachable(programs, directory, account)
         _initialise(programs, directory, account, options)
-        cluster = Cluster(
-            directory, _socket_directory(directory, account), programs, options, account
-        )
+        sockets = _socket_directory(directory, account)
+        _write_owner(directory, sockets)
+        cluster = Cluster(directory, sockets, programs, options, account)
         if programs.major != major:
             message = f"wanted PostgreSQL {major}, runs {programs.version}"
             cluster.findings.append(finding("sandbox-version", "sandbox", message))
@@ -321,9 +323,11 @@ def remove_leftovers(directory: Path | None = None) -> list[Path]:
     removed = []
     for place in sorted(_base(directory).glob(f"{_PREFIX}*")):
         owner = _read_owner(place)
-        if owner is None or _alive(owner):
+        if owner is None or owner.alive:
             continue
         _end_orphan(place / "data")
+        if owner.sockets.name.startswith(_PREFIX) and owner.sockets.parent == _SHORT:
+            shutil.rmtree(owner.sockets, ignore_errors=True)
         shutil.rmtree(place, ignore_errors=True)
         if not place.exists():
             removed.append(place)
@@ -344,10 +348,16 @@ def _private_directory(options: ClusterOptions, account: _Account) -> Path:
             code="sandbox-failed",
             hint="Choose another directory for sandboxes, or free space there.",
         ) from None
-    owner = {"pid": os.getpid(), "started": _started(os.getpid())}
-    (directory / "owner.json").write_text(json.dumps(owner))
+    _write_owner(directory, directory)
     account.own(directory)
     return directory
+
+
+def _write_owner(directory: Path, sockets: Path) -> None:
+    """Leave word of whose cluster this is, for `remove_leftovers`."""
+    process = os.getpid()
+    owner = {"pid": process, "started": _started(process), "sockets": str(sockets)}
+    (directory / "owner.json").write_text(json.dumps(owner))
 
 
 def _base(directory: Path | None) -> Path:
@@ -363,7 +373,7 @@ def _base(directory: Path | None) -> Path:
 def _socket_directory(directory: Path, account: _Account) -> Path:
     place = directory / "s"
     if len(os.fsencode(place / f".s.PGSQL.{_PORT}")) > _SOCKET_PATH_BYTES:
-        place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))  # short
+        place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT))
     else:
         place.mkdir(mode=0o700)
     account.own(place)
@@ -491,22 +501,31 @@ def _end_orphan(data: Path) -> None:
         time.sleep(0.05)
 
 
-def _read_owner(place: Path) -> Mapping[str, int] | None:
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The process that made a cluster, and where the cluster's sockets are."""
+
+    process: int
+    started: int
+    sockets: Path
+
+    @property
+    def alive(self) -> bool:
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return self.started == _started(self.process)
+
+
+def _read_owner(place: Path) -> _Owner | None:
     try:
         value = json.loads((place / "owner.json").read_text())
-        return {"pid": int(value["pid"]), "started": int(value["started"])}
+        return _Owner(int(value["pid"]), int(value["started"]), Path(value["sockets"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _alive(owner: Mapping[str, int]) -> bool:
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return owner["started"] == _started(owner["pid"])
 
 
 def _started(process: int) -> int:
