@@ -86,7 +86,8 @@ NODES = [
     (
         Node(b"empty", "file", stat.S_IFREG, 0, 0),
         '{"name":"empty","type":"file","mtime":"1970-01-01T00:00:00Z",'
-        '"atime":"1970-01-01T00:00:00Z","ctime":"1970-01-01T00:00:00Z","uid":0,"gid":0,"content":[]}',
+        '"atime":"1970-01-01T00:00:00Z","ctime":"1970-01-01T00:00:00Z",'
+        '"uid":0,"gid":0,"content":[]}',
     ),
     (
         Node(b"null", "chardev", stat.S_IFCHR | 0o620, 0, 0, 0, 5, device=os.makedev(1, 3)),
