@@ -34,7 +34,7 @@ __all__ = ["Cluster", "ClusterOptions", "remove_leftovers", "start_cluster", "th
 
 _PREFIX: Final = "strongroom-pg-"
 _PORT: Final = "5432"
-_SHORT: Final = Path("/tmp")  # only private directories are made in it
+_SHORT: Final = Path("/tmp")  # noqa: S108  # only private directories are made in it
 # The kernel allows 108 bytes for a socket's path, the closing zero included.
 _SOCKET_PATH_BYTES: Final = 107
 _START_TIMEOUT_SECONDS: Final = 60

@@ -157,9 +157,9 @@ class Connection:
                 **parameters,  # type: ignore[arg-type]  # all are conninfo strings
             )
         except psycopg.Error as error:
-            raise self._refusal(str(error)) from None
+            raise self.refusal(str(error)) from None
 
-    def _refusal(self, text: str) -> SourceError:
+    def refusal(self, text: str) -> SourceError:
         """Who must act when no connection could be made; `text` is libpq's message."""
         if self.password:
             text = text.replace(self.password, "********")
@@ -207,6 +207,10 @@ def parse_connection(text: str, *, password: str | None = None) -> Connection:
             hint="Use a client key without a passphrase, readable only by the capturing user.",
         )
     own_password = parameters.pop("password", None)
+    ports = parameters.get("port", "").split(",")
+    if "@" in parameters.get("host", "")[1:] or not all(not p or p.isdecimal() for p in ports):
+        # A password with a bare @ or : in it was cut in the wrong place.
+        raise _malformed(text, "")
     if parameters.get("host", "").endswith(".pooler.supabase.com"):
         # Older libpq takes the pooler's answer to a GSSAPI request for an error.
         parameters.setdefault("gssencmode", "disable")

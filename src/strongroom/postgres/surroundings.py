@@ -15,7 +15,13 @@ from strongroom.postgres.statement import quote_literal, quote_name
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["create_database_statement", "database_script", "read_database", "read_roles"]
+__all__ = [
+    "create_database_statement",
+    "database_script",
+    "read_database",
+    "read_roles",
+    "set_clause",
+]
 
 # Settings whose value is a list of names; PostgreSQL's own guc_tables marks them (LIST_QUOTE).
 _LISTS: Final = frozenset(
@@ -89,7 +95,7 @@ def _settings(connection: psycopg.Connection) -> list[tuple[str, str]]:
     found = []
     for role, entries in rows:
         before = f"ALTER ROLE {quote_name(role)} IN DATABASE " if role else "ALTER DATABASE "
-        found += [(before, f" {_set(entry)}") for entry in entries]
+        found += [(before, f" {set_clause(entry)}") for entry in entries]
     return found
 
 
@@ -111,7 +117,7 @@ def _grants(connection: psycopg.Connection, owner: str) -> list[tuple[str, str]]
     return found
 
 
-def _set(entry: str) -> str:
+def set_clause(entry: str) -> str:
     """`SET name TO value` for one `name=value` of a setconfig."""
     name, _, value = entry.partition("=")
     if name.lower() in _LISTS:
@@ -167,7 +173,7 @@ def read_roles(connection: psycopg.Connection) -> tuple[RoleRecord, ...]:
         statements = [f"CREATE ROLE {role}", f"ALTER ROLE {role} WITH {' '.join(words)}"]
         if comment:
             statements.append(f"COMMENT ON ROLE {role} IS {quote_literal(comment)}")
-        statements += [f"ALTER ROLE {role} {_set(entry)}" for entry in settings or ()]
+        statements += [f"ALTER ROLE {role} {set_clause(entry)}" for entry in settings or ()]
         found.append(RoleRecord(name, tuple(statements), tuple(memberships.get(name, ()))))
     return tuple(found)
 
