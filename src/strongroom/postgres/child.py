@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -51,7 +51,7 @@ def stream_output(
     subject: str,
     code: str = "capture-aborted",
     stdin: bytes = b"",
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """What a program writes; raises `ProgramError` after the last block unless all is well."""
     with tempfile.TemporaryFile() as messages, tempfile.TemporaryFile() as given:
         given.write(stdin)

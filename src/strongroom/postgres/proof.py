@@ -38,7 +38,7 @@ from strongroom.postgres.structure import compare_structure
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ProofOptions", "ProofReport", "prove_database"]
+__all__ = ["Difference", "ProofOptions", "ProofReport", "first_difference", "prove_database"]
 
 _NAMED: Final = 5
 _LOCK_TIMEOUT: Final = "60s"
@@ -166,7 +166,7 @@ class _Proof:
     def _compare_table(self, session: CopySession, table: TableRecord) -> None:
         statement = copy_out(qualified(table.schema, table.name), table.columns, table.condition)
         stream = session.copy(statement, count_rows=False)
-        difference = _first_difference(stream, self.files.pieces(table.file))
+        difference = first_difference(stream, self.files.pieces(table.file))
         with self._guard:
             self.report.checked += 1
             self.report.rows += table.rows
@@ -263,28 +263,28 @@ class _Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class _Difference:
+class Difference:
     """Where a stream first differs: the byte at which the piece begins, and the piece's length."""
 
     offset: int
     length: int
 
 
-def _first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> _Difference | None:
+def first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> Difference | None:
     """Cut `stream` at the recorded lengths and compare digests; reads it to its end.
 
     None when it is equal from beginning to end.
     """
     place, offset = 0, 0
     digest, open_bytes = hashlib.sha256(), 0
-    found: _Difference | None = None
+    found: Difference | None = None
     for block in stream:
         if found is not None:
             continue
         view = memoryview(block)
         while view:
             if place == len(pieces):
-                found = _Difference(offset, 0)
+                found = Difference(offset, 0)
                 break
             wanted = pieces[place].length_bytes - open_bytes
             part = view[:wanted]
@@ -293,16 +293,16 @@ def _first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> _Diff
             view = view[wanted:]
             if open_bytes == pieces[place].length_bytes:
                 if digest.digest() != pieces[place].sha256:
-                    found = _Difference(offset, open_bytes)
+                    found = Difference(offset, open_bytes)
                     break
                 offset += open_bytes
                 place, open_bytes, digest = place + 1, 0, hashlib.sha256()
     if found is None and (place < len(pieces) or open_bytes):
-        found = _Difference(offset, pieces[place].length_bytes)
+        found = Difference(offset, pieces[place].length_bytes)
     return found
 
 
-def _content_finding(table: TableRecord, where: _Difference, rows: RowDifference) -> Finding:
+def _content_finding(table: TableRecord, where: Difference, rows: RowDifference) -> Finding:
     if rows.equal:
         message = f"the same {rows.captured_rows} rows; order differs from row {rows.first_row}"
         return finding("content-order", table.label, message)
