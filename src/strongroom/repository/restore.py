@@ -114,6 +114,7 @@ class _Restore:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="restore")
         self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
+        self._stopped = False
         self._staging = b""
         self._owner = (-1, -1)
         self._directories: dict[bytes, Node] = {}
@@ -145,6 +146,9 @@ class _Restore:
                     group = []
             self._restore_group(group)
             self._collect(ALL_COMPLETED)
+        except BaseException:
+            self._stopped = True
+            raise
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
             shutil.rmtree(self._staging, ignore_errors=True)
@@ -268,6 +272,8 @@ class _Restore:
     def _restore_run(self, run: BlobRun, places: list[list[tuple[_File, int]]]) -> None:
         for key, content in read_run(self._repository, run):
             for file, position in places[key]:
+                if self._stopped:  # one blob of zeros may stand at thousands of places
+                    return
                 self._write_blob(file, position, content)
 
     def _write_blob(self, file: _File, position: int, content: bytes) -> None:
