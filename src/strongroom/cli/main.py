@@ -94,6 +94,8 @@ def _run(given: Sequence[str], run: Run) -> int:
         _trace(run)
         return run.failure(error)
     except click.exceptions.NoArgsIsHelpError as error:
+        if run.json:
+            return run.failure(_usage(click.UsageError("Missing command", error.ctx)))
         click.echo(error.format_message(), err=True)
         return EXIT_USAGE
     except click.ClickException as error:

@@ -239,7 +239,7 @@ def _last_reason(text: str) -> str:
     """The line that says why, out of libpq's several."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     chosen = next((line for line in lines if "FATAL" in line), lines[0] if lines else "no reason")
-    return chosen.removeprefix("connection failed: ")
+    return chosen.removeprefix("connection failed: ").removeprefix("connection is bad: ")
 
 
 @functools.cache

@@ -1,0 +1,181 @@
+"""Scripts rely on it: with --json each command gives one document with at least these keys.
+
+On failure, too: then it is `{"error": {"code", "message", "hint"}}`. Messages and progress go to
+standard error. The keys are those of the interface that is promised, command by command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from strongroom.cli.main import strongroom
+from tests.e2e.command_line import Answer, Place, make_place, run
+from tests.support.code_ground import make_application
+
+CONFIG = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+  code: {kind: git, path: app}
+repositories:
+  local: {location: local, password: file:key}
+state: state
+"""
+
+FINDING = ("code", "severity", "subject", "message")
+STAGE = ("name", "seconds")
+PROOF = {"verdict": (), "findings": FINDING, "stages": STAGE, "evidence": ()}
+# Command, and what its document holds; a tuple names the keys of each item of a list.
+KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "init": {"created": ("repository", "location")},
+    "config check": {},
+    "config sample": {},
+    "config schema": {"properties": ()},
+    "config explain sources.uploads.path": {},
+    "config show": {"sources": (), "repositories": ()},
+    "doctor": {"checks": ("name", "state", "observed", "remedy")},
+    "backup": {
+        "recovery_point": (),
+        "snapshots": ("source", "repository", "id", "tree", "bytes", "added_bytes", "seconds"),
+        "findings": FINDING,
+    },
+    "snapshots": {"snapshots": ("id", "source", "captured_at", "bytes", "verdict")},
+    "ls latest:uploads": {"entries": ("path", "type")},
+    "diff FIRST SECOND": {"added": (), "removed": (), "changed": ()},
+    "dump latest:uploads UPLOADS/lpos/LPO-1.pdf --output NEW": {"bytes": ()},
+    "restore uploads --to NEW": {"target": (), "seconds": (), "findings": FINDING},
+    "restore uploads --to NEW --preview": {"target": (), "seconds": (), "findings": FINDING},
+    "prove uploads --target UPLOADS": PROOF,
+    "drill": PROOF,
+    "check --read-data": {"findings": FINDING, "packs": (), "bytes_read": ()},
+    "export latest:code --format git --output NEW": {"output": (), "bytes": (), "sha256": ()},
+    "hook install code": {"installed": ("source", "hook")},
+    "hook remove": {"removed": ("source", "hook")},
+    "demo --rows 3000": {"verdict": (), "stages": STAGE, "findings": FINDING},
+}
+# How each fails, and with which code.
+FAILURES: Mapping[str, str] = {
+    "init": "wrong-password",
+    "config check --config NOWHERE": "config-missing",
+    "config explain sources.uploads.colour": "usage",
+    "config show --config NOWHERE": "config-missing",
+    "doctor --config NOWHERE": "config-missing",
+    "backup": "wrong-password",
+    "snapshots": "wrong-password",
+    "ls latest:uploads": "wrong-password",
+    "diff abc def": "wrong-password",
+    "dump latest:uploads /x --output NEW": "wrong-password",
+    "restore uploads --to NEW": "wrong-password",
+    "prove uploads --target UPLOADS": "wrong-password",
+    "drill": "wrong-password",
+    "check": "wrong-password",
+    "export latest:code --format git --output NEW": "wrong-password",
+    "hook install uploads": "usage",
+    "hook remove uploads": "usage",
+    "demo --dir UPLOADS": "target-not-empty",
+    "nonsense": "usage",
+    "backup --nonsense": "usage",
+    "config": "usage",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    made = make_place(tmp_path_factory.mktemp("json"), CONFIG)
+    make_application(made.path / "app")
+    made.json("init")
+    made.json("backup")
+    made.json("backup", "uploads")
+    return made
+
+
+def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:
+    words = {
+        "UPLOADS": str(place.uploads),
+        "NEW": str(tmp_path / "new"),
+        "NOWHERE": str(tmp_path / "none.yaml"),
+    }
+    if "FIRST" in command:
+        uploads = [one["id"] for one in place.snapshots() if one["source"] == "uploads"]
+        words |= {"FIRST": uploads[0], "SECOND": uploads[1]}
+    for word, value in words.items():
+        command = command.replace(word, value)
+    return command.split()
+
+
+def _one_document(answer: Answer) -> dict[str, Any]:
+    decoder = json.JSONDecoder()
+    document, end = decoder.raw_decode(answer.text)
+    assert answer.text[end:] == "\n", "exactly one document, and its line's end"
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.mark.parametrize("verbosity", ["-v", "--quiet"])
+@pytest.mark.parametrize("command", [one for one in KEYS if not one.startswith("demo")])
+def test_a_document_has_its_keys(
+    command: str, verbosity: str, place: Place, tmp_path: Path
+) -> None:
+    answer = place.run("--json", verbosity, *_arguments(command, place, tmp_path))
+    assert answer.status == 0, answer.text + answer.err
+    _expect_keys(_one_document(answer), KEYS[command])
+    if verbosity == "--quiet":
+        assert answer.err == ""
+
+
+def _expect_keys(document: dict[str, Any], keys: Mapping[str, tuple[str, ...]]) -> None:
+    for name, inner in keys.items():
+        assert name in document
+        if inner:
+            assert isinstance(document[name], list)
+        for one in document[name] if inner else ():
+            assert set(inner) <= set(one), (name, one)
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_gives_one_document() -> None:
+    answer = run("--json", "demo", "--rows", "3000")
+    assert answer.status == 0, answer.err
+    _expect_keys(_one_document(answer), KEYS["demo --rows 3000"])
+
+
+@pytest.mark.parametrize("command", FAILURES)
+def test_a_failure_is_one_document(command: str, place: Place, tmp_path: Path) -> None:
+    key = place.path / "key"
+    right = key.read_text()
+    key.write_text("wrong\n")
+    try:
+        answer = place.run("--json", *_arguments(command, place, tmp_path))
+    finally:
+        key.write_text(right)
+    assert answer.status != 0
+    document = _one_document(answer)
+    assert set(document) == {"error"}
+    error = document["error"]
+    assert {"code", "message", "hint"} <= set(error)
+    assert error["code"] == FAILURES[command]
+    assert error["message"]
+    assert error["hint"]
+    assert not (tmp_path / "new").exists()
+
+
+def _leaves(group: click.Group, above: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _leaves(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}"
+
+
+def test_every_command_is_asked() -> None:
+    """A new command gets its line above."""
+    assert isinstance(strongroom, click.Group)
+    for command in _leaves(strongroom):
+        assert any(one == command or one.startswith(command + " ") for one in KEYS), command
