@@ -133,7 +133,8 @@ def read_columns(
 def read_sizes(connection: psycopg.Connection, oids: Sequence[int]) -> dict[int, int]:
     """The tables' sizes on disk in bytes. Opens each table, so the caller holds locks on them."""
     rows = connection.execute(
-        b"SELECT oid::int8, coalesce(pg_catalog.pg_table_size(oid::oid), 0) FROM unnest(%s) oid",
+        b"SELECT oid::int8, coalesce(pg_catalog.pg_table_size(oid::oid), 0)"
+        b" FROM unnest(%s::int8[]) oid",
         [list(oids)],
     ).fetchall()
     return dict(rows)
@@ -146,7 +147,8 @@ def rewritten(connection: psycopg.Connection, relations: Iterable[Relation]) -> 
     """
     tables = {one.oid: one for one in relations if one.has_rows and one.filenode}
     rows = connection.execute(
-        b"SELECT oid::int8, pg_catalog.pg_relation_filenode(oid::oid)::int8 FROM unnest(%s) oid",
+        b"SELECT oid::int8, pg_catalog.pg_relation_filenode(oid::oid)::int8"
+        b" FROM unnest(%s::int8[]) oid",
         [list(tables)],
     ).fetchall()
     return [tables[oid] for oid, now in rows if now != tables[oid].filenode]
