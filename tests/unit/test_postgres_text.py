@@ -187,6 +187,11 @@ def test_complaints_of_pg_restore_get_their_objects() -> None:
     ]
 
 
+def test_a_complaint_without_an_entry_gets_its_statement() -> None:
+    without = "\n".join(line for line in PG_RESTORE.splitlines() if "TOC" not in line)
+    assert from_pg_restore(without)[0].subject == "ALTER TABLE ONLY public.orders"
+
+
 def test_what_follows_from_a_missing_extension_is_unknown_and_all_else_is_failed() -> None:
     complaints = Complaints()
     complaints.judge([Complaint("table a", 'type "x" does not exist')])

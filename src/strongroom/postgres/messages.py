@@ -25,6 +25,9 @@ _RESTORE: Final = re.compile(r"^pg_restore: (error|warning): (.*)$")
 _IN_RESTORE: Final = re.compile(r"^could not execute query: ERROR:  (.*)$")
 _NAMED: Final = re.compile(r"^-- Name: (.*); Type: (.*?); Schema: (.*?); Owner: ")
 _DETAILS: Final = ("DETAIL:", "HINT:")
+_COMMAND: Final = "Command was:"
+_NAMELESS: Final = "pg_restore"
+_LONGEST_SUBJECT: Final = 80
 
 _HARMLESS: Final = re.compile(
     r'schema "public" already exists'
@@ -114,9 +117,13 @@ def from_pg_restore(messages: str) -> list[Complaint]:
         elif match := _RESTORE.match(line):
             error = _IN_RESTORE.match(match[2])
             text = error[1] if error else match[2]
-            found.append(Complaint(subject or "pg_restore", text, match[1] == "warning"))
+            found.append(Complaint(subject or _NAMELESS, text, match[1] == "warning"))
         elif line.startswith(_DETAILS) and found:
             found[-1] = _with_detail(found[-1], line)
+        elif line.startswith(_COMMAND) and found and found[-1].subject == _NAMELESS:
+            # Parallel workers don't say which entry they are at.
+            statement = line.removeprefix(_COMMAND).strip()[:_LONGEST_SUBJECT]
+            found[-1] = Complaint(statement, found[-1].text, found[-1].warning)
     return found
 
 
