@@ -43,8 +43,9 @@ def check_repository(
     progress: Progress | None = None,
 ) -> CheckReport:
     """Check index against packs, every snapshot's trees, and with `read_data` every byte."""
-    with repository.reading():
+    with repository.reading() as noticed:
         check = _Check(repository, workers, progress or Silent())
+        check.report.findings.extend(noticed)
         # Snapshots are listed before the index is read: what they need must be in it.
         listed = repository.snapshots()
         check.report.findings.extend(listed.findings)

@@ -112,8 +112,9 @@ class Lock:
         self._name, sealed = self._store.seal(self._record())
         self._store.save(self._name, sealed)
         self._written = time.monotonic()
-        self._thread = threading.Thread(target=self._refresh, name="lock", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._refresh, name="lock", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def confirm(self) -> None:
         """Wait until nobody else can have missed this lock; BusyError when somebody had one."""
@@ -126,13 +127,15 @@ class Lock:
 
     def release(self) -> None:
         """Remove the lock; harmless when it is gone."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self._name:
-            with contextlib.suppress(StorageError):
-                self._store.delete(self._name)
-            self._name = ""
+        try:
+            self._stop.set()
+            if self._thread is not None:
+                self._thread.join()
+        finally:
+            if self._name:
+                with contextlib.suppress(StorageError):
+                    self._store.delete(self._name)
+                self._name = ""
 
     def _check_others(self) -> None:
         for other in self._store.records():

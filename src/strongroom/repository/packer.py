@@ -76,8 +76,9 @@ class Packer:
         self._lock.acquire()
         self.findings.extend(self.repository.index_findings)
         self._known = self._trusted(self.repository.index)
-        self._thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _trusted(self, index: BlobIndex) -> BlobIndex:
         """The part of the index whose packs the store holds whole; the rest becomes findings."""
@@ -155,10 +156,10 @@ class Packer:
         An abandoned run still indexes its whole packs, so that the next one need not send them
         again and no tool sees orphans; when even that fails, prune finds them.
         """
-        self._uploads.put(None)
-        if self._thread is not None:
-            self._thread.join()
         try:
+            self._uploads.put(None)
+            if self._thread is not None:
+                self._thread.join()
             if abandoned and self._failure is None and self._unindexed:
                 self.confirm_lock()
                 self._write_index()

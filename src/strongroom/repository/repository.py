@@ -270,8 +270,9 @@ class Repository:
         return Lock(store, self.name, exclusive=exclusive)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Holds a shared lock while reading, so that no other tool prunes underneath.
+    def reading(self) -> Iterator[list[Finding]]:
+        """Holds a shared lock while reading, so that no other tool prunes underneath; gives what
+        was noticed in taking it.
 
         A store that can't be written to can't be locked, and need not be.
         """
@@ -282,7 +283,7 @@ class Repository:
             except StorageError as error:
                 if error.code not in ("store-refused", "store-full"):
                     raise
-            yield
+            yield lock.findings
         finally:
             lock.release()
 

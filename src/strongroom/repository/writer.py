@@ -12,6 +12,7 @@ every earlier snapshot as it was (I4).
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import os
@@ -136,9 +137,10 @@ class SnapshotWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for packer in self._packers:
-            packer.end(abandoned=not self._committed)
+        with contextlib.ExitStack() as ending:  # an interrupt leaves no lock behind
+            for packer in self._packers:
+                ending.callback(packer.end, abandoned=not self._committed)
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     # What a source pushes
 

@@ -214,8 +214,8 @@ class TreeWalk:
             node = self._node(directory.name, "dir", directory.status)
             node.xattrs = self._xattrs(directory.descriptor, directory, b"")
             node.subtree = self._writer.put_tree(directory.nodes.items())
-            os.close(directory.descriptor)
             self._descriptors.discard(directory.descriptor)
+            os.close(directory.descriptor)
             if directory.above is None:
                 self._root = node
             else:

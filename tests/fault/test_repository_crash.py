@@ -1,0 +1,318 @@
+"""I4: a stop at any instant leaves every earlier snapshot restorable and the repository clean."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import StorageError, StrongroomError
+from strongroom.repository import Committed, Repository, Snapshot, Storage
+from strongroom.repository.storage import LocalStorage
+from tests.support.failing_storage import FailingStorage, Failure, copied
+from tests.support.observation import small_disk
+from tests.support.repository_ground import (
+    PASSWORD,
+    SMALL_PACKS,
+    capture,
+    check_codes,
+    names,
+    new_repository,
+    prove,
+    restore,
+    view_of,
+)
+from tests.support.restic import stock_restics
+from tests.support.tree_ground import describe, make_plain_tree
+
+HARMLESS = {"pack-orphaned"}
+
+
+def opened(storage: Storage | Path) -> Repository:
+    if isinstance(storage, Path):
+        storage = LocalStorage(storage)
+    return Repository.open(storage, PASSWORD, name="store")
+
+
+def assert_restorable(repository: Repository, snapshots: list[Snapshot]) -> None:
+    """Every file of these snapshots reads back, verified blob by blob."""
+    listed = {one.id for one in repository.snapshots().snapshots}
+    for snapshot in snapshots:
+        assert snapshot.id in listed
+        view = view_of(repository, Committed("store", snapshot, 0))
+        for path, node in view.walk():
+            if node.type == "file":
+                assert len(view.read(path)) == node.size
+
+
+# The n-th operation fails
+
+
+class Ground:
+    """A repository with one snapshot, and the tree as it is for the next one."""
+
+    def __init__(self, base: Path) -> None:
+        self.tree = base / "tree"
+        make_plain_tree(self.tree, seed=1, files=4)
+        repository = new_repository()
+        self.first, _ = capture(repository, self.tree, options=SMALL_PACKS)
+        make_plain_tree(self.tree, seed=2, files=9, most_bytes=90_000)
+        self.storage = repository.storage
+
+    def attempt(self, storage: FailingStorage) -> str:
+        """One capture on a store that fails; the code of the error it ended with, or nothing."""
+        try:
+            repository = opened(storage)
+            capture(repository, self.tree, parent=self.first.snapshot, options=SMALL_PACKS)
+        except StrongroomError as error:
+            return error.code
+        return ""
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(tmp_path_factory.mktemp("ground"))
+
+
+def operations(ground: Ground) -> list[tuple[int, str]]:
+    """All operations of a capture that succeeds, numbered from 1."""
+    whole = FailingStorage(copied(ground.storage))
+    assert ground.attempt(whole) == ""
+    return list(enumerate(whole.operations, 1))
+
+
+@pytest.mark.parametrize("share", range(3))
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
+def test_whatever_operation_fails_nothing_is_lost(
+    ground: Ground, lasting: bool, share: int, tmp_path: Path
+) -> None:
+    for number, _ in operations(ground)[share::3]:
+        storage = copied(ground.storage)
+        failing = FailingStorage(storage, Failure(number, lasting=lasting))
+        code = ground.attempt(failing)
+        assert failing.failed, f"operation {number} was not reached"
+        failed = failing.failed[0]
+        # What can fail without harm: the removal of our own lock, once.
+        assert code == "store-failed" or failed.startswith(("delete", "list locks")), failed
+        repository = opened(storage)
+        assert set(check_codes(repository)) <= HARMLESS, failed
+        assert_restorable(repository, [self_snapshot(repository, ground.first)])
+        if number % 7 == 0:
+            on_disk = tmp_path / f"{number}"
+            copied(storage, LocalStorage(on_disk))
+            stock_restics()[0].run(on_disk, "check", "--no-lock")
+        second, _ = capture(repository, ground.tree, parent=ground.first.snapshot)
+        assert set(check_codes(repository)) <= HARMLESS, failed
+        assert_restorable(repository, [second.snapshot])
+
+
+def self_snapshot(repository: Repository, committed: Committed) -> Snapshot:
+    return repository.find(committed.snapshot.id)
+
+
+def test_torn_writes_leave_nothing_that_counts(ground: Ground, tmp_path: Path) -> None:
+    """Half of a file stands under its temporary name, as after a power cut."""
+    store = tmp_path / "store"
+    copied(ground.storage, LocalStorage(store))
+    for number in [number for number, what in operations(ground) if what.startswith("save")][::2]:
+        failing = FailingStorage(LocalStorage(store), Failure(number, lasting=True, torn=True))
+        ground.attempt(failing)
+    assert [path for path in store.rglob("*-tmp-*") if path.stat().st_size]
+    repository = opened(store)
+    assert set(check_codes(repository)) <= HARMLESS
+    for restic in stock_restics():
+        restic.run(store, "check", "--read-data", "--no-lock")
+    committed, _ = capture(repository, ground.tree)
+    assert restore(repository, committed, tmp_path / "out") == []
+    assert describe(tmp_path / "out") == describe(ground.tree)
+
+
+def test_a_store_that_is_gone_from_the_start_is_told(ground: Ground) -> None:
+    failing = FailingStorage(copied(ground.storage), Failure(1, lasting=True))
+    with pytest.raises(StorageError) as raised:
+        opened(failing)
+    assert raised.value.exit_status == 20
+
+
+# Killed and interrupted
+
+CAPTURE = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from strongroom.repository import (
+    Repository, SnapshotView, SnapshotWriter, WriterOptions, open_storage
+)
+from strongroom.sources import CaptureContext
+from strongroom.sources.files import FilesSource
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+repository = Repository.open(open_storage(sys.argv[1]), sys.stdin.readline().strip(), name="store")
+source = FilesSource("tree", Path(sys.argv[2]))
+now = datetime.now(UTC)
+parent = SnapshotView(repository, repository.find("latest"))
+print("ready", flush=True)
+try:
+    with SnapshotWriter([repository], WriterOptions(pack_bytes=64 << 10)) as writer:
+        captured = source.capture(writer, CaptureContext(now, parent))
+        writer.commit(captured.root, paths=source.paths, tags=["source:tree"], time=now)
+except KeyboardInterrupt:
+    sys.exit(130)
+print("done", flush=True)
+"""
+
+
+def duration(store: Path, tree: Path) -> float:
+    """How many seconds a capture of a day takes on this machine, now."""
+    grow(tree, 100)
+    status, seconds = stopped_capture(store, tree, 0, None)
+    assert status == 0
+    return seconds
+
+
+def stopped_capture(
+    store: Path, tree: Path, after_seconds: float, how: signal.Signals | None
+) -> tuple[int, float]:
+    """Start a capture in a process of its own and stop it after a while; how it ended, and after
+    how many seconds."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CAPTURE, str(store), str(tree)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(PASSWORD.encode() + b"\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"ready\n"
+        begun = time.monotonic()
+        time.sleep(after_seconds)
+        if how is not None:
+            child.send_signal(how)
+        child.stdout.read()
+        return child.wait(timeout=60), time.monotonic() - begun
+
+
+def moments(count: int, longest_seconds: float) -> list[float]:
+    """Random moments of a capture; the seed is printed for whoever looks at a failure."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    return [draw.uniform(0, longest_seconds) for _ in range(count)]
+
+
+def grow(tree: Path, number: int) -> None:
+    """Some twenty new small packs' worth of files."""
+    make_plain_tree(tree / f"day {number}", seed=number, files=30, most_bytes=80_000)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_killed_at_twenty_moments_every_earlier_snapshot_restores(
+    tmp_path: Path, part: int
+) -> None:
+    """Five moments in each of the four parts."""
+    restic = stock_restics()[part % len(stock_restics())]
+    store, tree = tmp_path / "store", tmp_path / "tree"
+    grow(tree, 0)
+    repository = new_repository(store)
+    capture(repository, tree, options=SMALL_PACKS)
+    killed = locks = 0
+    for number, moment in enumerate(moments(5, duration(store, tree)), 1):
+        grow(tree, number)
+        ended, _ = stopped_capture(store, tree, moment, signal.SIGKILL)
+        killed += ended == -signal.SIGKILL
+        stale = len(names(repository.storage, "locks"))
+        repository = opened(store)
+        snapshots = list(repository.snapshots().snapshots)
+        restic.run(store, "check", "--no-lock")
+        assert_restorable(repository, snapshots[-2:])
+        committed, findings = capture(
+            repository, tree, parent=snapshots[-1], options=SMALL_PACKS, after=timedelta(0)
+        )
+        assert [one.code for one in findings] == ["lock-removed"] * stale
+        assert names(repository.storage, "locks") == []
+        assert set(check_codes(repository)) <= HARMLESS
+        locks += stale
+    assert killed, "no capture was killed in its course"
+    assert locks, "no capture was killed while it held its lock"
+    restic.run(store, "check", "--read-data")
+    restic.run(store, "prune")
+    restic.check(store)
+    assert restore(opened(store), committed, tmp_path / "out") == []
+    assert prove(opened(store), committed, tmp_path / "out") == []
+
+
+def test_interrupted_captures_leave_neither_locks_nor_temporary_files(tmp_path: Path) -> None:
+    store, tree = tmp_path / "store", tmp_path / "tree"
+    grow(tree, 0)
+    capture(new_repository(store), tree, options=SMALL_PACKS)
+    interrupted = 0
+    for number, moment in enumerate(moments(6, duration(store, tree)), 1):
+        grow(tree, number)
+        ended, _ = stopped_capture(store, tree, moment, signal.SIGINT)
+        assert ended in (0, 130, -signal.SIGINT)  # the last one: after the work was done
+        interrupted += ended == 130
+        repository = opened(store)
+        assert names(repository.storage, "locks") == []
+        assert [path.name for path in store.rglob("*-tmp-*")] == []
+        assert set(check_codes(repository)) <= HARMLESS
+    assert interrupted, "no capture was interrupted in its course"
+    stock_restics()[0].run(store, "check", "--read-data")
+
+
+# Full
+
+
+def test_a_full_store_is_told_and_every_earlier_snapshot_restores(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    make_plain_tree(tree, seed=5, files=10)
+    with small_disk(4 << 20) as disk:
+        store = disk / "store"
+        repository = new_repository(store)
+        first, _ = capture(repository, tree, options=SMALL_PACKS)
+        before = describe(tree)
+        (tree / "large").write_bytes(os.urandom(6 << 20))
+        for _ in range(2):
+            with pytest.raises(StorageError) as raised:
+                capture(opened(store), tree, parent=first.snapshot, options=SMALL_PACKS)
+            assert (raised.value.code, raised.value.exit_status) == ("store-full", 22)
+            assert [path.name for path in store.rglob("*-tmp-*")] == []
+        repository = opened(store)
+        assert names(repository.storage, "locks") == []
+        assert set(check_codes(repository)) <= HARMLESS
+        assert restore(repository, first, tmp_path / "out") == []
+        assert describe(tmp_path / "out") == before
+        stock_restics()[0].run(store, "check", "--read-data", "--no-lock")
+        (tree / "large").unlink()
+        for orphan in set(names(repository.storage, "data")) - {
+            f"data/{pack[:2]}/{pack}" for pack, _ in repository.index.packs()
+        }:
+            repository.storage.delete(orphan)
+        second, _ = capture(opened(store), tree, parent=first.snapshot)
+        assert restore(opened(store), second, tmp_path / "again") == []
+
+
+def test_a_store_that_may_only_be_read_refuses_captures_and_serves_restores(
+    tmp_path: Path,
+) -> None:
+    tree = tmp_path / "tree"
+    make_plain_tree(tree, seed=6)
+    repository = new_repository(tmp_path / "store")
+    committed, _ = capture(repository, tree)
+    subprocess.run(["mount", "--bind", tmp_path / "store", tmp_path / "store"], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", tmp_path / "store"], check=True)
+        with pytest.raises(StorageError) as raised:
+            capture(opened(tmp_path / "store"), tree)
+        assert (raised.value.code, raised.value.exit_status) == ("store-refused", 23)
+        repository = opened(tmp_path / "store")
+        assert check_codes(repository) == []
+        assert restore(repository, committed, tmp_path / "out") == []
+    finally:
+        subprocess.run(["umount", tmp_path / "store"], check=True)
