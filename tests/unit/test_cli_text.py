@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import click
 import pytest
 
-from strongroom.cli.run import error_lines, redact
+from strongroom.cli.run import Run, error_lines, redact
 from strongroom.cli.text import clock, count, finding_lines, size, span, table
 from strongroom.errors import SourceError, StrongroomError
 from strongroom.model import finding
@@ -111,3 +112,17 @@ def test_an_error_has_three_lines_at_most() -> None:
         "KeyError: 'x'",
         "Hint: Run again with --verbose and report the trace.",
     ]
+
+
+def test_documents_stay_documents_whatever_they_quote(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {
+        "nodes": [{"path": "/uploads/reset-password=1.pdf"}],
+        "findings": [{"message": "expected password = 'geheim', observed postgres://u:geheim@h/d"}],
+        "target": "postgres://u:geheim@h/d",
+        "count": 1,
+    }
+    Run(json=True).result(document, [])
+    written = json.loads(capsys.readouterr().out)
+    assert written["nodes"] == document["nodes"]
+    assert written["count"] == 1
+    assert "geheim" not in json.dumps(written)

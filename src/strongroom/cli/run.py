@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from strongroom.service.application import Application
 
 _URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
+_MESSAGES: Final = frozenset({"message", "hint", "faults"})
 _WORD_PASSWORD: Final = re.compile(r"\b(\w*passw\w*)\s*=\s*('[^']*'|\S+)", re.IGNORECASE)
 
 
@@ -59,11 +60,11 @@ class Run:
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """The command's answer: the document with `--json`, else the lines. `Any`: JSON values."""
         if self.json:
-            self._write(json.dumps(document, indent=2, ensure_ascii=False))
+            self._write(json.dumps(_redacted(document), indent=2, ensure_ascii=False))
         else:
             text = "\n".join(lines)
             if text:
-                self._write(text)
+                self._write(redact(text))
 
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""
@@ -76,7 +77,7 @@ class Run:
 
     def _write(self, text: str) -> None:
         self._written = True
-        write_out(redact(text) + "\n")
+        write_out(text + "\n")
 
 
 def write_out(text: str) -> None:
@@ -115,6 +116,20 @@ def error_lines(error: StrongroomError) -> list[str]:
         lines.append(str(error))
     lines.append(f"{click.style('Hint:', bold=True)} {error.hint}")
     return lines
+
+
+def _redacted(value: Any, key: str = "") -> Any:  # Any: JSON values
+    """A document whose texts are redacted one by one: cutting in written JSON would break it.
+
+    Only messages are searched for words that look like a password: names stay as they are.
+    """
+    if isinstance(value, str):
+        return redact(value) if key in _MESSAGES else _URL_PASSWORD.sub(r"\1:***@", value)
+    if isinstance(value, Mapping):
+        return {name: _redacted(one, name) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(one, key) for one in value]
+    return value
 
 
 def redact(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from strongroom.errors import ConfigError, TargetError
+from strongroom.errors import ConfigError, StorageError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
 from strongroom.sources.file_compare import compare_tree
@@ -88,6 +88,12 @@ class FilesSource:
         report = view.restore(
             self._root_of(view), Path(target), include=wanted, workers=self._workers
         )
+        if include and not report.files:
+            raise StorageError(
+                "nothing in the snapshot matches the patterns",
+                subject=", ".join(include),
+                code="path-missing",
+            )
         return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
