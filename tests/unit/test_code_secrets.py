@@ -102,3 +102,11 @@ def test_binary_files_are_searched_for_private_keys_only() -> None:
 )
 def test_some_names_say_enough(path: str, kind: str | None) -> None:
     assert name_kind(path) == kind
+
+
+def test_secrets_far_out_in_a_line_or_in_wide_characters_are_found() -> None:
+    minified = b"x" * 50_000 + b" " + GITHUB_TOKEN.encode() + b" " + b"y" * 50_000
+    assert content_kinds("a.js", [minified]) == ["GitHub Token in line 1"]
+    wide = '<?php\n$dbPass = "s3cretPass!";\n'.encode("utf-16")
+    lines = wide.splitlines(keepends=True)
+    assert content_kinds("db.php", lines) == ["password or key in line 2"]

@@ -56,7 +56,9 @@ _SAID: Final = {
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(?:\$|%|\{|<|change[-_ ]?me|example|your[-_ ]|xxx|\*+$|null$|none$|true$|false$)"
 )
+# Longer lines are looked at in parts that overlap by more than a secret is long.
 _LONGEST_LINE: Final = 20_000
+_OVERLAP: Final = 1_000
 
 
 def name_kind(path: str) -> str | None:
@@ -86,17 +88,24 @@ def holds_private_key(content: bytes) -> bool:
 def content_kinds(path: str, lines: Iterable[bytes]) -> list[str]:
     """The kinds of secrets in a file, with the line where each stands first; empty for none.
 
-    Binary files (a NUL in the first line) are searched for private keys only.
+    Binary files (a NUL in the first line, and no mark of UTF-16) are searched for private keys
+    only.
     """
     found: dict[str, int] = {}
     iterator = iter(lines)
     first = next(iterator, b"")
-    binary = b"\0" in first
+    wide = first.startswith((b"\xff\xfe", b"\xfe\xff"))
+    binary = b"\0" in first and not wide
     for number, line in enumerate(chain([first], iterator), start=1):
-        if _PRIVATE_KEY.search(line):
+        # What a detector looks for is ASCII: UTF-16 without its zeros.
+        text = line.replace(b"\0", b"") if wide else line
+        if _PRIVATE_KEY.search(text):
             found.setdefault("private key", number)
-        if not binary:
-            for kind in _line_kinds(path, line[:_LONGEST_LINE].decode("utf-8", "replace")):
+        if binary:
+            continue
+        for begin in range(0, len(text), _LONGEST_LINE - _OVERLAP):
+            part = text[begin : begin + _LONGEST_LINE].decode("utf-8", "replace")
+            for kind in _line_kinds(path, part):
                 found.setdefault(kind, number)
     return [f"{kind} in line {number}" for kind, number in found.items()]
 
