@@ -20,6 +20,9 @@ from strongroom.postgres.connection import Connection
 from strongroom.postgres.exchange import Block
 from tests.e2e.postgres_directory import DirectoryStore, psql
 
+# One cluster serves all of them: one worker runs them.
+pytestmark = pytest.mark.xdist_group("postgres-capture-faults")
+
 ROWS = 200_000
 SETUP = f"""
 CREATE TABLE big AS SELECT g AS id, md5(g::text) AS note FROM generate_series(1, {ROWS}) g;

@@ -18,6 +18,9 @@ from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from tests.e2e.postgres_directory import DirectoryStore, make_database, psql
 
+# One cluster serves all of them: one worker runs them.
+pytestmark = pytest.mark.xdist_group("postgres-changes")
+
 ORDERS = "public.orders"
 WITHOUT_CHECKS = "SET session_replication_role = replica; "
 

@@ -19,6 +19,9 @@ from strongroom.postgres.preflight import examine_server, find_problems
 from tests.e2e.postgres_directory import DirectoryStore, psql
 from tests.e2e.transaction_pooler import TransactionPooler
 
+# One cluster serves all of them: one worker runs them.
+pytestmark = pytest.mark.xdist_group("postgres-refusals")
+
 PASSWORD = "open sesame 'quoted' \\ ü"
 
 SETUP = """

@@ -54,7 +54,14 @@ SCHEMAS = {
 }
 
 
-@pytest.fixture(scope="module", params=MAJORS, ids=lambda major: f"pg{major}")
+@pytest.fixture(
+    scope="module",
+    # All tests of a version share its clusters: one worker runs them.
+    params=[
+        pytest.param(major, id=f"pg{major}", marks=pytest.mark.xdist_group(f"round-trip-{major}"))
+        for major in MAJORS
+    ],
+)
 def source_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with throwaway_cluster(major=request.param) as cluster:
         assert cluster.findings == [], "every version must be installed for the tests"
