@@ -37,6 +37,12 @@ class FailingStorage:
     def location(self) -> str:
         return self._inner.location
 
+    def fail(self, failure: Failure | None) -> None:
+        """From now on fail so, counting anew."""
+        with self._guard:
+            self._failure = failure
+            self.operations.clear()
+
     def create(self) -> None:
         self._step("create")
         self._inner.create()

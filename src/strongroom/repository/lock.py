@@ -5,6 +5,8 @@ its own, waits, lists again, and gives way when an exclusive one is there. `acqu
 after its own lock is written; `confirm` must be called before anything is written that relies on
 it, so that the wait passes while a capture already reads its source.
 
+To learn whether the process of a lock lives, stock restic sends it SIGHUP, which must not end it.
+
 A lock of a dead process on this host is removed and reported. Another host's old shared lock
 never stops adding data; an exclusive one does for as long as its owner may be alive.
 """
@@ -14,13 +16,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
 from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
@@ -103,11 +107,13 @@ class Lock:
         self._confirmed = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._deaf = False
         self.findings: list[Finding] = []
 
     def acquire(self) -> None:
         """Write the lock; BusyError when another one forbids it."""
         self._check_others()
+        self._deaf = _hangup.ignore()
         # The name is known before the file is there: whoever interrupts this finds it to remove.
         self._name, sealed = self._store.seal(self._record())
         self._store.save(self._name, sealed)
@@ -136,6 +142,9 @@ class Lock:
                 with contextlib.suppress(StorageError):
                     self._store.delete(self._name)
                 self._name = ""
+            if self._deaf:
+                self._deaf = False
+                _hangup.obey()
 
     def _check_others(self) -> None:
         for other in self._store.records():
@@ -188,6 +197,39 @@ class Lock:
                 old, self._name = self._name, name
                 self._refreshed_at = datetime.now(UTC)
                 self._store.delete(old)
+
+
+class _Hangup:
+    """What SIGHUP does to this process: nothing while a lock is held.
+
+    Only the main thread may decide that; locks that other threads take leave it as it is.
+    """
+
+    def __init__(self) -> None:
+        self._locks = 0
+        self._before: Callable[[int, FrameType | None], Any] | int | None = None  # Any: unused
+
+    def ignore(self) -> bool:
+        """Whether this call counts, so that `obey` must follow."""
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        if not self._locks:
+            self._before = signal.getsignal(signal.SIGHUP)
+            if self._before not in (None, signal.SIG_IGN):
+                # Not SIG_IGN: programs that are started meanwhile would inherit it.
+                signal.signal(signal.SIGHUP, lambda *_: None)
+        self._locks += 1
+        return True
+
+    def obey(self) -> None:
+        """With the last lock gone, SIGHUP does again what it did."""
+        self._locks -= 1
+        here = threading.current_thread() is threading.main_thread()
+        if not self._locks and here and self._before not in (None, signal.SIG_IGN):
+            signal.signal(signal.SIGHUP, self._before)
+
+
+_hangup: Final = _Hangup()
 
 
 def decode_record(name: str, content: bytes) -> LockRecord:
