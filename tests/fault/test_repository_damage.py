@@ -75,7 +75,7 @@ class Ground:
         committed, findings = capture(repository, self.tree, parent=self.committed.snapshot)
         return committed, sorted({one.code for one in findings})
 
-    def heals(self) -> None:
+    def assert_heals(self) -> None:
         """What the source still has is captured again: new and old snapshot restore."""
         committed, _ = self.captured_again()
         out = self.base / "healed"
@@ -108,7 +108,7 @@ def test_a_missing_pack(ground: Ground, blob_type: BlobType) -> None:
     committed, noticed = ground.captured_again()
     assert noticed == ["pack-missing"]
     assert committed.added_bytes
-    ground.heals()
+    ground.assert_heals()
 
 
 @BOTH
@@ -123,7 +123,7 @@ def test_a_truncated_pack(ground: Ground, blob_type: BlobType, keep: str) -> Non
     if keep != "all but one byte":  # then its blobs are still whole
         assert ground.restored() == "pack-damaged"
         assert ground.captured_again()[1] == ["pack-size"]
-        ground.heals()
+        ground.assert_heals()
 
 
 @BOTH
@@ -162,7 +162,7 @@ def test_a_pack_under_another_name(ground: Ground) -> None:
     assert {"pack-missing", "pack-orphaned"} <= set(ground.codes())
     # Its header still says what is in it, and every blob is verified by its own name.
     assert ground.restored() == ""
-    ground.heals()
+    ground.assert_heals()
 
 
 @BOTH
@@ -170,7 +170,7 @@ def test_a_damaged_pack_that_is_taken_away_heals(ground: Ground, blob_type: Blob
     name = ground.packs(blob_type)[0]
     ground.rewrite(name, flipped)
     (ground.store / name).unlink()
-    ground.heals()
+    ground.assert_heals()
 
 
 # Index
@@ -189,7 +189,7 @@ def test_without_any_index_everything_restores(ground: Ground) -> None:
     view = view_of(repository, ground.committed)
     path = next(ground.tree.rglob("file*"))
     assert view.read(os.fsencode(path)) == b"".join(view.blocks(os.fsencode(path)))
-    ground.heals()
+    ground.assert_heals()
     repair_index(ground, stock_restics()[0])
     assert ground.codes(read_data=True) == []
 
@@ -204,7 +204,7 @@ def test_without_one_of_several_indexes_everything_restores(ground: Ground) -> N
     new.unlink()
     assert {"blob-missing", "pack-orphaned"} <= set(ground.codes())
     assert ground.restored() == ""
-    ground.heals()
+    ground.assert_heals()
     repair_index(ground, stock_restics()[0])
     assert ground.codes(read_data=True) == []
 
@@ -220,7 +220,7 @@ def test_a_garbage_index_stops_nobody(ground: Ground, content: bytes | str) -> N
         assert {"index-unreadable", "blob-missing"} <= set(ground.codes())
     assert ground.restored() == ""
     assert ground.captured_again()[1] == ["index-unreadable"]
-    ground.heals()
+    ground.assert_heals()
 
 
 def test_an_index_that_names_a_pack_that_never_was(ground: Ground) -> None:
@@ -273,7 +273,7 @@ def test_a_garbage_snapshot_stops_nobody(ground: Ground, content: bytes) -> None
     ]
     assert ground.codes() == ["snapshot-unreadable"]
     assert ground.restored() == ""
-    ground.heals()
+    ground.assert_heals()
 
 
 def test_a_damaged_snapshot_is_not_listed(ground: Ground) -> None:
