@@ -283,7 +283,7 @@ class SnapshotWriter:
             )
             try:
                 packer.add(blob_type, blob)
-            except (StorageError, BusyError) as error:
+            except (StorageError, BusyError, IntegrityError) as error:
                 self._fail(packer, error)
         return blob_id
 

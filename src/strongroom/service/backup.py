@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
-from strongroom.repository import Repository, SnapshotView, SnapshotWriter
+from strongroom.repository import Repository, Snapshot, SnapshotView, SnapshotWriter
 from strongroom.service.application import LOG, Application
 from strongroom.service.point import new_point_id
 from strongroom.service.rendering import error_json, stages_json, time_json
+from strongroom.service.selection import from_future, is_from_future
 from strongroom.sources import CaptureContext, Source
 
 # Findings after which something that was wanted is not in the snapshot, or not in every copy.
@@ -127,13 +128,27 @@ class _Run:
         self, application: Application, repositories: Sequence[Repository], point: str
     ) -> None:
         self.application = application
-        self.repositories = repositories
         self.point = point
         self.snapshots: list[SnapshotRef] = []
         self.findings: list[Finding] = []
         self.errors: list[tuple[str, StrongroomError]] = []
         self.stages: list[Stage] = []
-        self._before = repositories[0].snapshots().snapshots
+        self.repositories, self._before = self._listed(repositories)
+
+    def _listed(
+        self, repositories: Sequence[Repository]
+    ) -> tuple[Sequence[Repository], Sequence[Snapshot]]:
+        """The repositories from the first one on that can be listed, and its snapshots; raises
+        the first one's error when none can."""
+        errors: list[StrongroomError] = []
+        for place, repository in enumerate(repositories):
+            try:
+                return repositories[place:], repository.snapshots().snapshots
+            except StrongroomError as error:
+                LOG.debug("repository %s cannot be listed", repository.name, exc_info=True)
+                errors.append(error)
+                self.findings.append(finding("repository-failed", repository.name, str(error)))
+        raise errors[0]
 
     def capture(self, source: Source) -> None:
         """One source into all repositories; its error is kept, not raised."""
@@ -188,10 +203,12 @@ class _Run:
         )
 
     def _parent(self, source: Source) -> SnapshotView | None:
-        """The newest snapshot of the same source in the first repository."""
+        """The newest snapshot of the same source in the first repository that could be listed."""
         for snapshot in reversed(self._before):
             if snapshot.application == self.application.name and snapshot.source == source.name:
-                return SnapshotView(self.repositories[0], snapshot)
+                if not is_from_future(snapshot):
+                    return SnapshotView(self.repositories[0], snapshot)
+                self.findings.append(from_future(self.repositories[0].name, snapshot))
         return None
 
     def _tags(self, source: Source) -> list[str]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strongroom.errors import StrongroomError
-from strongroom.model import Stage, Verdict, finding, judge
+from strongroom.errors import BusyError, IntegrityError, StorageError, StrongroomError
+from strongroom.model import Finding, Stage, Verdict, finding, judge
 from strongroom.recovery import Outcome, drill
 from strongroom.service.application import LOG, Application
 from strongroom.service.leftover import sandbox
-from strongroom.service.proof import EXITS, ProofReport, evidence_json, report
+from strongroom.service.proof import EXITS, ProofReport, evidence_json, report, with_findings
 from strongroom.service.rendering import stages_json
-from strongroom.service.selection import LATEST, Candidate, candidates, find, reading
+from strongroom.service.selection import LATEST, Candidate, Choice, choose, reading, survey
 from strongroom.sources import Source
 
 # The worst of several verdicts comes last.
@@ -66,56 +67,80 @@ def drill_sources(
     errors: list[StrongroomError] = []
     sources = application.sources(names)
     for source in sources:
+        noticed: list[Finding] = []
         try:
-            reports.append(_drill(application, source, snapshot, repository))
+            reports.append(_drill(application, source, snapshot, repository, noticed))
         except StrongroomError as error:
             LOG.debug("drill of %s did not begin", source.name, exc_info=True)
             errors.append(error)
-            reports.append(_not_begun(application, source, error))
-    if len(errors) == len(sources):
+            reports.append(_not_begun(application, source, error, noticed))
+    verdicts = {one.outcome.verdict for one in reports}
+    if len(errors) == len(sources) and Verdict.FAILED not in verdicts:
         raise errors[0]
     return DrillReport(tuple(reports))
 
 
 def _drill(
-    application: Application, source: Source, wanted: str, repository: str | None
+    application: Application,
+    source: Source,
+    wanted: str,
+    repository: str | None,
+    noticed: list[Finding],
 ) -> ProofReport:
-    candidate = find(application, wanted, source=source.name, repository=repository)
+    """The drill of one source; `noticed` receives what belongs to its answer in any case."""
+    surveyed = survey(application, [repository] if repository else [])
+    noticed.extend(surveyed.about([source.name]) if wanted == LATEST else surveyed.unreachable)
+    choice = choose(surveyed, wanted, source=source.name)
+    copies = [choice.candidate]
     if wanted == LATEST and repository is None:
-        candidate = _least_proven_copy(application, candidate)
+        copies = _by_turn(application, choice)
+    for candidate in copies[:-1]:
+        try:
+            return _drill_copy(application, source, candidate, noticed)
+        except (BusyError, StorageError) as error:
+            LOG.debug("copy in %s not read", candidate.repository.name, exc_info=True)
+            name = candidate.repository.name
+            noticed.append(finding("repository-unreachable", name, str(error)))
+    return _drill_copy(application, source, copies[-1], noticed)
+
+
+def _drill_copy(
+    application: Application, source: Source, candidate: Candidate, noticed: Sequence[Finding]
+) -> ProofReport:
+    """The drill of one copy; raises BusyError or StorageError when its store can't be read."""
     LOG.debug("drill of %s: snapshot %s", source.name, candidate.snapshot.short_id)
     size_bytes, progress = candidate.snapshot.size_bytes, application.progress
     # Everything is read twice: to be restored, and to be compared.
     progress.begin(f"drill {source.name}", 2 * size_bytes if size_bytes else None)
     try:
         with sandbox(application) as folder, reading(candidate, progress=progress) as view:
+            with contextlib.suppress(IntegrityError):  # that is for the drill to find
+                view.root()
             outcome = drill(source, view, folder)
     finally:
         progress.end()
-    return report(application, "drill", source.name, candidate, outcome)
+    return report(application, "drill", source.name, candidate, with_findings(outcome, noticed))
 
 
-def _least_proven_copy(application: Application, chosen: Candidate) -> Candidate:
-    """Of all copies of a capture, the one in the repository whose turn it is: drills rotate, so
-    that every copy is proven from time to time."""
-    listed, _ = candidates(application)
-    copies = [
-        one
-        for one in listed
-        if (one.snapshot.source, one.snapshot.point, one.snapshot.tree)
-        == (chosen.snapshot.source, chosen.snapshot.point, chosen.snapshot.tree)
-    ]
-    turns = {one.repository.name: 0 for one in copies}
-    for entry in application.ledger.entries("drill"):
-        name = str(entry.fields.get("repository"))
-        if entry.fields.get("source") == chosen.snapshot.source and name in turns:
-            turns[name] = entry.seq
-    return min(copies, key=lambda one: turns[one.repository.name], default=chosen)
+def _by_turn(application: Application, choice: Choice) -> list[Candidate]:
+    """All copies of the capture, the one in the repository whose turn it is first: drills rotate,
+    so that every copy is proven from time to time. Without a ledger there are no turns."""
+    turns = {one.repository.name: 0 for one in choice.copies}
+    try:
+        for entry in application.ledger.entries("drill"):
+            name = str(entry.fields.get("repository"))
+            if entry.fields.get("source") == choice.candidate.snapshot.source and name in turns:
+                turns[name] = entry.seq
+    except StrongroomError as error:
+        application.say(f"whose turn it is is not known: {error}")
+    return sorted(choice.copies, key=lambda one: turns[one.repository.name])
 
 
-def _not_begun(application: Application, source: Source, error: StrongroomError) -> ProofReport:
+def _not_begun(
+    application: Application, source: Source, error: StrongroomError, noticed: Sequence[Finding]
+) -> ProofReport:
     begun = time.monotonic()
-    found = finding("drill-stopped", source.name, f"{error} ({error.code})")
+    found = (finding("drill-stopped", source.name, f"{error} ({error.code})"), *noticed)
     stages = (Stage("until it stopped", time.monotonic() - begun),)
-    outcome = Outcome(judge([found], checked=0), 0, (found,), stages)
+    outcome = Outcome(judge(found, checked=0), 0, found, stages)
     return report(application, "drill", source.name, None, outcome)

@@ -10,6 +10,7 @@ from strongroom.errors import EXIT_FINE
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity
 from strongroom.service.application import Application
+from strongroom.service.selection import stored_snapshots, vanished
 
 EXIT_DAMAGED = 30  # as IntegrityError's `data-damaged`
 
@@ -70,6 +71,7 @@ def check(
     from strongroom.repository.check import check_repository
 
     names = [repository] if repository else list(application.settings.repositories)
+    stored = stored_snapshots(application)
     results: list[Checked] = []
     notes: list[Finding] = []
     for name in names:
@@ -77,9 +79,11 @@ def check(
         begun = time.monotonic()
         with opened.reading():
             report = check_repository(opened, read_data=read_data, progress=application.progress)
+            gone = vanished(name, stored.get(name, {}), opened.snapshots())
+            findings = (*report.findings, *(one for _, one in gone))
         checked = Checked(
             name,
-            tuple(report.findings),
+            findings,
             report.packs,
             report.bytes_read,
             time.monotonic() - begun,

@@ -14,7 +14,7 @@ from strongroom.model import Finding, Verdict
 from strongroom.repository import Node, Snapshot
 from strongroom.service.application import Application
 from strongroom.service.rendering import time_json
-from strongroom.service.selection import candidates, find, reading
+from strongroom.service.selection import find, reading, survey
 
 # Records of runs that brought a whole snapshot back and compared it.
 _PROOF_KINDS = frozenset({"drill", "restore"})
@@ -73,18 +73,18 @@ def snapshots(
     A snapshot is PROVEN when the ledger says so and the proof is not older than `proof_age`;
     STALE when it is; FAILED after a failed drill; UNKNOWN when nothing was tried.
     """
-    found, findings = candidates(application, repositories)
+    surveyed = survey(application, repositories)
     proofs = _proofs(application)
     limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
     listed = []
-    for one in found:
+    for one in surveyed.candidates:
         if sources and one.snapshot.source not in sources:
             continue
         at, verdict = proofs.get(one.snapshot.id, (None, Verdict.UNKNOWN))
         if verdict is Verdict.PROVEN and at is not None and at < limit:
             verdict = Verdict.STALE
         listed.append(Listed(one.repository.name, one.snapshot, verdict, at))
-    return SnapshotReport(tuple(listed), tuple(findings))
+    return SnapshotReport(tuple(listed), surveyed.about(sources))
 
 
 def _proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from strongroom.errors import EXIT_FAILED, EXIT_FINE, EXIT_UNKNOWN
 from strongroom.evidence import Entry
-from strongroom.model import Finding, Verdict
+from strongroom.model import Finding, Severity, Verdict
 from strongroom.recovery import Outcome
 from strongroom.service.application import Application
 from strongroom.service.rendering import stages_json, time_json
@@ -49,7 +49,10 @@ class ProofReport:
     @property
     def exit_status(self) -> int:
         verdict = self.outcome.verdict
-        return EXIT_FINE if verdict is None else EXITS[verdict]
+        if verdict is not None:
+            return EXITS[verdict]
+        failed = any(one.severity is Severity.FAILURE for one in self.findings)
+        return EXIT_FAILED if failed else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         verdict = self.outcome.verdict
@@ -73,6 +76,15 @@ class ProofReport:
 def evidence_json(entry: Entry | None) -> dict[str, Any] | None:  # Any: JSON values
     """Which line of the ledger says so."""
     return {"seq": entry.seq, "hash": entry.hash} if entry else None
+
+
+def with_findings(outcome: Outcome, findings: Sequence[Finding]) -> Outcome:
+    """The outcome with what was noticed in choosing the snapshot: a failure there means that it
+    is not the one that was asked for, whatever the comparison says."""
+    verdict = outcome.verdict
+    if verdict is not None and any(one.severity is Severity.FAILURE for one in findings):
+        verdict = Verdict.FAILED
+    return replace(outcome, verdict=verdict, findings=(*outcome.findings, *findings))
 
 
 def report(

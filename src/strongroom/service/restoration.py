@@ -19,13 +19,21 @@ from strongroom.errors import (
     StrongroomError,
     TargetError,
 )
-from strongroom.model import Verdict
+from strongroom.model import Finding, Verdict
 from strongroom.recovery import prove, replace_content, restore
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
-from strongroom.service.proof import ProofReport, identity, report
+from strongroom.service.proof import ProofReport, identity, report, with_findings
 from strongroom.service.rendering import error_json, time_json
-from strongroom.service.selection import LATEST, Candidate, find, reading
+from strongroom.service.selection import (
+    LATEST,
+    Candidate,
+    Choice,
+    choose,
+    reading,
+    say_all,
+    survey,
+)
 from strongroom.sources import Source
 
 __all__ = ["Preview", "ProofReport", "preview_restore", "prove_source", "restore_source"]
@@ -43,6 +51,7 @@ class Preview:
     target: str
     free_bytes: int | None
     obstacle: StrongroomError | None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -59,7 +68,7 @@ class Preview:
             "target": self.target,
             "free_bytes": self.free_bytes,
             "seconds": 0,
-            "findings": [],
+            "findings": [one.as_json() for one in self.findings],
             "obstacle": error_json(self.obstacle) if self.obstacle else None,
         }
 
@@ -75,7 +84,8 @@ def preview_restore(
 ) -> Preview:
     """Which snapshot would be restored, and whether the target would be taken. Writes nothing."""
     source = application.source(name)
-    candidate = find(application, snapshot, source=name, repository=repository, at=at)
+    choice = _choose(application, snapshot, name, repository, at)
+    candidate = choice.candidate
     obstacle: StrongroomError | None = None
     try:
         _inspect_target(source, target)
@@ -90,6 +100,7 @@ def preview_restore(
         shown(target),
         None if source.kind == "postgres" else _free_bytes(Path(target)),
         obstacle,
+        choice.findings,
     )
 
 
@@ -118,7 +129,8 @@ def restore_source(
         )
     source = application.source(name)
     check_target(source, target)
-    candidate = find(application, snapshot, source=name, repository=repository, at=at)
+    choice = _choose(application, snapshot, name, repository, at)
+    candidate = choice.candidate
     extra = {"include": list(include), "reason": reason}
     kept: str | None = None
     with _attempt(application, source, candidate, {"target": shown(target), **extra}) as view:
@@ -132,7 +144,7 @@ def restore_source(
         "restore",
         name,
         candidate,
-        outcome,
+        with_findings(outcome, choice.findings),
         target=shown(target),
         kept=kept,
         extra=extra,
@@ -151,14 +163,33 @@ def prove_source(
     """Whether an existing target is identical to a snapshot."""
     source = application.source(name)
     check_target(source, target)
-    candidate = find(application, snapshot, source=name, repository=repository, at=at)
+    choice = _choose(application, snapshot, name, repository, at)
+    candidate = choice.candidate
     application.progress.begin(f"prove {name}", candidate.snapshot.size_bytes)
     try:
         with reading(candidate, progress=application.progress) as view:
             outcome = prove(source, view, target)
     finally:
         application.progress.end()
+    outcome = with_findings(outcome, choice.findings)
     return report(application, "prove", name, candidate, outcome, target=shown(target))
+
+
+def _choose(
+    application: Application,
+    wanted: str,
+    source: str,
+    repository: str | None,
+    at: datetime | None,
+) -> Choice:
+    surveyed = survey(application, [repository] if repository else [])
+    try:
+        choice = choose(surveyed, wanted, source=source, at=at)
+    except StrongroomError:
+        say_all(application, surveyed.about([source]))
+        raise
+    say_all(application, choice.findings)
+    return choice
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 All repositories that open are asked, so that one lost store does not stop a restore. Of copies of
 the same capture, the one in the repository that the configuration names first is taken.
+
+Invariant: `latest` is never silently an older snapshot. What is known to have been stored and
+cannot be read, or is gone, is a failure among the findings of everything that asks for the latest.
 """
 
 from __future__ import annotations
@@ -9,15 +12,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from strongroom.errors import ConfigError, StorageError
+from strongroom.errors import ConfigError, StorageError, StrongroomError
 from strongroom.model import Finding, Progress, finding
-from strongroom.repository import Repository, Snapshot, SnapshotView
+from strongroom.repository import Repository, Snapshot, SnapshotList, SnapshotView
 from strongroom.service.application import Application
 
 LATEST = "latest"
+# How far the clocks of two hosts may differ.
+_TOLERANCE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +38,106 @@ class Candidate:
         return self.snapshot.application in (application, None)
 
 
-def candidates(
-    application: Application, repositories: Sequence[str] = ()
-) -> tuple[list[Candidate], list[Finding]]:
-    """All snapshots in the repositories that open, oldest first; what could not be read."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All snapshots in the repositories that could be listed, oldest first, and what was noticed.
+
+    Each trouble comes with the source that it is about, None when it may be about any.
+    """
+
+    candidates: tuple[Candidate, ...]
+    unreachable: tuple[Finding, ...]
+    troubles: tuple[tuple[str | None, Finding], ...]
+
+    def about(self, sources: Sequence[str] = ()) -> tuple[Finding, ...]:
+        """What was noticed about these sources, or about all."""
+        return (
+            *self.unreachable,
+            *(one for of, one in self.troubles if of is None or not sources or of in sources),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The snapshot that is meant, all copies of that capture, and what belongs to the answer."""
+
+    candidate: Candidate
+    copies: tuple[Candidate, ...]
+    findings: tuple[Finding, ...]
+
+
+def survey(application: Application, repositories: Sequence[str] = ()) -> Survey:
+    """What the repositories that open hold; the first error is raised when none can be listed."""
+    # First, for what is stored meanwhile is listed and not yet recorded, never the reverse.
+    stored = stored_snapshots(application)
     opened, failed = application.reachable(repositories)
-    findings = [
-        finding("repository-unreachable", name, str(error)) for name, error in failed.items()
-    ]
     found: list[Candidate] = []
+    troubles: list[tuple[str | None, Finding]] = []
     for repository in opened:
-        listed = repository.snapshots()
-        findings.extend(listed.findings)
+        try:
+            listed = repository.snapshots()
+        except StrongroomError as error:
+            failed[repository.name] = error
+            continue
         found.extend(Candidate(repository, snapshot) for snapshot in listed.snapshots)
+        known = stored.get(repository.name, {})
+        troubles.extend((known.get(_id_of(one)), one) for one in listed.findings)
+        troubles.extend(vanished(repository.name, known, listed))
+    if len(failed) == len(repositories or application.settings.repositories):
+        raise next(iter(failed.values()))
     order = {repository.name: place for place, repository in enumerate(opened)}
     found.sort(key=lambda one: (one.snapshot.time, order[one.repository.name]))
     mine = [one for one in found if one.belongs_to(application.name)]
-    return mine, findings
+    ahead = [one for one in mine if is_from_future(one.snapshot)]
+    troubles.extend(
+        (one.snapshot.source, from_future(one.repository.name, one.snapshot)) for one in ahead
+    )
+    unreachable = [
+        finding("repository-unreachable", name, str(error)) for name, error in failed.items()
+    ]
+    return Survey(tuple(mine), tuple(unreachable), tuple(troubles))
+
+
+def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
+    """The source of every snapshot by id, by repository, as the ledger tells; nothing when it
+    can't be read, which is said."""
+    stored: dict[str, dict[str, str]] = {}
+    try:
+        for entry in application.ledger.entries("backup"):
+            if entry.fields.get("application") != application.name:
+                continue
+            for one in entry.fields.get("snapshots", ()):
+                stored.setdefault(str(one["repository"]), {})[str(one["id"])] = str(one["source"])
+    except StrongroomError as error:
+        application.say(f"what was stored before is not known: {error}")
+    return stored
+
+
+def vanished(
+    repository: str, stored: dict[str, str], listed: SnapshotList
+) -> Iterator[tuple[str, Finding]]:
+    """A finding, with its source, for each stored snapshot that has no file any more."""
+    present = {one.id for one in listed.snapshots} | set(map(_id_of, listed.findings))
+    for snapshot, source in stored.items():
+        if snapshot not in present:
+            subject = f"{repository}: snapshots/{snapshot}"
+            message = f"a snapshot of {source} was stored here and is gone"
+            yield source, finding("snapshot-vanished", subject, message)
+
+
+def is_from_future(snapshot: Snapshot) -> bool:
+    """Whether it is dated later than any clock that is nearly right can say."""
+    return snapshot.time > datetime.now(UTC) + _TOLERANCE
+
+
+def from_future(repository: str, snapshot: Snapshot) -> Finding:
+    """The finding that such a snapshot is passed over."""
+    message = f"it is dated {snapshot.time:%Y-%m-%d %H:%M} UTC, which is yet to come"
+    return finding("snapshot-from-future", f"{repository}: snapshots/{snapshot.id}", message)
+
+
+def _id_of(unreadable: Finding) -> str:
+    return unreadable.subject.rpartition("/")[2]
 
 
 def find(
@@ -59,21 +148,46 @@ def find(
     repository: str | None = None,
     at: datetime | None = None,
 ) -> Candidate:
+    """The one snapshot that is meant; see `choose`. What was noticed is said."""
+    surveyed = survey(application, [repository] if repository else [])
+    choice = choose(surveyed, wanted, source=source, at=at)
+    say_all(application, choice.findings)
+    return choice.candidate
+
+
+def say_all(application: Application, findings: Sequence[Finding]) -> None:
+    """Tell people meanwhile."""
+    for one in findings:
+        application.say(f"{one.subject}: {one.message}")
+
+
+def choose(
+    surveyed: Survey, wanted: str, *, source: str | None = None, at: datetime | None = None
+) -> Choice:
     """The one snapshot that is meant; StorageError `snapshot-missing` when none or several are.
 
     `wanted` is the beginning of an id, `latest`, or `latest:SOURCE`; `at` leaves out what is newer.
     """
-    found, findings = candidates(application, [repository] if repository else [])
-    for one in findings:
-        application.say(f"{one.subject}: {one.message}")
     if wanted.startswith(LATEST + ":"):
         source, wanted = wanted.partition(":")[2], LATEST
-    if source is not None:
-        found = [one for one in found if one.snapshot.source == source]
+    found = [one for one in surveyed.candidates if source in (None, one.snapshot.source)]
     if at is not None:
         found = [one for one in found if one.snapshot.time <= at]
     if wanted == LATEST:
-        return _newest(found, source, at)
+        candidate = _newest(found, source, at)
+        findings = surveyed.about([source] if source is not None else [])
+    else:
+        candidate = _only(found, wanted)
+        findings = surveyed.unreachable
+    copies = tuple(one for one in found if _capture(one) == _capture(candidate))
+    return Choice(candidate, copies, findings)
+
+
+def _capture(one: Candidate) -> tuple[str | None, ...]:
+    return one.snapshot.source, one.snapshot.point, one.snapshot.tree
+
+
+def _only(found: Sequence[Candidate], wanted: str) -> Candidate:
     matches = [one for one in found if wanted and one.snapshot.id.startswith(wanted.lower())]
     if len(matches) == 1:
         return matches[0]
@@ -88,14 +202,16 @@ def find(
     )
 
 
-def _newest(found: list[Candidate], source: str | None, at: datetime | None) -> Candidate:
-    if not found:
+def _newest(found: Sequence[Candidate], source: str | None, at: datetime | None) -> Candidate:
+    past = [one for one in found if not is_from_future(one.snapshot)]
+    if not past:
         until = f" at or before {at:%Y-%m-%d %H:%M} UTC" if at else ""
+        ahead = f"; {len(found)} are dated later than now" if found else ""
         raise StorageError(
-            f"there is no snapshot{until}", subject=source or "", code="snapshot-missing"
+            f"there is no snapshot{until}{ahead}", subject=source or "", code="snapshot-missing"
         )
-    newest = found[-1].snapshot.time
-    return next(one for one in found if one.snapshot.time == newest)
+    newest = past[-1].snapshot.time
+    return next(one for one in past if one.snapshot.time == newest)
 
 
 def parse_moment(text: str, time_zone: str) -> datetime:

@@ -150,12 +150,8 @@ class TreeWalk:
         self._unchanged_before_ns = time_ns - _RACE_NS
         try:
             return self._parent.node(self._parent_path).subtree
-        except IntegrityError:
+        except (IntegrityError, StorageError):
             return None
-        except StorageError as error:
-            if error.code == "path-missing":
-                return None
-            raise
 
     def _walk(self, directory: _Directory, parent_tree: str | None, depth: int) -> None:
         known = self._known_nodes(parent_tree)
@@ -185,9 +181,9 @@ class TreeWalk:
             return {}
         try:
             content = self._parent.repository.read_blob(BlobType.TREE, bytes.fromhex(tree))
-        except (IntegrityError, ValueError):
-            return {}
-        return decode_former(content)
+            return decode_former(content)
+        except (IntegrityError, StorageError, ValueError):
+            return {}  # the parent only spares reading, so without it everything is read
 
     def _descend(self, above: _Directory, name: bytes, parent_tree: str | None, depth: int) -> None:
         if depth >= _DEEPEST:
