@@ -23,6 +23,9 @@ def checkout(upstream: Path, tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
+NAMES = ["post-receive", "post-merge", "post-checkout", "post-rewrite", "post-commit"]
+
+
 def _recorder(tmp_path: Path) -> tuple[Path, list[str]]:
     """A file that grows by a line for each run of the command, and the command."""
     record = tmp_path / "it's recorded"
@@ -48,7 +51,7 @@ def _lines(record: Path, count: int) -> list[str]:
 def test_a_pull_and_a_switch_capture(upstream: Path, checkout: Path, tmp_path: Path) -> None:
     record, command = _recorder(tmp_path)
     hooks = install_hook(checkout, command)
-    assert [hook.path.name for hook in hooks] == ["post-merge", "post-checkout"]
+    assert [hook.path.name for hook in hooks] == NAMES
     commit(upstream, "Deploy")
     assert git(checkout, "pull", "-q") == ""
     assert _lines(record, 1) == ["backup code GIT_DIR=none"]
@@ -59,6 +62,48 @@ def test_a_pull_and_a_switch_capture(upstream: Path, checkout: Path, tmp_path: P
     git(checkout, "checkout", "-q", "main")
     assert len(_lines(record, 3)) == 3
     assert hooks[0].log.read_text() == "told\nloudly\n"
+
+
+def test_a_change_by_hand_captures(checkout: Path, tmp_path: Path) -> None:
+    record, command = _recorder(tmp_path)
+    install_hook(checkout, command)
+    commit(checkout, "Mend it at once")
+    assert len(_lines(record, 1)) == 1
+    git(
+        checkout,
+        "commit",
+        "-q",
+        "--amend",
+        "--allow-empty",
+        "-m",
+        "Mend it at once, with a better word",
+    )
+    assert len(_lines(record, 2)) == 2
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "Mend more")
+    assert len(_lines(record, 3)) == 3
+
+
+def test_a_rebase_captures_its_end_and_not_every_commit(
+    upstream: Path, checkout: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        write(checkout / f"local-{number}.php", "<?php\n")
+        commit(checkout, f"Local {number}")
+    commit(upstream, "Deploy")
+    record, command = _recorder(tmp_path)
+    install_hook(checkout, command)
+    git(checkout, "pull", "-q", "--rebase")
+    assert 1 <= len(_lines(record, 1)) <= 2, "the switch to what was pulled, and the end"
+    assert git(checkout, "log", "-1", "--format=%s") == "Local 3"
+
+
+def test_a_push_into_a_checkout_captures(upstream: Path, checkout: Path, tmp_path: Path) -> None:
+    record, command = _recorder(tmp_path)
+    git(checkout, "config", "receive.denyCurrentBranch", "updateInstead")
+    install_hook(checkout, command)
+    commit(upstream, "Deploy")
+    git(upstream, "push", "-q", str(checkout), "main")
+    assert _lines(record, 1) == ["backup code GIT_DIR=none"]
 
 
 def test_a_push_to_a_bare_repository_captures(upstream: Path, tmp_path: Path) -> None:
@@ -91,12 +136,12 @@ def test_a_hook_that_is_there_keeps_working(checkout: Path, tmp_path: Path) -> N
     before = theirs.read_text()
     for _ in range(2):  # twice is the same as once
         hooks = install_hook(checkout, command)
-    assert hooks[1].kept == checkout / ".git/hooks/post-checkout.before-strongroom"
+    assert hooks[2].kept == checkout / ".git/hooks/post-checkout.before-strongroom"
     git(checkout, "checkout", "-q", "v1.0", status=1)  # git says so when theirs fails, as before
     assert (tmp_path / "theirs").read_text() == "theirs 1\n"
     assert len(_lines(record, 1)) == 1
     removed = remove_hook(checkout)
-    assert [hook.name for hook in removed] == ["post-merge", "post-checkout"]
+    assert [hook.name for hook in removed] == NAMES
     assert theirs.read_text() == before
     assert not (checkout / ".git/hooks/post-merge").exists()
     assert remove_hook(checkout) == []

@@ -73,7 +73,7 @@ def hook() -> None:
 @click.argument("source", required=False)
 @click.pass_obj
 def install(run: Run, source: str | None) -> int:
-    """Put hooks in place that back the code up after each push or pull.
+    """Put hooks in place that back the code up after each push, pull, switch or commit.
 
     The capture runs in the background and can neither fail nor delay Git. A hook that is there
     keeps working: it is called first.

@@ -1,10 +1,11 @@
 """Git hooks that capture the code on deployment.
 
-A bare repository gets `post-receive` (somebody pushed), a checkout `post-merge` and
-`post-checkout` (somebody pulled or switched). The capture runs in the background, with its
-output in a file beside the hooks: it can neither fail nor delay the git command. A hook that is
-there already keeps working: it is called first, and its exit status is the hook's. Installing
-twice is the same as once, and removing brings the former state back.
+A repository gets `post-receive` (somebody pushed); a checkout also `post-merge`, `post-checkout`,
+`post-rewrite` and `post-commit` (somebody pulled, switched, rebased or changed it by hand). Git
+calls nothing after `git reset`. The capture runs in the background, with its output in a file
+beside the hooks: it can neither fail nor delay the git command. A hook that is there already keeps
+working: it is called first, and its exit status is the hook's. Installing twice is the same as
+once, and removing brings the former state back.
 """
 
 from __future__ import annotations
@@ -44,10 +45,17 @@ fi
 ) >/dev/null 2>&1 </dev/null
 exit "$status"
 """
-# Git tells post-checkout whether a branch was switched (1) or single files were taken (0).
-_ONLY_SWITCHED: Final = """\
-[ "${3:-1}" = 1 ] && [ "${1:-}" != "${2:-x}" ] || exit "$status"
-"""
+# Each with what must hold for a capture to be worth while.
+_HOOKS: Final = {
+    "post-receive": "",
+    "post-merge": "",
+    # Git tells whether a branch was switched (1) or single files were taken (0).
+    "post-checkout": '[ "${3:-1}" = 1 ] && [ "${1:-}" != "${2:-x}" ] || exit "$status"\n',
+    # An amended commit has had its post-commit.
+    "post-rewrite": '[ "${1:-}" = rebase ] || exit "$status"\n',
+    # A rebase makes many commits, and one post-rewrite in the end.
+    "post-commit": '[ ! -d "$(git rev-parse --git-path rebase-merge)" ] || exit "$status"\n',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def install_hook(path: Path, command: Sequence[str]) -> list[Hook]:
     """
     checkout = open_checkout(path, str(path))
     directory = _hooks_directory(checkout.git, checkout.common_directory)
-    names = ["post-receive"] if checkout.work_tree is None else ["post-merge", "post-checkout"]
+    names = ["post-receive"] if checkout.work_tree is None else list(_HOOKS)
     log = checkout.common_directory.resolve() / _LOG
     try:
         directory.mkdir(exist_ok=True)
@@ -82,7 +90,7 @@ def remove_hook(path: Path) -> list[Path]:
     directory = _hooks_directory(checkout.git, checkout.common_directory)
     removed = []
     try:
-        for name in ("post-receive", "post-merge", "post-checkout"):
+        for name in _HOOKS:
             hook = directory / name
             if not _is_ours(hook):
                 continue
@@ -105,7 +113,7 @@ def _install_one(hook: Path, command: Sequence[str], log: Path) -> Hook:
     script = _SCRIPT.format(
         mark=_MARK,
         suffix=_KEPT_SUFFIX,
-        condition=_ONLY_SWITCHED if hook.name == "post-checkout" else "",
+        condition=_HOOKS[hook.name],
         command=shlex.join(command),
         log=shlex.quote(str(log)),
     )
