@@ -107,7 +107,11 @@ def _buckets(connection: psycopg.Connection) -> list[Coverage]:
 
 
 def _subscriptions(connection: psycopg.Connection) -> list[Coverage]:
-    row = connection.execute(b"SELECT count(*) FROM pg_catalog.pg_stat_subscription").fetchone()
+    row = connection.execute(
+        b"SELECT count(s.oid) FROM pg_catalog.pg_subscription s"
+        b" JOIN pg_catalog.pg_database d ON d.oid = s.subdbid"
+        b" WHERE d.datname = current_database()"
+    ).fetchone()
     if row is None or row[0] == 0:
         return []
     explanation = "Restored disabled, without its slot on the publisher: create that anew."
