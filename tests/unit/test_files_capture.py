@@ -458,6 +458,26 @@ def test_progress_and_totals_count_what_is_there(tree: Path) -> None:
         assert progress.done == (sum(SIZES.values()), 3)
 
 
+def test_directories_too_deep_to_be_restored_are_findings(tmp_path: Path) -> None:
+    """No path of the system reaches them: better told at capture than at three in the morning."""
+    tree, base, name = tmp_path / "tree", os.getcwd(), "d" * 250
+    tree.mkdir()
+    os.chdir(tree)
+    try:
+        for _ in range(20):
+            os.mkdir(name)
+            os.chdir(name)
+    finally:
+        os.chdir(base)
+    repository = new_repository()
+    committed, findings = capture(repository, tree)
+    assert [one.code for one in findings] == ["file-unreadable"]
+    assert "too deeply" in findings[0].message
+    assert restore(repository, committed, tmp_path / "out") == []
+    deepest = max(len(str(path)) for path in (tmp_path / "out").rglob("*"))
+    assert deepest > 3000
+
+
 def test_a_deep_tree_is_captured(tmp_path: Path) -> None:
     deep = tmp_path / "tree" / Path(*["d"] * 300)
     deep.mkdir(parents=True)

@@ -12,17 +12,19 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
 
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository.index import decode_index
-from strongroom.repository.pack import BlobType, PackEntry, decode_header, header_bytes
+from strongroom.repository.pack import (
+    BlobType,
+    PackEntry,
+    decode_header,
+    header_bytes,
+    whole_pack_bytes,
+)
 from strongroom.repository.repository import Repository, pack_name
 from strongroom.repository.tree import Node
-
-_RAW_ENTRY_BYTES: Final = 37
-_ZSTD_ENTRY_BYTES: Final = 41
 
 
 @dataclass(slots=True)
@@ -92,8 +94,8 @@ class _Check:
             observed = self._sizes.get(pack)
             if observed is None:
                 self._note("pack-missing", pack, f"{len(entries)} blobs are lost with it")
-            elif observed != _pack_bytes(entries):
-                expected = _pack_bytes(entries)
+            elif observed != whole_pack_bytes(entries):
+                expected = whole_pack_bytes(entries)
                 self._note("pack-size", pack, f"{observed} bytes, the index says {expected}")
         for pack in sorted(self._sizes.keys() - self._packs.keys()):
             self._note("pack-orphaned", pack, f"{self._sizes[pack]} bytes in no index")
@@ -206,13 +208,3 @@ class _Check:
 def indexed_in_order(entries: Iterable[PackEntry]) -> list[PackEntry]:
     """Index entries in the order in which the header lists them."""
     return sorted(entries, key=attrgetter("offset"))
-
-
-def _pack_bytes(entries: Iterable[PackEntry]) -> int:
-    """The size that a pack with exactly these blobs has."""
-    size = 32 + 4
-    for entry in entries:
-        size += entry.length + (
-            _RAW_ENTRY_BYTES if entry.plain_length is None else _ZSTD_ENTRY_BYTES
-        )
-    return size

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -138,6 +139,15 @@ def encode_header(entries: list[PackEntry]) -> bytes:
 def header_bytes(count: int) -> int:
     """An upper bound of the sealed header and its length field for `count` blobs."""
     return count * _ZSTD_ENTRY.size + OVERHEAD_BYTES + _LENGTH.size
+
+
+def whole_pack_bytes(entries: Iterable[PackEntry]) -> int:
+    """The size of the pack that holds exactly these blobs."""
+    size = OVERHEAD_BYTES + _LENGTH.size
+    for entry in entries:
+        layout = _RAW_ENTRY if entry.plain_length is None else _ZSTD_ENTRY
+        size += entry.length + layout.size
+    return size
 
 
 def finish_pack(codec: BlobCodec, entries: list[PackEntry]) -> bytes:

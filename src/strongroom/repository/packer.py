@@ -27,6 +27,7 @@ from strongroom.repository.pack import (
     PackEntry,
     finish_pack,
     header_bytes,
+    whole_pack_bytes,
 )
 from strongroom.repository.repository import Repository, pack_name
 
@@ -85,9 +86,8 @@ class Packer:
         sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
         lost: set[str] = set()
         for pack, entries in index.packs():
-            least = max((one.offset + one.length for one in entries), default=0)
             observed = sizes.get(pack_name(pack))
-            if observed is None or observed <= least:
+            if observed != whole_pack_bytes(entries):
                 lost.add(pack)
                 code = "pack-missing" if observed is None else "pack-size"
                 message = "its blobs are captured again as far as the sources still have them"

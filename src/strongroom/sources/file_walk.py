@@ -37,6 +37,8 @@ _BATCH_FILES: Final = 32
 _READ_BYTES: Final = 4 << 20
 _WAITING_DIRECTORIES: Final = 200
 _DEEPEST: Final = 400
+# Of the system's 4096 for a whole path: below a target, files of such a directory can be made.
+_LONGEST_PATH_BYTES: Final = 3072
 _COUNT_EVERY: Final = 500
 _ATTEMPTS: Final = 2
 # A change in the same clock tick as the parent's reading would not show in the times.
@@ -186,7 +188,7 @@ class TreeWalk:
             return {}  # the parent only spares reading, so without it everything is read
 
     def _descend(self, above: _Directory, name: bytes, parent_tree: str | None, depth: int) -> None:
-        if depth >= _DEEPEST:
+        if depth >= _DEEPEST or len(above.path) + len(name) > _LONGEST_PATH_BYTES:
             self._note("file-unreadable", above, name, "directories are nested too deeply")
             return
         try:
