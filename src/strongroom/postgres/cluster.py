@@ -62,6 +62,7 @@ _THROW_AWAY: Final[Mapping[str, str]] = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "1h",
     "jit": "off",
+    "max_locks_per_transaction": "1024",  # a dump of many tables is read in one transaction
     # Parallel workers need room in /dev/shm, which containers are short of; loads run in parallel.
     "max_parallel_maintenance_workers": "0",
 }

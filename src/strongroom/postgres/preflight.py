@@ -200,7 +200,7 @@ def _row_security(facts: ServerFacts, relations: Sequence[Relation]) -> list[Pro
     hidden = [
         one.label
         for one in relations
-        if one.row_security and one.kind in "rp" and not (one.owned and not one.forced_row_security)
+        if one.row_security and one.has_rows and not (one.owned and not one.forced_row_security)
     ]
     if not hidden:
         return []
@@ -243,7 +243,7 @@ def _connections(session: psycopg.Connection, facts: ServerFacts, needed: int) -
         b" - CASE WHEN %s THEN 0 ELSE current_setting('superuser_reserved_connections')::int"
         b"   + coalesce(current_setting('reserved_connections', true)::int, 0) END"
         b" - (SELECT count(*)::int FROM pg_catalog.pg_stat_activity"
-        b"    WHERE backend_type = 'client backend'),"
+        b"    WHERE usesysid IS NOT NULL),"  # other columns are hidden from ordinary roles
         b" (SELECT nullif(r.rolconnlimit, -1) - (SELECT count(*)::int"
         b"    FROM pg_catalog.pg_stat_activity a WHERE a.usename = r.rolname)"
         b"  FROM pg_catalog.pg_roles r WHERE r.rolname = current_user),"
