@@ -138,7 +138,8 @@ def test_without_root_everything_but_the_owners_comes_back() -> None:
         assert {one.code for one in outcome.findings} == {"metadata-unset"}
         assert told == {"owner could not be set", "a chardev could not be made"}
         assert {(one.code, one.subject) for one in found if one.code != "tree-metadata"} == {
-            ("tree-missing", "null")
+            ("tree-missing", "null"),
+            ("tree-unchecked", "owners"),
         }
         for path in (base / "tree").rglob("file*"):
             again = base / "out" / path.relative_to(base / "tree")

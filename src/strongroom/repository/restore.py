@@ -1,20 +1,19 @@
 """Restoring a directory tree of a snapshot, in parallel, verifying every blob.
 
-Each file is written in a directory of its own inside the target, which holds nothing but files
-that are not yet whole, gets its metadata, and is renamed to its place; one flush of the file
-system precedes success. Symbolic links come after all files, hard links and directories'
-metadata last, so that nothing that a snapshot holds can lead a write out of the target: names
-are checked when a tree is decoded, the target is empty at the beginning, and no link exists
-while files are written.
+Each file is written under a temporary name in its own directory, gets its metadata, and is
+renamed; one flush of the file system precedes success. Symbolic links come after all files, hard
+links and directories' metadata last, so that nothing that a snapshot holds can lead a write out
+of the target: names are checked when a tree is decoded, the target is empty at the beginning, and
+no link exists while files are written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import secrets
-import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ _HOLE_BYTES: Final = 4096
 _EARLY_WRITEBACK_BYTES: Final = 16 << 10
 # After these nothing else could be made either.
 _FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-_STAGING_PREFIX: Final = b".strongroom-partial-"
+_TEMPORARY_PREFIX: Final = b".strongroom-partial-"
 
 
 @dataclass(slots=True)
@@ -115,7 +114,9 @@ class _Restore:
         self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
         self._stopped = False
-        self._staging = b""
+        # Nothing that a snapshot holds can be called so by chance.
+        self._mark = _TEMPORARY_PREFIX + secrets.token_hex(8).encode()
+        self._partial: set[bytes] = set()
         self._owner = (-1, -1)
         self._directories: dict[bytes, Node] = {}
         self._made: set[bytes] = {b""}
@@ -137,7 +138,7 @@ class _Restore:
         if top.name:
             self._directories[b""] = top
         try:
-            self._make_staging()
+            self._learn_owner()
             group: list[_File] = []
             for relative, node in self._walk(top.subtree, include):
                 self._take(relative, node, group)
@@ -151,7 +152,7 @@ class _Restore:
             raise
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._remove_partial()
         for first, other in self._links:
             os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
         for relative, node in self._later:
@@ -164,12 +165,19 @@ class _Restore:
                 finding("metadata-unset", example, f"{what}, for {count} entries")
             )
 
-    def _make_staging(self) -> None:
-        self._staging = self._absolute(_STAGING_PREFIX + secrets.token_hex(8).encode())
-        os.mkdir(self._staging, 0o700)
-        # Whose new files are: another than the process where the target hands its group down.
-        status = os.stat(self._staging)
+    def _learn_owner(self) -> None:
+        """Whose new files are: another than the process where the target hands its group down."""
+        probe = self._absolute(self._mark)
+        os.mkdir(probe, 0o700)
+        status = os.stat(probe)
+        os.rmdir(probe)
         self._owner = (status.st_uid, status.st_gid)
+
+    def _remove_partial(self) -> None:
+        """Remove what has no name of its own yet; after a whole restore that is nothing."""
+        for temporary in self._partial:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
     # Planning
 
@@ -278,8 +286,11 @@ class _Restore:
 
     def _write_blob(self, file: _File, position: int, content: bytes) -> None:
         """Write one blob of a file; whoever writes the last one finishes the file."""
-        temporary = b"%s/%d" % (self._staging, file.number)
+        path = self._absolute(file.path)
+        # In the file's own directory: a file system keeps what it makes there close together.
+        temporary = b"%s/%s-%d" % (path.rpartition(b"/")[0], self._mark, file.number)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._partial.add(temporary)
         descriptor = os.open(temporary, flags, 0o600)
         try:
             _write_sparsely(descriptor, content, file.offsets[position])
@@ -292,7 +303,8 @@ class _Restore:
                     # Starts writing back now, so that the flush at the end has little to do.
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._set_metadata(file.path, descriptor, file.node)
-                os.rename(temporary, self._absolute(file.path))
+                os.rename(temporary, path)
+                self._partial.discard(temporary)
         finally:
             os.close(descriptor)
         self._progress.advance(len(content), int(last))

@@ -65,7 +65,7 @@ class FilesSource:
         folder = Folder(result.root.mtime_ns)
         for above in reversed(self._path.parents):
             if above.name:
-                folder.add_node(os.fsencode(above), _directory_node(above))
+                folder.add_node(os.fsencode(above), _directory_node(above, result.root.mtime_ns))
         folder.add_node(path, result.root)
         manifest = self._manifest(result.files, result.size_bytes)
         folder.add(b".strongroom/manifest.json", writer.put_bytes(manifest))
@@ -164,16 +164,17 @@ def refuse_unless_empty(target: Path) -> None:
         raise TargetError(os.strerror(error.errno or 0), subject=str(target)) from error
 
 
-def _directory_node(path: Path) -> Node:
+def _directory_node(path: Path, time_ns: int) -> Node:
+    """A directory on the way to the source, with the source's time: its own changes with whatever
+    else lies in it, and an unchanged source gives an unchanged tree."""
     status = os.lstat(path)
     mode = status.st_mode if stat.S_ISDIR(status.st_mode) else stat.S_IFDIR | 0o755
     return Node(
         os.fsencode(path.name),
         "dir",
         mode,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
+        mtime_ns=time_ns,
+        ctime_ns=time_ns,
         uid=status.st_uid,
         gid=status.st_gid,
-        inode=status.st_ino,
     )
