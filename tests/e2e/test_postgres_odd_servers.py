@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import random
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from strongroom.errors import SourceError
 from strongroom.findings import Severity
 from strongroom.model import Finding, Verdict, judge
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions, start_cluster, throwaway_cluster
+from strongroom.postgres.connection import parse_connection
 from strongroom.postgres.load import LoadOptions, LoadReport, load_database
+from strongroom.postgres.programs import find_programs
 from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from tests.e2e.postgres_directory import DirectoryStore, psql
@@ -166,3 +176,68 @@ def test_a_standby_is_captured_without_its_unlogged_tables(tmp_path: Path) -> No
     assert captured.manifest.snapshot.from_standby
     told = [one for one in captured.manifest.coverage if one.kind == "unlogged table"]
     assert [(one.subject, one.status) for one in told] == [("public.scratch", "not-exportable")]
+
+
+def certificate(host: str, at: Path, owner: os.stat_result) -> None:
+    """A certificate for an address that vouches for itself, and its key for the server alone."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "made for a test")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (at / "server.crt").write_bytes(made.public_bytes(encoding))
+    secret = key.private_bytes(
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (at / "server.key").write_bytes(secret)
+    (at / "server.key").chmod(0o600)
+    for file in ("server.crt", "server.key"):
+        os.chown(at / file, owner.st_uid, owner.st_gid)
+
+
+def test_a_server_that_wants_tls(tmp_path: Path) -> None:
+    """Everything goes through TLS, children included; programs without TLS are not an answer."""
+    host = f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+    options = ClusterOptions(settings={"listen_addresses": host})
+    with throwaway_cluster(major=15, options=options) as cluster:
+        server, data = cluster.connection(), cluster.directory / "data"
+        certificate(host, data, data.stat())
+        access = "local all all trust\nhostssl all all 127.0.0.0/8 trust\n"
+        (data / "pg_hba.conf").write_text(access)
+        psql(cluster, server, "-c", "CREATE DATABASE tms")
+        psql(cluster, cluster.connection("tms"), "-c", "CREATE TABLE t AS SELECT 1 AS a")
+        psql(cluster, server, "-c", "ALTER SYSTEM SET ssl = on")
+        psql(cluster, server, "-c", "SELECT pg_reload_conf()")
+        url = f"postgresql://postgres@{host}/tms?sslmode="
+        verified = parse_connection(f"{url}verify-full&sslrootcert={data / 'server.crt'}")
+        captured = capture_database(verified, CaptureOptions(), DirectoryStore(tmp_path))
+        assert captured.manifest.rows == 1
+        assert captured.programs.tls
+        with pytest.raises(SourceError) as refused:
+            capture_database(
+                parse_connection(f"{url}disable"), CaptureOptions(), DirectoryStore(tmp_path)
+            )
+        assert refused.value.code == "database-login"
+        without = find_programs(18).directory
+        with pytest.raises(SourceError) as unfit:
+            capture_database(verified, CaptureOptions(programs=without), DirectoryStore(tmp_path))
+        assert unfit.value.code == "client-programs"
+        assert "without TLS" in unfit.value.message
+        unverified = parse_connection(f"{url}verify-full&sslrootcert=/nowhere")
+        with pytest.raises(SourceError) as untrusted:
+            capture_database(unverified, CaptureOptions(), DirectoryStore(tmp_path))
+        assert untrusted.value.code == "database-unreachable"
+        assert "sslrootcert" in untrusted.value.hint

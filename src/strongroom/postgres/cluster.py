@@ -435,8 +435,17 @@ def _runs(programs: Programs, directory: Path, account: _Account) -> bool:
 
 
 def _account(wanted: str | None) -> _Account:
-    if os.geteuid() != 0:
-        return _Account(pwd.getpwuid(os.geteuid()).pw_name)
+    own = os.geteuid()
+    if own != 0:
+        try:
+            return _Account(pwd.getpwuid(own).pw_name)
+        except KeyError:
+            raise SourceError(
+                f"user {own} has no name on this host, which PostgreSQL insists on",
+                subject="sandbox",
+                code="sandbox-failed",
+                hint="Add the user to /etc/passwd, or run as another one.",
+            ) from None
     for name in [wanted] if wanted else _ACCOUNTS:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
