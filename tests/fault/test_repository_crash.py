@@ -119,6 +119,36 @@ def self_snapshot(repository: Repository, committed: Committed) -> Snapshot:
     return repository.find(committed.snapshot.id)
 
 
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
+def test_a_repository_that_fails_does_not_stop_the_others(ground: Ground, lasting: bool) -> None:
+    """One capture into two repositories; one of them fails at some of its operations."""
+    sound, failures = new_repository(name="sound"), 0
+    for number in range(4, len(operations(ground)), 5):
+        storage = copied(ground.storage)
+        failing = FailingStorage(storage)
+        repository = Repository.open(failing, PASSWORD, name="failing")
+        failing.fail(Failure(number, lasting=lasting))
+        committed, findings = capture([repository, sound], ground.tree, options=SMALL_PACKS)
+        told = {one.code for one in findings}
+        assert told <= {"repository-failed", "lock-removed"}
+        newest = max(sound.snapshots().snapshots, key=lambda one: one.time)
+        assert newest.tree == committed.snapshot.tree
+        if lasting and failing.failed and not failing.failed[0].startswith("delete"):
+            assert told == {"repository-failed"}, failing.failed
+            assert committed.repository == "sound"
+            failures += 1
+        assert set(check_codes(opened(storage))) <= HARMLESS
+        assert_restorable(opened(storage), [self_snapshot(opened(storage), ground.first)])
+    assert failures > 2 or not lasting
+    assert check_codes(sound) == []
+    both = [Repository.open(FailingStorage(ground.storage), PASSWORD, name=one) for one in "ab"]
+    for one in both:
+        assert isinstance(one.storage, FailingStorage)
+        one.storage.fail(Failure(3, lasting=True))
+    with pytest.raises(StorageError):
+        capture(both, ground.tree)
+
+
 def test_torn_writes_leave_nothing_that_counts(ground: Ground, tmp_path: Path) -> None:
     """Half of a file stands under its temporary name, as after a power cut."""
     store = tmp_path / "store"
