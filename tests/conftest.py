@@ -17,6 +17,20 @@ settings.register_profile("ci", settings.get_profile("house"), derandomize=True,
 settings.load_profile("ci" if os.environ.get("CI") else "house")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep an `xdist_group` on one worker, so that what it shares is made once.
+
+    pytest-xdist 3.8 hands the group on in an attribute that pytest 9.2 no longer reads.
+    """
+    for item in items:
+        grouped = getattr(item, "_nodeid", item.nodeid)
+        if grouped != item.nodeid:
+            from _pytest.nodeid import NodeId
+
+            item._id = NodeId.parse(grouped)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -58,7 +58,6 @@ def site(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
     with (made.uploads / "lpos" / "large.bin").open("wb") as file:
         file.truncate(300 * MEBIBYTE)  # a hole: large to read, nothing to store
     _grow_code(made, 1)
-    made.json("init")
     made.json("backup")
     return made
 
@@ -106,12 +105,18 @@ class Interrupted:
     def expect_clean(self) -> None:
         """No lock, no temporary file, no process, no sandbox."""
         assert not self.locked()
-        assert [one.name for one in self._temporary.iterdir()] == []
+        assert [one.name for one in self._temporary.iterdir() if not _is_probe(one)] == []
         half = [one for one in self.site.store.rglob("*") if "-tmp-" in one.name]
         assert half == []
         assert _sandboxes(self.site, self.child.pid) == []
         assert processes(str(self._temporary)) == {}
         assert processes(f"strongroom-drill-{self.child.pid}-") == {}
+
+
+def _is_probe(path: Path) -> bool:
+    """Python tries a directory for temporary files with such a file, once; an interrupt may come
+    between its making and its removal."""
+    return path.is_file() and path.read_bytes() in (b"", b"blat")
 
 
 def _children(parent: int) -> dict[int, str]:
@@ -255,7 +260,7 @@ def test_a_killed_server_process_commits_nothing(
     execute(server, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE query ~ '^COPY' AND datname = 'tms'")  # fmt: skip
     error = error_of(end_child(run.child), 19, "capture-aborted")
-    assert "slow" in error["message"]
+    assert "terminating connection due to administrator command" in error["message"]
     run.expect_clean()
     assert site.ids() == before
 
@@ -288,7 +293,7 @@ def test_what_a_killed_drill_leaves_is_removed_on_request(
     seen = {one["name"]: one["state"] for one in cleaned["checks"]}
     assert seen["leftovers"] == "fine"
     # The lock of the dead is no obstacle, and its removal is told.
-    report = site.json("backup", "code")
+    report = site.json("backup", "uploads")
     assert {one["code"] for one in report["findings"]} <= {"lock-removed"}
     assert list((site.store / "locks").iterdir()) == []
 

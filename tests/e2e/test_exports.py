@@ -14,7 +14,6 @@ import pytest
 from tests.support.code_ground import git
 from tests.support.demo_ground import DemoGround
 
-MAJORS = [pytest.param(one, marks=pytest.mark.xdist_group(f"demo-{one}")) for one in (15, 18)]
 # What belongs to the server and not into a dump of one database's content.
 OF_THE_SERVER = {
     ("structure-differs", "database"),
@@ -45,11 +44,9 @@ def _client(ground: DemoGround, program: str, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("major", MAJORS)
-def test_psql_loads_the_exported_sql(
-    major: int, demo_on: Callable[[int], DemoGround], tmp_path: Path
-) -> None:
-    ground, output = demo_on(major), tmp_path / "tms.sql"
+@pytest.mark.xdist_group("demo-15")
+def test_psql_loads_the_exported_sql(demo_on: Callable[[int], DemoGround], tmp_path: Path) -> None:
+    ground, output = demo_on(15), tmp_path / "tms.sql"
     report = ground.json("export", "latest:database", "--format", "sql", "--output", output)
     assert report["bytes"] == output.stat().st_size
     ground.execute("postgres", "CREATE DATABASE by_sql TEMPLATE template0")
@@ -57,11 +54,11 @@ def test_psql_loads_the_exported_sql(
     _expect_all_content(ground, "by_sql")
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.xdist_group("demo-18")
 def test_pg_restore_loads_the_exported_dump(
-    major: int, demo_on: Callable[[int], DemoGround], tmp_path: Path
+    demo_on: Callable[[int], DemoGround], tmp_path: Path
 ) -> None:
-    ground, output = demo_on(major), tmp_path / "tms.dump"
+    ground, output = demo_on(18), tmp_path / "tms.dump"
     ground.json("export", "latest:database", "--format", "custom", "--output", output)
     assert output.read_bytes()[:5] == b"PGDMP"
     ground.execute("postgres", "CREATE DATABASE by_dump TEMPLATE template0")

@@ -57,7 +57,6 @@ def server() -> Iterator[Cluster]:
 def pattern(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site with one recovery point, to copy from."""
     site = make_site(tmp_path_factory.mktemp("failures") / "tms", url_of(server, "tms"))
-    site.json("init")
     assert site.json("backup")["findings"] == []
     return site
 
@@ -239,7 +238,6 @@ def test_rows_that_are_damaged_leave_no_half_database(site: Site, server: Cluste
 def test_a_full_store(tmp_path: Path, server: Cluster) -> None:
     with small_disk(tmp_path / "tms" / "store", "1m") as remount:
         site = make_site(tmp_path / "tms", url_of(server, "tms"))
-        site.json("init")
         site.json("backup", "code")
         before = site.ids()
         (site.uploads / "lpos" / "LPO-9.pdf").write_bytes(os.urandom(3 << 20))
@@ -261,7 +259,6 @@ def test_a_store_that_can_only_be_read(tmp_path: Path, server: Cluster) -> None:
     """No backup, but every restore: such as from a copy on a write-protected disk."""
     with small_disk(tmp_path / "tms" / "store", "64m") as remount:
         site = make_site(tmp_path / "tms", url_of(server, "tms"))
-        site.json("init")
         site.json("backup")
         remount("ro")
         try:

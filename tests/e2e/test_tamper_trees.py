@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import DECLARED, commit, git, make_application, write
 from tests.support.demo_ground import AS_ROOT
+from tests.support.repository_ground import new_repository
 
 CONFIG = f"""\
 version: 1
@@ -37,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     os.link(first, uploads / "quotes" / "linked.pdf")
     os.setxattr(first, "user.checked", b"yes")
     make_application(made.path / "app")
-    made.json("init")
+    new_repository(made.path / "local")
     assert made.json("backup")["findings"] == []
     for source in ("uploads", "code"):
         restored = made.json("restore", source, "--to", made.path / f"{source}.restored")

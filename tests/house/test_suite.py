@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.house.ground import Module, modules
 
 ASKING = ("assert", "check", "expect", "refus", "fail", "prov", "same", "compare", "raises", "law")
@@ -69,3 +71,10 @@ def test_no_two_tests_of_a_module_have_one_name() -> None:
                 hidden += [f"{module.place}: {node.name}"] * (node.name in seen)
                 seen.add(node.name)
     assert not hidden, "\n".join(sorted(hidden))
+
+
+@pytest.mark.xdist_group("asked")
+def test_a_group_is_known_to_the_workers(request: pytest.FixtureRequest) -> None:
+    """Without that, servers and applications would be built once on each worker."""
+    grouped = bool(getattr(request.config.option, "loadgroup", False))
+    assert request.node.nodeid.endswith("@asked") is grouped

@@ -22,6 +22,7 @@ import psycopg
 from strongroom.demo import DemoApplication, build_application
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from tests.e2e.command_line import Answer, run
+from tests.support.repository_ground import PASSWORD, new_repository
 
 ROWS = 20_000
 TIMEOUT_SECONDS = 120
@@ -78,8 +79,10 @@ def demo_ground(directory: Path, major: int, rows: int = ROWS) -> Iterator[DemoG
         assert cluster.major == major, cluster.programs.describe()
         demo = build_application(directory, cluster.connection(), rows)
         ground = DemoGround(cluster, demo)
+        ground.password_file.write_text(PASSWORD + "\n")
+        ground.password_file.chmod(0o600)
         demo.write_config()
-        ground.json("init")
+        new_repository(demo.repository)
         report = ground.json("backup")
         assert report["findings"] == report["errors"] == []
         assert [one["source"] for one in report["snapshots"]] == ["database", "uploads", "code"]

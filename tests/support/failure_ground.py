@@ -17,6 +17,7 @@ from strongroom.postgres.cluster import Cluster
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import make_application
 from tests.support.demo_ground import AS_ROOT, error_of, run_child
+from tests.support.repository_ground import new_repository
 
 CONFIG = """\
 version: 1
@@ -99,11 +100,12 @@ class Site(Place):
 
 
 def make_site(path: Path, url: str) -> Site:
-    """Files, code and a configuration; no repository yet."""
+    """Files, code, a configuration, and an empty repository whose key is quick to derive."""
     place = make_place(path, CONFIG)
     make_application(path / "app")
-    (path / "store").mkdir(exist_ok=True)
-    return Site(place.path, url)
+    site = Site(place.path, url)
+    new_repository(site.store)
+    return site
 
 
 def copy_of(site: Site, path: Path) -> Site:
