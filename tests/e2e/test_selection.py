@@ -27,7 +27,7 @@ def _backed_up(path: Path, config: str = CONFIG) -> Place:
 
 
 def _newest(place: Place) -> Path:
-    return place.path / "local" / "snapshots" / place.snapshots()[-1]["id"]
+    return place.path / "local" / "snapshots" / str(place.snapshots()[-1]["id"])
 
 
 @pytest.mark.parametrize("code", ["snapshot-unreadable", "snapshot-vanished"])
