@@ -24,6 +24,7 @@ from tests.support.failure_ground import (
     execute,
     make_site,
     small_disk,
+    temporary_directory,
     url_of,
 )
 
@@ -335,6 +336,32 @@ def test_a_role_that_may_not_create_a_database(site: Site, server: Cluster) -> N
     )
     assert "CREATEDB" in message
     assert not _exists(server, "new")
+
+
+@pytest.mark.parametrize(("size", "says"), [("16m", "initdb"), ("60m", "No space left")])
+def test_a_sandbox_without_room_proves_nothing_and_blames_nothing(
+    size: str, says: str, tmp_path: Path, server: Cluster
+) -> None:
+    """UNKNOWN, for the snapshot may be fine: with room it is proven."""
+    if not _exists(server, "bulky"):
+        execute(server, "postgres", "CREATE DATABASE bulky")
+        rows = "SELECT repeat(md5(n::text), 2) || md5((-n)::text) FROM generate_series(1, 250000) n"
+        execute(server, "bulky", f"CREATE TABLE bulky AS {rows}")
+    url = url_of(server, "bulky")
+    site = make_site(tmp_path / "tms", url)
+    with temporary_directory() as place, small_disk(place / "state", size):
+        (place / "state").chmod(0o711)
+        text = site.config.read_text().replace("state: state", f"state: {place}/state")
+        site.write_config(text)
+        assert site.child("backup", "database", TMS_URL=url).status == 0
+        drill = site.child("--json", "drill", "database")
+        assert drill.status == 42, drill.text
+        [found] = drill.document["findings"]
+        assert found["code"] == "drill-stopped"
+        assert says in found["message"]
+        assert list((place / "state" / "sandbox").iterdir()) == []
+    site.write_config(text.replace(f"state: {place}/state", "state: state"))
+    assert site.child("drill", "database").status == 0
 
 
 # The database

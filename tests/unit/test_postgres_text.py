@@ -9,7 +9,13 @@ import pytest
 from strongroom.errors import IntegrityError
 from strongroom.postgres.layout import FileNames
 from strongroom.postgres.manifest import DatabaseRecord, Manifest
-from strongroom.postgres.messages import Complaint, Complaints, from_pg_restore, from_psql
+from strongroom.postgres.messages import (
+    Complaint,
+    Complaints,
+    from_pg_restore,
+    from_psql,
+    of_the_host,
+)
 from strongroom.postgres.schema_dump import with_stable_key
 from strongroom.postgres.statement import copy_in, copy_out, qualified, quote_literal
 from strongroom.postgres.surroundings import create_database_statement, set_clause
@@ -190,6 +196,23 @@ def test_complaints_of_pg_restore_get_their_objects() -> None:
 def test_a_complaint_without_an_entry_gets_its_statement() -> None:
     without = "\n".join(line for line in PG_RESTORE.splitlines() if "TOC" not in line)
     assert from_pg_restore(without)[0].subject == "ALTER TABLE ONLY public.orders"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'could not extend file "base/5/1": No space left on device',
+        "server closed the connection unexpectedly",
+        "connection to server was lost",
+        "terminating connection because of crash of another server process",
+        "out of memory",
+        "the database system is in recovery mode",
+    ],
+)
+def test_a_host_that_failed_says_nothing_about_the_snapshot(text: str) -> None:
+    complaints = [Complaint("table a", 'type "x" does not exist'), Complaint("index b", text)]
+    assert of_the_host(complaints) == complaints[1]
+    assert of_the_host(complaints[:1]) is None
 
 
 def test_what_follows_from_a_missing_extension_is_unknown_and_all_else_is_failed() -> None:

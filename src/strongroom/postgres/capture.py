@@ -156,7 +156,7 @@ def capture_database(
     begun = time.monotonic()
     facts, programs = preflight(connection, jobs=options.jobs, programs=options.programs)
     stages = [Stage("preflight", time.monotonic() - begun)]
-    with connection.connect() as leader:
+    with connection.explaining(code="capture-aborted"), connection.connect() as leader:
         capture = _Capture(connection, leader, facts, programs, options, sink)
         begun = time.monotonic()
         capture.begin()

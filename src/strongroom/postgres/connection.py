@@ -11,10 +11,11 @@ Facts: parameter keywords and their environment variables come from libpq itself
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -158,6 +159,17 @@ class Connection:
             )
         except psycopg.Error as error:
             raise self.refusal(str(error)) from None
+
+    @contextlib.contextmanager
+    def explaining(self, *, code: str = "source-failed") -> Iterator[None]:
+        """Within it, a connection that is lost and a server that has no room are `SourceError`."""
+        import psycopg
+
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            reason = error.diag.message_primary or _last_reason(str(error))
+            raise SourceError(reason, subject=self.describe(), code=code) from None
 
     def refusal(self, text: str) -> SourceError:
         """Who must act when no connection could be made; `text` is libpq's message."""

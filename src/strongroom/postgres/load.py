@@ -28,7 +28,13 @@ from strongroom.postgres.crew import Crew
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.manifest import Manifest, TableRecord
-from strongroom.postgres.messages import Complaint, Complaints, from_pg_restore, from_psql
+from strongroom.postgres.messages import (
+    Complaint,
+    Complaints,
+    from_pg_restore,
+    from_psql,
+    of_the_host,
+)
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.replacement import drop_if_made
 from strongroom.postgres.session import pin_settings, pinned_settings
@@ -102,7 +108,8 @@ def load_database(
     """
     load = _Load(files, target, options)
     try:
-        load.everything()
+        with target.explaining():
+            load.everything()
     except BaseException:
         # Half a database under the name of a whole one would be taken for it.
         if load.created:
@@ -116,10 +123,11 @@ def load_schema_only(
 ) -> LoadReport:
     """The captured schema without rows: a reference for how this server prints definitions."""
     load = _Load(files, target, options)
-    load.prepare()
-    with load.stage("schema"):
-        load.run_script(layout.PRE_DATA_SQL)
-        load.post_data()
+    with target.explaining():
+        load.prepare()
+        with load.stage("schema"):
+            load.run_script(layout.PRE_DATA_SQL)
+            load.post_data()
     return load.report()
 
 
@@ -245,6 +253,9 @@ class _Load:
         return feed(arguments, self.target.environment(), Crew(), blocks)
 
     def _judge(self, complaints: list[Complaint], outcome: Outcome, path: str) -> None:
+        stopped = of_the_host(complaints)
+        if stopped is not None:
+            raise SourceError(f"{stopped.subject}: {stopped.text}", subject=self.target.describe())
         self.complaints.judge(complaints)
         if outcome.status != 0 and not complaints:
             # Without ON_ERROR_STOP only a lost connection or a program's own failure gets here.

@@ -16,7 +16,7 @@ from typing import Final
 
 from strongroom.model import Finding, finding
 
-__all__ = ["Complaint", "Complaints", "from_pg_restore", "from_psql"]
+__all__ = ["Complaint", "Complaints", "from_pg_restore", "from_psql", "of_the_host"]
 
 _PSQL: Final = re.compile(r"^psql:[^:]*:(\d+): (ERROR|FATAL|PANIC|WARNING):  (.*)$")
 _PSQL_OWN: Final = re.compile(r"^psql:(?:[^:]*:(\d+):)? (?:error: )?(.*)$")
@@ -47,6 +47,12 @@ _LACKING: Final = (
     (re.compile(r'could not open collator for locale "([^"]+)"'), "locale {}"),
     (re.compile(r"compression method (\w+) not supported"), "compression {}"),
     (re.compile(r"unsupported XML feature"), "XML"),
+)
+# The server's host failed, which says nothing about what was to be loaded.
+_HOST: Final = re.compile(
+    r"No space left on device|out of (?:shared )?memory|could not resize shared memory"
+    r"|connection to server was lost|server closed the connection unexpectedly"
+    r"|terminating connection|the database system is (?:shutting down|in recovery mode)"
 )
 _FOLLOWS: Final = re.compile(r"does not exist|must be loaded via|is not (?:a|an) ")
 
@@ -89,6 +95,11 @@ class Complaints:
         if self.lacking and _FOLLOWS.search(one.text):
             return "sandbox-lacks"
         return "load-error"
+
+
+def of_the_host(complaints: Iterable[Complaint]) -> Complaint | None:
+    """The first complaint that is about the server's host: lost connections, full disks."""
+    return next((one for one in complaints if _HOST.search(one.text)), None)
 
 
 def from_psql(messages: str, script: bytes, path: str) -> list[Complaint]:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from strongroom.errors import SourceError
 from strongroom.model import Finding, Piece, Stage, finding
 from strongroom.postgres import layout
 from strongroom.postgres.comparison import RowDifference, compare_rows
@@ -84,13 +83,14 @@ def prove_database(
 
     Raises `SourceError` when the target cannot be asked, and passes on errors of `files`.
     """
-    proof = _Proof(files, target, options)
-    with proof.stage("content"):
-        proof.tables()
-    with proof.stage("beside tables"):
-        proof.beside()
-    with proof.stage("structure"):
-        proof.structure()
+    with target.explaining():
+        proof = _Proof(files, target, options)
+        with proof.stage("content"):
+            proof.tables()
+        with proof.stage("beside tables"):
+            proof.beside()
+        with proof.stage("structure"):
+            proof.structure()
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
     return proof.report
 
@@ -181,19 +181,13 @@ class _Proof:
 
     def beside(self) -> None:
         """Generated columns, large objects and sequences, each in the target's own words."""
-        import psycopg
-
         with self.target.connect() as session:
             pin_settings(session, self.settings)
-            try:
-                for table in self.manifest.tables:
-                    if table.generated and (table.schema, table.name) in self.present:
-                        self._generated(session, table)
-                self._large_objects(session)
-                self._sequences(session)
-            except psycopg.OperationalError as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise SourceError(reason, subject=self.target.describe()) from None
+            for table in self.manifest.tables:
+                if table.generated and (table.schema, table.name) in self.present:
+                    self._generated(session, table)
+            self._large_objects(session)
+            self._sequences(session)
 
     def _generated(self, session: psycopg.Connection, table: TableRecord) -> None:
         import psycopg
