@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,7 @@ _SOCKET_PATH_BYTES: Final = 107
 _START_TIMEOUT_SECONDS: Final = 60
 _RUN_TIMEOUT_SECONDS: Final = 120
 _STOP_TIMEOUT_SECONDS: Final = 30
+_TELLING: Final = re.compile(r"FATAL|PANIC|ERROR|error:|No space left")
 _ACCOUNTS: Final = ("strongroom", "postgres", "nobody")
 
 _ALWAYS: Final[Mapping[str, str]] = {
@@ -394,7 +396,8 @@ def _initialise(
         raise _failure(f"initdb did not run: {error}", None) from None
     if answer.returncode != 0:
         lines = (answer.stderr or answer.stdout).strip().splitlines()
-        raise _failure(f"initdb failed: {' '.join(lines[-3:])}", None)
+        telling = [one for one in lines if _TELLING.search(one)] or lines[-3:]
+        raise _failure(f"initdb failed: {telling[0] if telling else 'without a word'}", None)
 
 
 def _reachable(programs: Programs, directory: Path, account: _Account) -> Programs:
@@ -478,7 +481,7 @@ def _failure(message: str, log: Path | None) -> SourceError:
     if log is not None:
         with contextlib.suppress(OSError):
             lines = log.read_text(errors="replace").splitlines()
-    telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "PANIC" in line]
+    telling = [line for line in lines if _TELLING.search(line)]
     if telling:
         message = f"{message}: {telling[-1].strip()}"
     return SourceError(message, subject="sandbox", code="sandbox-failed")
