@@ -269,7 +269,9 @@ def test_a_killed_session_commits_nothing(
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'tms' AND "
     run.when(lambda: execute(server, "postgres", end + SESSIONS[which]))
     error = error_of(end_child(run.child), 19, "capture-aborted")
-    assert re.search("terminating connection|connection to server was lost", error["message"])
+    # Which of these libpq sees first depends on what it was doing.
+    lost = "terminating connection|connection to server was lost|server closed the connection"
+    assert re.search(lost, error["message"])
     run.expect_clean()
     assert site.ids() == before
 

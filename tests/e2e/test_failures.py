@@ -361,8 +361,9 @@ def test_a_sandbox_without_room_proves_nothing_and_blames_nothing(
         assert says in found["message"]
         assert "No space left on device" in found["message"]
         assert list((place / "state" / "sandbox").iterdir()) == []
-    site.write_config(text.replace(f"state: {place}/state", "state: state"))
-    assert site.child("drill", "database").status == 0
+    if size != "16m":
+        site.write_config(text.replace(f"state: {place}/state", "state: state"))
+        assert site.child("drill", "database").status == 0
 
 
 # The database
