@@ -6,6 +6,7 @@ docs/FORMAT.md.
 """
 
 from strongroom.repository.chunker import FILES, ROWS, ChunkProfile
+from strongroom.repository.file_reading import Content
 from strongroom.repository.folder import Folder
 from strongroom.repository.pack import BlobType
 from strongroom.repository.repository import Repository
@@ -13,7 +14,7 @@ from strongroom.repository.snapshot import Snapshot, SnapshotList
 from strongroom.repository.storage import Storage, open_storage
 from strongroom.repository.tree import Node
 from strongroom.repository.view import SnapshotView
-from strongroom.repository.writer import Committed, Content, SnapshotWriter, WriterOptions
+from strongroom.repository.writer import Committed, SnapshotWriter, WriterOptions
 
 __all__ = [
     "FILES",

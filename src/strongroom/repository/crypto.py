@@ -64,18 +64,22 @@ class Sealer:
 
     def seal(self, plaintext: bytes | bytearray | memoryview) -> bytearray:
         """The container of `plaintext`, 32 bytes longer, under a fresh random IV."""
+        sealed = bytearray(len(plaintext) + OVERHEAD_BYTES)
+        with memoryview(sealed) as view:
+            self.seal_into(view, plaintext)
+        return sealed
+
+    def seal_into(self, target: memoryview, plaintext: bytes | bytearray | memoryview) -> None:
+        """Like `seal`, into memory of the very length."""
         initial = os.urandom(_IV_BYTES)
         while not any(initial):
             initial = os.urandom(_IV_BYTES)
         end = _IV_BYTES + len(plaintext)
-        sealed = bytearray(end + _MAC_BYTES)
-        sealed[:_IV_BYTES] = initial
-        with memoryview(sealed) as view:
-            self._stream.reset_nonce(initial)
-            self._stream.update_into(plaintext, view[_IV_BYTES:])
-            key = self._mac_r + self._nonce.update(initial)
-            sealed[end:] = Poly1305.generate_tag(key, view[_IV_BYTES:end])
-        return sealed
+        target[:_IV_BYTES] = initial
+        self._stream.reset_nonce(initial)
+        self._stream.update_into(plaintext, target[_IV_BYTES:])
+        key = self._mac_r + self._nonce.update(initial)
+        target[end:] = Poly1305.generate_tag(key, target[_IV_BYTES:end])
 
     def open(self, sealed: bytes | bytearray | memoryview, subject: str = "") -> bytes:
         """The plaintext of a container; IntegrityError when the seal does not hold."""

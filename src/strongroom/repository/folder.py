@@ -7,8 +7,9 @@ import stat
 import threading
 from dataclasses import replace
 
+from strongroom.repository.file_reading import Content
 from strongroom.repository.tree import Node
-from strongroom.repository.writer import Content, SnapshotWriter
+from strongroom.repository.writer import SnapshotWriter
 
 
 class Folder:

@@ -82,6 +82,11 @@ class BlobCodec:
         raw = keep_raw and len(compressed) >= len(plaintext)
         sealed = self._sealer.seal(plaintext if raw else compressed)
         plain_length = None if raw else len(plaintext)
+        self.verify(blob_id, sealed, plain_length)
+        return EncodedBlob(blob_id, sealed, plain_length)
+
+    def verify(self, blob_id: bytes, sealed: Buffer, plain_length: int | None) -> None:
+        """Read a blob back that was just sealed; IntegrityError `verification-failed`."""
         try:
             self.decode(blob_id, sealed, plain_length)
         except IntegrityError as error:
@@ -90,7 +95,6 @@ class BlobCodec:
                 subject=blob_id.hex(),
                 code="verification-failed",
             ) from error
-        return EncodedBlob(blob_id, sealed, plain_length)
 
     def decode(self, blob_id: bytes, sealed: Buffer, plain_length: int | None) -> bytes:
         """The verified plaintext of a blob; IntegrityError when its bytes are not its name's."""
@@ -103,6 +107,10 @@ class BlobCodec:
 
     def seal(self, plaintext: Buffer) -> bytearray:
         return self._sealer.seal(plaintext)
+
+    def seal_into(self, target: memoryview, plaintext: Buffer) -> None:
+        """Fill `target`, which is OVERHEAD_BYTES longer than `plaintext`, with its container."""
+        self._sealer.seal_into(target, plaintext)
 
     def open(self, sealed: Buffer, subject: str) -> bytes:
         return self._sealer.open(sealed, subject)

@@ -14,22 +14,24 @@ import mmap
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.model import Finding, finding
+from strongroom.repository.encoding_child import SealedBlob
 from strongroom.repository.index import MAX_BLOBS_PER_FILE, BlobIndex, encode_index
 from strongroom.repository.lock import Lock
 from strongroom.repository.pack import (
     BlobType,
-    EncodedBlob,
     PackEntry,
     finish_pack,
     header_bytes,
     whole_pack_bytes,
 )
 from strongroom.repository.repository import Repository, pack_name
+from strongroom.repository.storage.protocol import Buffer
 
 DEFAULT_PACK_BYTES: Final = 16 << 20
 _MIN_BUFFER_BYTES: Final = 10 << 20  # holds the largest chunk of any profile, sealed
@@ -118,23 +120,30 @@ class Packer:
             pending.add(blob_id)
             return True
 
-    def add(self, blob_type: BlobType, blob: EncodedBlob) -> None:
-        """Put a sealed blob into a pack; waits while all buffers are on their way to the store."""
-        length = len(blob.sealed)
+    def add(self, blob_type: BlobType, sealed: Buffer, blobs: Sequence[SealedBlob]) -> None:
+        """Put sealed blobs, one behind the other in `sealed`, into a pack.
+
+        Waits while all buffers are on their way to the store. Blobs given together must fit into
+        one pack.
+        """
+        length = len(sealed)
         with self._guard:
             self.raise_failure()
             pack = self._open.get(blob_type)
             if pack is not None:
-                needed = pack.used + length + header_bytes(len(pack.entries) + 1)
+                needed = pack.used + length + header_bytes(len(pack.entries) + len(blobs))
                 if needed > self._capacity or pack.used >= self._pack_bytes:
                     self._send(blob_type)
                     pack = None
             if pack is None:
                 pack = self._open[blob_type] = _OpenPack(self._buffer(), 0, [])
-            pack.buffer[pack.used : pack.used + length] = blob.sealed
-            pack.entries.append(PackEntry(blob_type, blob.id, pack.used, length, blob.plain_length))
-            pack.used += length
-            self.blob_counts[blob_type] += 1
+            pack.buffer[pack.used : pack.used + length] = sealed
+            for blob_id, sealed_length, plain_length in blobs:
+                pack.entries.append(
+                    PackEntry(blob_type, blob_id, pack.used, sealed_length, plain_length)
+                )
+                pack.used += sealed_length
+            self.blob_counts[blob_type] += len(blobs)
 
     def flush(self) -> None:
         """Store what is open, wait for all packs, confirm them on the store and index them."""

@@ -60,6 +60,11 @@ class Repository:
     def location(self) -> str:
         return self.storage.location
 
+    @property
+    def key(self) -> MasterKey:
+        """The master key, which seals everything here; its text never shows it."""
+        return self._key
+
     @classmethod
     def create(cls, storage: Storage, password: str, *, name: str) -> Repository:
         """A new, empty repository; StorageError `repository-exists` when there is one."""

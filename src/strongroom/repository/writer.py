@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import itertools
 import os
 import socket
 import threading
@@ -26,11 +27,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import zstandard
-
 from strongroom.errors import BusyError, IntegrityError, StorageError, StrongroomError
 from strongroom.model import Finding, finding
-from strongroom.repository.chunker import FILES, ChunkProfile, cut
+from strongroom.repository.chunker import FILES, ROWS, ChunkProfile, cut
+from strongroom.repository.compression import Texture
+from strongroom.repository.encoding import Encoder, FileRecords
+from strongroom.repository.encoding_child import SealedBlob
+from strongroom.repository.file_reading import Content, FileRecord, blocks_of, read_file
 from strongroom.repository.pack import BlobType
 from strongroom.repository.packer import DEFAULT_PACK_BYTES, Packer
 from strongroom.repository.repository import Repository
@@ -40,25 +43,23 @@ from strongroom.repository.tree import Node, encode_tree
 
 T = TypeVar("T")
 
-COMPRESSION_LEVELS: Final = {"fast": 1, "default": 3, "best": 9}
+READ_TOGETHER_BYTES: Final = 1 << 20  # below the size of which files are read by the batch
+_HERE_BYTES: Final = 32 << 10  # smaller files are stored sooner than handed over to a thread
 
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """Bounds of the pipeline. `queue_bytes` is plaintext waiting for a worker or in one."""
+    """Bounds of the pipeline. `queue_bytes` is plaintext waiting for a worker or in one.
+
+    `processes` encode blobs beside the capture, once it is a large one; as many as there are
+    workers when not given.
+    """
 
     workers: int = 2
+    processes: int | None = None
     queue_bytes: int = 32 << 20
     pack_bytes: int = DEFAULT_PACK_BYTES
     compression: str = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Stored content: the ids of its blobs in order, and its length in bytes."""
-
-    blobs: tuple[bytes, ...]
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,15 @@ class SnapshotWriter:
             Packer(repository, pack_bytes=options.pack_bytes, buffers=buffers)
             for repository in repositories
         ]
-        self._level = COMPRESSION_LEVELS[options.compression]
+        self._encoder = Encoder(
+            [repository.key for repository in repositories],
+            self._reserve,
+            self._deliver,
+            effort=options.compression,
+            processes=options.workers if options.processes is None else options.processes,
+        )
         self._budget = _Budget(options.queue_bytes)
         self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="blob")
-        self._local = threading.local()
         self._committed = False
         self._failed: dict[str, StrongroomError] = {}
         self._guard = threading.Lock()
@@ -140,6 +146,7 @@ class SnapshotWriter:
         with contextlib.ExitStack() as ending:  # an interrupt leaves no lock behind
             for packer in self._packers:
                 ending.callback(packer.end, abandoned=not self._committed)
+            ending.callback(self._encoder.close)
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     # What a source pushes
@@ -152,10 +159,11 @@ class SnapshotWriter:
         blobs: list[bytes] = []
         waiting: deque[Future[list[bytes]]] = deque()
         size = 0
+        texture = Texture.ROWS if profile is ROWS else Texture.FILE
         for batch in cut(blocks, profile):
             length = sum(map(len, batch))
             size += length
-            waiting.append(self.submit(self._store_batch, batch, cost_bytes=length))
+            waiting.append(self.submit(self._store_batch, batch, texture, cost_bytes=length))
             while waiting and waiting[0].done():
                 blobs.extend(waiting.popleft().result())
         for future in waiting:
@@ -165,16 +173,44 @@ class SnapshotWriter:
     def put_bytes(self, content: Buffer) -> Content:
         """Store content that is in memory, in the calling thread."""
         if len(content) <= FILES.min_bytes:
-            whole = self._store(BlobType.DATA, content) if len(content) else b""
-            return Content((whole,) if whole else (), len(content))
-        blobs = tuple(
-            self._store(BlobType.DATA, chunk) for batch in cut([content], FILES) for chunk in batch
-        )
+            return Content((self._store_data(content),) if len(content) else (), len(content))
+        blobs = tuple(map(self._store_data, itertools.chain(*cut([content], FILES))))
         return Content(blobs, len(content))
+
+    def read_files(
+        self, files: Sequence[tuple[int, bytes]], *, cost_bytes: int
+    ) -> Future[FileRecords]:
+        """Read and store files of less than READ_TOGETHER_BYTES, given by their directory's open
+        descriptor and their name, beside the calling thread; waits for a place in the queue.
+
+        Of the records, None stands for a file that has grown: `read_large_file` takes it.
+        """
+        if self._encoder.engaged:
+            return self._encoder.read(files)
+        if cost_bytes > _HERE_BYTES * len(files):
+            return self.submit(self._read_files, files, cost_bytes=cost_bytes)
+        done: Future[FileRecords] = Future()
+        done.set_result(self._read_files(files))
+        return done
+
+    def read_large_file(self, directory: int, name: bytes) -> FileRecord:
+        """Read and store a file of any size; the calling thread reads, workers do the rest."""
+        return read_file(
+            directory, name, lambda descriptor, _: self.put_stream(blocks_of(descriptor), FILES)
+        )
+
+    def _read_files(self, files: Sequence[tuple[int, bytes]]) -> FileRecords:
+        return [read_file(directory, name, self._put_whole) for directory, name in files]
+
+    def _put_whole(self, descriptor: int, status: os.stat_result) -> Content:
+        content = os.read(descriptor, status.st_size + 1)
+        if len(content) != status.st_size:
+            content = b"".join((content, *blocks_of(descriptor)))
+        return self.put_bytes(content)
 
     def put_tree(self, nodes: Iterable[tuple[bytes, bytes]]) -> str:
         """Store a directory from `(name, encoded node)` pairs; returns its id in hex."""
-        return self._store(BlobType.TREE, encode_tree(nodes)).hex()
+        return self._store(BlobType.TREE, Texture.TREE, encode_tree(nodes)).hex()
 
     def put_folder(self, nodes: Iterable[Node]) -> str:
         """Store a directory from nodes; returns its id in hex."""
@@ -217,6 +253,7 @@ class SnapshotWriter:
 
         Raises the first repository's error when none does.
         """
+        self._encoder.flush()
         committed = []
         for packer in self._alive():
             try:
@@ -267,32 +304,37 @@ class SnapshotWriter:
 
     # Blobs
 
-    def _store_batch(self, batch: list[memoryview]) -> list[bytes]:
-        return [self._store(BlobType.DATA, chunk) for chunk in batch]
+    def _store_batch(self, batch: list[memoryview], texture: Texture) -> list[bytes]:
+        return [self._store(BlobType.DATA, texture, chunk) for chunk in batch]
 
-    def _store(self, blob_type: BlobType, plaintext: Buffer) -> bytes:
+    def _store_data(self, plaintext: Buffer) -> bytes:
+        return self._store(BlobType.DATA, Texture.FILE, plaintext)
+
+    def _store(self, blob_type: BlobType, texture: Texture, plaintext: Buffer) -> bytes:
         blob_id = hashlib.sha256(plaintext).digest()
-        compressed: bytes | None = None
-        for packer in self._alive():
-            if not packer.reserve(blob_type, blob_id):
-                continue
-            if compressed is None:
-                compressed = self._compressor().compress(plaintext)
-            blob = packer.repository.codec().encode(
-                blob_id, plaintext, compressed, keep_raw=blob_type is BlobType.DATA
-            )
-            try:
-                packer.add(blob_type, blob)
-            except (StorageError, BusyError, IntegrityError) as error:
-                self._fail(packer, error)
+        if wanted := self._reserve(blob_type, blob_id):
+            self._encoder.put(blob_type, texture, blob_id, plaintext, wanted)
         return blob_id
 
-    def _compressor(self) -> zstandard.ZstdCompressor:
-        compressor: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
-        if compressor is None:
-            compressor = zstandard.ZstdCompressor(level=self._level)
-            self._local.compressor = compressor
-        return compressor
+    def _reserve(self, blob_type: BlobType, blob_id: bytes) -> list[int]:
+        """The places of the packers that must be given this blob."""
+        self._alive()
+        return [
+            place
+            for place, packer in enumerate(self._packers)
+            if packer.repository.name not in self._failed and packer.reserve(blob_type, blob_id)
+        ]
+
+    def _deliver(
+        self, place: int, blob_type: BlobType, sealed: Buffer, blobs: Sequence[SealedBlob]
+    ) -> None:
+        packer = self._packers[place]
+        if packer.repository.name in self._failed:
+            return
+        try:
+            packer.add(blob_type, sealed, blobs)
+        except (StorageError, BusyError, IntegrityError) as error:
+            self._fail(packer, error)
 
     # Repositories that fail meanwhile
 

@@ -1,9 +1,8 @@
 """Capturing a directory tree: the walk, and how files become content.
 
-Three lanes keep hand-overs rare: tiny files are stored by the walking thread itself, files of
-usual size go to the workers in batches, and large ones are cut by the walker while workers do
-the rest. A file whose size, times and inode are those of the parent snapshot is not read; its
-node is taken over as it is.
+Two lanes keep hand-overs rare: files of usual size are read and stored by the batch, large ones
+are read and cut by the walker while workers do the rest. A file whose size, times and inode are
+those of the parent snapshot is not read; its node is taken over as it is.
 
 The walk holds directories open and works relative to them without following links, so that a
 directory swapped for a symbolic link meanwhile leads nowhere. What cannot be read, vanishes or
@@ -12,55 +11,38 @@ keeps changing is a finding, never silence. Capture only reads (invariant I7).
 
 from __future__ import annotations
 
-import errno
-import grp
 import os
-import pwd
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from strongroom.errors import IntegrityError, SourceError, StorageError
 from strongroom.model import Finding, Progress, finding
-from strongroom.repository import FILES, BlobType, Content, Node, SnapshotView, SnapshotWriter
+from strongroom.repository import BlobType, Node, SnapshotView, SnapshotWriter
+from strongroom.repository.encoding import FileRecords
+from strongroom.repository.file_reading import (
+    FileRecord,
+    Problem,
+    node_of,
+    read_xattrs,
+    unreadable,
+)
 from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former
+from strongroom.repository.writer import READ_TOGETHER_BYTES
 
-_TINY_BYTES: Final = 32 << 10
-_LARGE_BYTES: Final = 4 << 20
-_BATCH_BYTES: Final = 1 << 20
-_BATCH_FILES: Final = 32
-_READ_BYTES: Final = 4 << 20
+_BATCH_FILES: Final = 200
 _WAITING_DIRECTORIES: Final = 200
 _DEEPEST: Final = 400
 # Of the system's 4096 for a whole path: below a target, files of such a directory can be made.
 _LONGEST_PATH_BYTES: Final = 3072
 _COUNT_EVERY: Final = 500
-_ATTEMPTS: Final = 2
 # A change in the same clock tick as the parent's reading would not show in the times.
 _RACE_NS: Final = 1_000_000_000
-_READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@lru_cache(maxsize=1024)
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
-
-
-@lru_cache(maxsize=1024)
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return ""
 
 
 @dataclass(slots=True)
@@ -73,8 +55,20 @@ class _Directory:
     above: _Directory | None
     name: bytes
     nodes: dict[bytes, bytes] = field(default_factory=dict)
-    pending: list[Future[None]] = field(default_factory=list)
+    pending: list[_Reading] = field(default_factory=list)
     batched: bool = False  # a file of it lies in the batch that is not yet submitted
+
+
+_FileBatch: TypeAlias = list[tuple[_Directory, bytes]]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Files, of one directory or several, that are being read together."""
+
+    batch: _FileBatch
+    records: Future[FileRecords]
+    taken: bool = False
 
 
 @dataclass(slots=True)
@@ -108,7 +102,7 @@ class TreeWalk:
         self._files = 0
         self._size_bytes = 0
         self._findings: list[Finding] = []
-        self._batch: list[tuple[_Directory, bytes]] = []
+        self._batch: _FileBatch = []
         self._batch_bytes = 0
         self._skipped: list[int] = []
         self._walked: deque[_Directory] = deque()
@@ -133,7 +127,7 @@ class TreeWalk:
         except BaseException:
             # Workers may still be reading from these directories.
             for directory in self._walked:
-                wait(directory.pending)
+                wait([reading.records for reading in directory.pending])
             raise
         finally:
             for descriptor in self._descriptors:
@@ -207,9 +201,11 @@ class TreeWalk:
             directory = self._walked.popleft()
             if directory.batched:
                 self._submit_batch()
-            for future in directory.pending:
-                future.result()
-            node = self._node(directory.name, "dir", directory.status)
+            for reading in directory.pending:
+                if not reading.taken:
+                    reading.taken = True
+                    self._take_records(reading.batch, reading.records.result())
+            node = node_of(directory.name, "dir", directory.status)
             node.xattrs = self._xattrs(directory.descriptor, directory, b"")
             node.subtree = self._writer.put_tree(directory.nodes.items())
             self._descriptors.discard(directory.descriptor)
@@ -234,16 +230,15 @@ class TreeWalk:
             self._skipped.append(status.st_size)
             if len(self._skipped) >= _COUNT_EVERY:
                 self._count_skipped()
-        elif status.st_size <= _TINY_BYTES:
-            self._read_file(directory, name)
-        elif status.st_size <= _LARGE_BYTES:
+        elif status.st_size < READ_TOGETHER_BYTES:
             directory.batched = True
             self._batch.append((directory, name))
             self._batch_bytes += status.st_size
-            if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
+            if self._batch_bytes >= READ_TOGETHER_BYTES or len(self._batch) >= _BATCH_FILES:
                 self._submit_batch()
         else:
-            self._read_file(directory, name, in_walker=True)
+            record = self._writer.read_large_file(directory.descriptor, name)
+            self._take_record(directory, name, record)
 
     def _is_unchanged(self, former: FormerNode, status: os.stat_result) -> bool:
         if status.st_ctime_ns >= self._unchanged_before_ns:
@@ -256,61 +251,32 @@ class TreeWalk:
         cost, self._batch_bytes = self._batch_bytes, 0
         if not batch:
             return
-        future = self._writer.submit(self._read_batch, batch, cost_bytes=cost)
+        files = [(directory.descriptor, name) for directory, name in batch]
+        reading = _Reading(batch, self._writer.read_files(files, cost_bytes=cost))
         for directory in {id(one[0]): one[0] for one in batch}.values():
             directory.batched = False
-            directory.pending.append(future)
+            directory.pending.append(reading)
 
-    def _read_batch(self, batch: list[tuple[_Directory, bytes]]) -> None:
-        for directory, name in batch:
-            self._read_file(directory, name)
+    def _take_records(self, batch: _FileBatch, records: FileRecords) -> None:
+        """Put the nodes of files that were read into their directories."""
+        for (directory, name), record in zip(batch, records, strict=True):
+            if record is None:
+                record = self._writer.read_large_file(directory.descriptor, name)
+            self._take_record(directory, name, record)
 
-    def _read_file(self, directory: _Directory, name: bytes, *, in_walker: bool = False) -> None:
-        """Store a file's content and put its node into the directory."""
-        try:
-            descriptor = _open_file(name, directory.descriptor)
-        except OSError as error:
-            self._unreadable(directory, name, error)
-            return
-        try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                self._note("file-changed", directory, name, "it is no regular file any more")
-                return
-            for _ in range(_ATTEMPTS):
-                content = self._content(descriptor, before, in_walker)
-                after = os.fstat(descriptor)
-                steady = _same_version(before, after) and content.size == after.st_size
-                if steady:
-                    break
-                before = after
-                os.lseek(descriptor, 0, os.SEEK_SET)
-            if not steady:
-                self._note("file-changed", directory, name, "it changed each time it was read")
-            node = self._node(name, "file", after)
-            node.size, node.content = content.size, content.blobs
-            node.xattrs = self._xattrs(descriptor, directory, name)
-            directory.nodes[name] = node.encode()
-            self._count(content.size)
-        except OSError as error:
-            self._unreadable(directory, name, error)
-        finally:
-            os.close(descriptor)
-
-    def _content(self, descriptor: int, status: os.stat_result, in_walker: bool) -> Content:
-        if in_walker:
-            return self._writer.put_stream(_blocks(descriptor), FILES)
-        content = os.read(descriptor, status.st_size + 1)
-        if len(content) != status.st_size:
-            content = b"".join((content, *_blocks(descriptor)))
-        return self._writer.put_bytes(content)
+    def _take_record(self, directory: _Directory, name: bytes, record: FileRecord) -> None:
+        for code, message in record.problems:
+            self._note(code, directory, name, message)
+        if record.node is not None:
+            directory.nodes[name] = record.node
+            self._count(record.size_bytes)
 
     def _take_special(self, directory: _Directory, name: bytes, status: os.stat_result) -> None:
         node_type = NODE_TYPES.get(stat.S_IFMT(status.st_mode))
         if node_type is None or node_type == "socket":
             self._note("file-skipped", directory, name, "a socket has no content to keep")
             return
-        node = self._node(name, node_type, status)
+        node = node_of(name, node_type, status)
         path = b"/proc/self/fd/%d/%s" % (directory.descriptor, name)
         if node_type == "symlink":
             try:
@@ -324,42 +290,16 @@ class TreeWalk:
         directory.nodes[name] = node.encode()
         self._files += 1
 
-    # Metadata and findings
-
-    def _node(self, name: bytes, node_type: str, status: os.stat_result) -> Node:
-        linked = status.st_nlink > 1 and node_type != "dir"
-        return Node(
-            name,
-            node_type,
-            status.st_mode,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_uid,
-            status.st_gid,
-            _user(status.st_uid),
-            _group(status.st_gid),
-            status.st_ino,
-            # Only hard links need it, and it changes whenever the host's disks are counted anew.
-            status.st_dev if linked else 0,
-            links=0 if node_type == "dir" else status.st_nlink,
-        )
+    # Findings and counts
 
     def _xattrs(
         self, target: int | bytes, directory: _Directory, name: bytes
     ) -> dict[bytes, bytes]:
-        follow = isinstance(target, int)
-        try:
-            names = os.listxattr(target, follow_symlinks=follow)
-            return {
-                os.fsencode(one): os.getxattr(target, one, follow_symlinks=follow) for one in names
-            }
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                self._note(
-                    "file-unreadable", directory, name,
-                    f"its extended attributes: {os.strerror(error.errno or 0)}",
-                )  # fmt: skip
-            return {}
+        problems: list[Problem] = []
+        xattrs = read_xattrs(target, problems)
+        for code, message in problems:
+            self._note(code, directory, name, message)
+        return xattrs
 
     def _count(self, size_bytes: int, files: int = 1) -> None:
         with self._guard:
@@ -372,35 +312,9 @@ class TreeWalk:
         self._skipped.clear()
 
     def _unreadable(self, directory: _Directory, name: bytes, error: OSError) -> None:
-        if error.errno in (errno.ENOENT, errno.ESTALE):
-            self._note("file-vanished", directory, name, "it was listed, then gone")
-        elif error.errno in (errno.ELOOP, errno.ENOTDIR):
-            self._note("file-changed", directory, name, "it was replaced while it was captured")
-        else:
-            reason = os.strerror(error.errno or 0)
-            self._note("file-unreadable", directory, name, reason)
+        code, message = unreadable(error)
+        self._note(code, directory, name, message)
 
     def _note(self, code: str, directory: _Directory, name: bytes, message: str) -> None:
         subject = (directory.path + name).decode("utf-8", "backslashreplace")
         self._findings.append(finding(code, subject, message))
-
-
-def _open_file(name: bytes, directory: int) -> int:
-    try:
-        return os.open(name, _READ_FLAGS | os.O_NOATIME, dir_fd=directory)
-    except PermissionError:
-        # Only the owner may ask for O_NOATIME.
-        return os.open(name, _READ_FLAGS, dir_fd=directory)
-
-
-def _same_version(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        before.st_size == after.st_size
-        and before.st_mtime_ns == after.st_mtime_ns
-        and before.st_ctime_ns == after.st_ctime_ns
-    )
-
-
-def _blocks(descriptor: int) -> Iterator[bytes]:
-    while block := os.read(descriptor, _READ_BYTES):
-        yield block
