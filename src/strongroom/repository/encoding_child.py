@@ -1,19 +1,14 @@
 """What an encoding process does: read files into a batch, encode a batch; see `encoding`.
 
-Commands and answers go through a socket as length-prefixed `marshal` documents, both ends being
-ours and of one version. A batch is a slot of shared memory: plaintext at its beginning, sealed
-blobs behind it, those of each key together. The end of the commands ends the process.
+A batch is a slot of shared memory: plaintext at its beginning, sealed blobs behind it, those of
+each key together.
 """
 
 from __future__ import annotations
 
 import hashlib
-import marshal
 import mmap
 import os
-import socket
-import struct
-import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -23,11 +18,10 @@ from strongroom.repository.compression import Compressor, Texture
 from strongroom.repository.crypto import OVERHEAD_BYTES, MasterKey
 from strongroom.repository.file_reading import Content, read_file
 from strongroom.repository.pack import BlobCodec
+from strongroom.repository.process_child import CarryOut, serve
 
 BATCH_BYTES: Final = 2 << 20  # the most plaintext in one batch
 BATCH_BLOBS: Final = 256
-_LENGTH: Final = struct.Struct("<I")
-_MOST_DESCRIPTORS: Final = 253  # the kernel's bound for one message
 
 
 def _bound(length: int) -> int:
@@ -57,29 +51,6 @@ class Geometry(NamedTuple):
     def sealed_at(self, place: int) -> int:
         """Where the sealed blobs of a key begin in a slot."""
         return BATCH_BYTES + place * SEALED_BYTES
-
-
-def send_message(pipe: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
-    """Send one document, with open descriptors if any. `Any`: tuples, lists, bytes, numbers."""
-    content = marshal.dumps(message)
-    socket.send_fds(pipe, [_LENGTH.pack(len(content))], list(descriptors))
-    pipe.sendall(content)
-
-
-def receive_message(pipe: socket.socket) -> tuple[Any, list[int]]:  # Any: what was sent
-    """The next document and its descriptors; (None, []) when the other side has gone."""
-    head, descriptors, _, _ = socket.recv_fds(pipe, _LENGTH.size, _MOST_DESCRIPTORS)
-    if len(head) == _LENGTH.size:
-        (length,) = _LENGTH.unpack(head)
-        content = bytearray(length)
-        view, received = memoryview(content), 0
-        while received < length and (count := pipe.recv_into(view[received:])):
-            received += count
-        if received == length:
-            return marshal.loads(content), descriptors  # noqa: S302 - nobody else has the socket
-    for one in descriptors:
-        os.close(one)
-    return None, []
 
 
 class _NoRoomError(Exception):
@@ -183,32 +154,21 @@ def _chunks(view: memoryview) -> list[memoryview]:
     return [chunk for batch in cut([view], FILES) for chunk in batch]
 
 
-def serve(descriptor: int, pipe: socket.socket) -> None:
-    """Carry out commands until there are no more."""
-    greeting, _ = receive_message(pipe)
-    if greeting is None:
-        return
-    with mmap.mmap(descriptor, 0) as memory, memoryview(memory) as whole:
-        child = _Child(whole, *greeting)
-        while True:
-            command, directories = receive_message(pipe)
-            if command is None:
-                return
-            slot, files, blobs = command
-            answer: Any  # what `send_message` takes
-            try:
-                answer = (
-                    child.encode(slot, blobs) if blobs else child.read(slot, directories, files)
-                )
-            except IntegrityError as error:
-                answer = error.message
-            finally:
-                for one in directories:
-                    os.close(one)
-            send_message(pipe, answer)
-
-
 def main() -> None:
-    """The process's whole life; its arguments are the descriptors of memory and socket."""
-    with socket.socket(fileno=int(sys.argv[2])) as pipe:
-        serve(int(sys.argv[1]), pipe)
+    """The process's whole life; its greeting is an effort and the keys."""
+
+    def prepare(memory: memoryview, greeting: Any) -> CarryOut:  # Any: a document
+        child = _Child(memory, *greeting)
+
+        def carry_out(command: Any, directories: Sequence[int]) -> Any:  # Any: ditto
+            slot, files, blobs = command
+            try:
+                if blobs:
+                    return child.encode(slot, blobs)
+                return child.read(slot, directories, files)
+            except IntegrityError as error:
+                return error.message
+
+        return carry_out
+
+    serve(prepare)

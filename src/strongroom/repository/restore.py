@@ -16,17 +16,20 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from strongroom.errors import IntegrityError, TargetError
 from strongroom.model import Finding, Progress, Silent, finding
+from strongroom.repository.file_writing import FileWriter, Unset, metadata_of, reason_of
 from strongroom.repository.index import Location
 from strongroom.repository.pack import BlobType
+from strongroom.repository.process_pool import ProcessPool, start_pool
 from strongroom.repository.repository import Repository
+from strongroom.repository.restore_child import WholeFile, Written
 from strongroom.repository.tree import Node
 from strongroom.repository.view import BlobRun, SnapshotView, read_run
 
@@ -35,8 +38,12 @@ _GROUP_FILES: Final = 2_000
 _RUN_BYTES: Final = 2 << 20
 _GAP_BYTES: Final = 256 << 10
 _QUEUED_RUNS: Final = 4
-_HOLE_BYTES: Final = 4096
-_EARLY_WRITEBACK_BYTES: Final = 16 << 10
+# A smaller restore ends before processes have paid for their start.
+_ENGAGE_FILES: Final = 1_500
+_ENGAGE_BYTES: Final = 24 << 20
+_PROGRAM: Final = "from strongroom.repository.restore_child import main; main()"
+_SLOTS_A_CHILD: Final = 3
+_RUN_BLOBS: Final = 200
 # After these nothing else could be made either.
 _FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _TEMPORARY_PREFIX: Final = b".strongroom-partial-"
@@ -60,6 +67,20 @@ class _File:
     offsets: list[int]
     remaining: int
     number: int
+
+
+_Places: TypeAlias = list[list[tuple[_File, int]]]
+"""For each key of a plan the files that want its blob, and at which position."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A run that a process restores: its slot, and its files in the order of the answer."""
+
+    slot: int
+    run: BlobRun
+    places: _Places
+    files: list[tuple[int, Location, _File, bytes]]
 
 
 def restore_tree(
@@ -108,16 +129,22 @@ class _Restore:
         self.report = RestoreReport()
         self._repository = repository
         self._target = target
-        self._workers = workers
         self._progress = progress or Silent()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="restore")
+        self._writer = FileWriter((-1, -1))
+        self._processes = workers
+        self._processed: ProcessPool[_Job] | None = None
+        self._seen_files = self._seen_bytes = 0
+        self._idle = threading.Condition()
+        self._unfinished = 0
+        self._failure: BaseException | None = None
+        self._threads = workers
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="restore")
         self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
         self._stopped = False
         # Nothing that a snapshot holds can be called so by chance.
         self._mark = _TEMPORARY_PREFIX + secrets.token_hex(8).encode()
         self._partial: set[bytes] = set()
-        self._owner = (-1, -1)
         self._directories: dict[bytes, Node] = {}
         self._made: set[bytes] = {b""}
         self._first_links: dict[tuple[object, ...], bytes] = {}
@@ -146,12 +173,14 @@ class _Restore:
                     self._restore_group(group)
                     group = []
             self._restore_group(group)
-            self._collect(ALL_COMPLETED)
+            self._finish_runs()
         except BaseException:
             self._stopped = True
             raise
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            if self._processed is not None:
+                self._processed.close()
             self._remove_partial()
         for first, other in self._links:
             os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
@@ -171,7 +200,7 @@ class _Restore:
         os.mkdir(probe, 0o700)
         status = os.stat(probe)
         os.rmdir(probe)
-        self._owner = (status.st_uid, status.st_gid)
+        self._writer = FileWriter((status.st_uid, status.st_gid))
 
     def _remove_partial(self) -> None:
         """Remove what has no name of its own yet; after a whole restore that is nothing."""
@@ -231,10 +260,10 @@ class _Restore:
         self.report.size_bytes += node.size
         group.append(_File(relative, node, offsets, len(node.content), self.report.files))
 
-    def _plan(self, group: list[_File]) -> tuple[list[BlobRun], list[list[tuple[_File, int]]]]:
+    def _plan(self, group: list[_File]) -> tuple[list[BlobRun], _Places]:
         """The runs to read, and for each key in them the places that want that blob."""
         keys: dict[bytes, int] = {}
-        places: list[list[tuple[_File, int]]] = []
+        places: _Places = []
         packs: dict[str, list[tuple[int, Location]]] = {}
         for file in group:
             for position, blob_id in enumerate(file.node.content):
@@ -251,7 +280,8 @@ class _Restore:
             for key, location in wanted:
                 begin = location.entry.offset
                 end = begin + location.entry.length
-                if run and begin <= run.end + _GAP_BYTES and end - run.begin <= _RUN_BYTES:
+                near = run is not None and begin <= run.end + _GAP_BYTES
+                if run and near and end - run.begin <= _RUN_BYTES and len(run.wanted) < _RUN_BLOBS:
                     run.end = end
                     run.wanted.append((key, location))
                 else:
@@ -263,21 +293,34 @@ class _Restore:
 
     def _restore_group(self, group: list[_File]) -> None:
         """Hand a group's runs to the workers; waits only while their queue is full."""
+        self._engage(group)
         runs, places = self._plan(group)
         for file in group:
             if not file.remaining:
                 self._finish_empty(file)
         for run in runs:
-            self._waiting.add(self._pool.submit(self._restore_run, run, places))
-            if len(self._waiting) >= self._workers + _QUEUED_RUNS:
+            whole = self._processed is not None and self._is_of_whole_files(run, places)
+            task = self._send_run if whole else self._restore_run
+            self._waiting.add(self._pool.submit(task, run, places))
+            if len(self._waiting) >= self._threads + _QUEUED_RUNS:
                 self._collect(FIRST_COMPLETED)
+
+    def _is_of_whole_files(self, run: BlobRun, places: _Places) -> bool:
+        """Whether each blob of the run is a file, or some files, by itself; not too many."""
+        if run.end - run.begin > _RUN_BYTES or len(run.wanted) > _RUN_BLOBS:
+            return False
+        return all(
+            len(places[key]) < _RUN_BLOBS
+            and all(len(file.node.content) == 1 for file, _ in places[key])
+            for key, _ in run.wanted
+        )
 
     def _collect(self, when: str) -> None:
         done, self._waiting = wait(self._waiting, return_when=when)
         for future in done:
             future.result()
 
-    def _restore_run(self, run: BlobRun, places: list[list[tuple[_File, int]]]) -> None:
+    def _restore_run(self, run: BlobRun, places: _Places) -> None:
         for key, content in read_run(self._repository, run):
             for file, position in places[key]:
                 if self._stopped:  # one blob of zeros may stand at thousands of places
@@ -286,28 +329,131 @@ class _Restore:
 
     def _write_blob(self, file: _File, position: int, content: bytes) -> None:
         """Write one blob of a file; whoever writes the last one finishes the file."""
-        path = self._absolute(file.path)
-        # In the file's own directory: a file system keeps what it makes there close together.
-        temporary = b"%s/%s-%d" % (path.rpartition(b"/")[0], self._mark, file.number)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        path, temporary = self._absolute(file.path), self._temporary(file)
+        metadata = metadata_of(file.node)
         self._partial.add(temporary)
-        descriptor = os.open(temporary, flags, 0o600)
-        try:
-            _write_sparsely(descriptor, content, file.offsets[position])
-            with self._guard:
-                file.remaining -= 1
-                last = not file.remaining
-            if last:
-                os.ftruncate(descriptor, file.node.size)
-                if file.node.size >= _EARLY_WRITEBACK_BYTES:
-                    # Starts writing back now, so that the flush at the end has little to do.
-                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                self._set_metadata(file.path, descriptor, file.node)
-                os.rename(temporary, path)
-                self._partial.discard(temporary)
-        finally:
-            os.close(descriptor)
+        last = True
+        unset: list[Unset] = []
+        if len(file.node.content) == 1:
+            unset = self._writer.write_whole(temporary, path, content, metadata)
+        else:
+            descriptor = self._writer.write_part(temporary, content, file.offsets[position])
+            try:
+                with self._guard:
+                    file.remaining -= 1
+                    last = not file.remaining
+                if last:
+                    size = file.node.size
+                    unset = self._writer.finish(descriptor, temporary, path, size, metadata)
+            finally:
+                os.close(descriptor)
+        if last:
+            self._partial.discard(temporary)
+        self._tolerate(file.path, unset)
         self._progress.advance(len(content), int(last))
+
+    def _temporary(self, file: _File) -> bytes:
+        """In the file's own directory: a file system keeps what it makes there close together."""
+        folder = self._absolute(file.path).rpartition(b"/")[0]
+        return b"%s/%s-%d" % (folder, self._mark, file.number)
+
+    # Runs of whole files, in processes of their own
+
+    def _engage(self, group: list[_File]) -> None:
+        """Start the processes once a restore has proven to be a large one."""
+        self._seen_files += len(group)
+        self._seen_bytes += sum(file.node.size for file in group)
+        if not self._processes:
+            return
+        if self._seen_files >= _ENGAGE_FILES or self._seen_bytes >= _ENGAGE_BYTES:
+            key = self._repository.key
+            processes, self._processes = self._processes, 0
+            self._processed = start_pool(
+                lambda: ProcessPool(
+                    _PROGRAM,
+                    ((key.encrypt, key.mac_k, key.mac_r), self._writer.owner),
+                    processes=processes,
+                    slots=_SLOTS_A_CHILD * processes,
+                    slot_bytes=_RUN_BYTES,
+                    answered=self._answered,
+                    left=self._leave,
+                )
+            )
+
+    def _send_run(self, run: BlobRun, places: _Places) -> None:
+        """Hand a run to a process; its files are restored some time after this returns."""
+        pool = self._processed
+        assert pool is not None
+        try:
+            stored = self._repository.load_pack(run.pack, run.begin, run.end)
+        except IntegrityError:
+            self._restore_run(run, places)  # from other copies of these blobs
+            return
+        slot = pool.take_slot(self._raise_failure)
+        begin = slot * pool.slot_bytes
+        pool.memory[begin : begin + len(stored)] = stored
+        job = _Job(slot, run, places, [])
+        blobs = []
+        for key, location in run.wanted:
+            entry = location.entry
+            files: list[WholeFile] = []
+            for file, _ in places[key]:
+                temporary = self._temporary(file)
+                self._partial.add(temporary)
+                job.files.append((key, location, file, temporary))
+                metadata = tuple(metadata_of(file.node))
+                files.append((temporary, self._absolute(file.path), metadata))
+            offset = entry.offset - run.begin
+            blobs.append((offset, entry.length, entry.id, entry.plain_length, files))
+        with self._idle:
+            self._unfinished += 1
+        if not pool.give(job, (begin, blobs)):
+            self._leave(job)
+
+    def _answered(self, job: _Job, answer: Written) -> None:
+        """Take what a process says of a run's files."""
+        try:
+            if isinstance(answer, tuple):
+                number, name = answer
+                raise OSError(number, os.strerror(number), name)
+            for (_, location, file, temporary), unset in zip(job.files, answer, strict=True):
+                if unset is None:
+                    content = self._repository.read_blob(BlobType.DATA, location.entry.id)
+                    self._write_blob(file, 0, content)
+                    continue
+                self._partial.discard(temporary)
+                self._tolerate(file.path, [Unset(*one) for one in unset])
+                self._progress.advance(file.node.size, 1)
+        except BaseException as error:
+            self._failure = self._failure or error
+        self._finish_job(job)
+
+    def _leave(self, job: _Job) -> None:
+        """Restore what a process has left, without it."""
+        try:
+            self._raise_failure()
+            self._restore_run(job.run, job.places)
+        except BaseException as error:
+            self._failure = self._failure or error
+        self._finish_job(job)
+
+    def _finish_job(self, job: _Job) -> None:
+        assert self._processed is not None
+        self._processed.free_slot(job.slot)
+        with self._idle:
+            self._unfinished -= 1
+            self._idle.notify_all()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _finish_runs(self) -> None:
+        """Wait for all that was handed to threads and processes."""
+        self._collect(ALL_COMPLETED)
+        with self._idle:
+            self._idle.wait_for(lambda: not self._unfinished or self._failure is not None)
+        self._raise_failure()
 
     def _finish_empty(self, file: _File) -> None:
         path = self._absolute(file.path)
@@ -322,37 +468,15 @@ class _Restore:
     # Metadata
 
     def _set_metadata(self, relative: bytes, target: int | bytes, node: Node) -> None:
-        """Owner, attributes, mode and times, in the order in which they don't undo each other."""
-        follow = isinstance(target, int)
-        what = ""
-        try:
-            if (node.uid, node.gid) != self._owner:
-                what = "owner could not be set"
-                os.chown(target, node.uid, node.gid, follow_symlinks=follow)
-        except (OSError, OverflowError) as error:
-            self._tolerate(what, relative, error)
-        try:
-            for name, value in node.xattrs.items():
-                what = "an extended attribute could not be set"
-                os.setxattr(target, name, value, follow_symlinks=follow)
-        except OSError as error:
-            self._tolerate(what, relative, error)
-        try:
-            if node.type != "symlink":
-                what = "mode could not be set"
-                os.chmod(target, stat.S_IMODE(node.mode))
-            what = "time could not be set"
-            os.utime(target, ns=(node.mtime_ns, node.mtime_ns), follow_symlinks=follow)
-        except (OSError, OverflowError) as error:
-            self._tolerate(what, relative, error)
+        self._tolerate(relative, self._writer.set_metadata(target, metadata_of(node)))
 
-    def _tolerate(self, what: str, relative: bytes, error: OSError | OverflowError) -> None:
+    def _tolerate(self, relative: bytes, unset: Sequence[Unset]) -> None:
         """Count metadata that could not be set; one finding tells of all of a kind."""
-        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
-        with self._guard:
-            subject = relative.decode("utf-8", "backslashreplace") or "."
-            count, example = self._unset.get(f"{what}: {reason}", (0, subject))
-            self._unset[f"{what}: {reason}"] = (count + 1, example)
+        for what, reason in unset:
+            with self._guard:
+                subject = relative.decode("utf-8", "backslashreplace") or "."
+                count, example = self._unset.get(f"{what}: {reason}", (0, subject))
+                self._unset[f"{what}: {reason}"] = (count + 1, example)
 
     def _make_special(self, relative: bytes, node: Node) -> None:
         path = self._absolute(relative)
@@ -368,7 +492,7 @@ class _Restore:
         except (OSError, OverflowError) as error:
             if isinstance(error, OSError) and error.errno in _FATAL:
                 raise
-            self._tolerate(f"a {node.type} could not be made", relative, error)
+            self._tolerate(relative, [Unset(f"a {node.type} could not be made", reason_of(error))])
             return
         self._set_metadata(relative, path, node)
 
@@ -385,22 +509,6 @@ class _Restore:
 
     def _absolute(self, relative: bytes) -> bytes:
         return self._target + b"/" + relative if relative else self._target
-
-
-def _write_sparsely(descriptor: int, content: bytes, offset: int) -> None:
-    """Write at an offset, leaving holes for long runs of zeros at either end.
-
-    The file's final size is set by its last blob, so that a hole at the end counts.
-    """
-    begin, end = 0, len(content)
-    if content[:1] == b"\0" or content[-1:] == b"\0":
-        leading = end - len(content.lstrip(b"\0"))
-        begin = leading if leading >= _HOLE_BYTES else 0
-        trailing = end - len(content.rstrip(b"\0"))
-        end = end - trailing if trailing >= _HOLE_BYTES else end
-    view = memoryview(content)
-    while begin < end:
-        begin += os.pwrite(descriptor, view[begin:end], offset + begin)
 
 
 def flush_file_system(path: bytes) -> None:

@@ -10,9 +10,7 @@ it is several times faster than buffered writes followed by fsync.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.errors import StorageError
+from strongroom.repository.direct_io import is_aligned, write_direct
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 
 _DIRECT_THRESHOLD_BYTES: Final = 1 << 20
-_ALIGNMENT_BYTES: Final = 4096
 _FOLDERS: Final = ("data", "index", "keys", "locks", "snapshots")
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -139,43 +137,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _write_all(descriptor: int, data: memoryview) -> None:
     done = 0
-    if len(data) >= _DIRECT_THRESHOLD_BYTES and _is_aligned(data):
-        done = _write_direct(descriptor, data)
+    if len(data) >= _DIRECT_THRESHOLD_BYTES and is_aligned(data):
+        done = write_direct(descriptor, data)
     while done < len(data):
         done += os.write(descriptor, data[done:])
-
-
-def _is_aligned(data: memoryview) -> bool:
-    if data.readonly:
-        return False
-    address = ctypes.addressof(ctypes.c_char.from_buffer(data))
-    return address % _ALIGNMENT_BYTES == 0
-
-
-def _write_direct(descriptor: int, data: memoryview) -> int:
-    """Write the page-aligned beginning with direct I/O; returns how many bytes were written.
-
-    A file system without direct I/O answers EINVAL, then nothing is written here.
-    """
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
-    except OSError:
-        return 0
-    aligned = len(data) - len(data) % _ALIGNMENT_BYTES
-    done = 0
-    try:
-        while done < aligned:
-            written = os.write(descriptor, data[done:aligned])
-            done += written
-            if written % _ALIGNMENT_BYTES:
-                break
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
-    return done
 
 
 def _flush_directory(path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Captures with encoding processes: the same result as without, and nothing lost with them."""
+"""Captures and restores with processes: the same as without, and nothing is lost with them."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,14 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.errors import IntegrityError, TargetError
 from strongroom.model import Silent
-from strongroom.repository import Committed, Repository, SnapshotWriter, WriterOptions
+from strongroom.repository import (
+    BlobType,
+    Committed,
+    Repository,
+    SnapshotView,
+    SnapshotWriter,
+    WriterOptions,
+)
+from strongroom.repository.repository import pack_name
 from strongroom.sources.file_walk import TreeWalk
+from tests.support.observation import small_disk
 from tests.support.repository_ground import (
     capture,
     check_codes,
     new_repository,
     prove,
+    reopened,
     restore,
     view_of,
 )
@@ -43,16 +55,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def children() -> list[int]:
-    """The encoding processes of this one."""
+def children(program: str = "encoding_child") -> list[int]:
+    """The processes of this one that work so."""
     started: list[str] = []
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
             started += (task / "children").read_text().split()
     return [
-        int(pid)
-        for pid in started
-        if b"encoding_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        int(pid) for pid in started if program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 
@@ -156,7 +166,7 @@ def test_no_process_survives_its_capture(tree: Path, tmp_path: Path) -> None:
 import os, signal, sys
 sys.path.insert(0, {str(Path.cwd())!r})
 from pathlib import Path
-from tests.fault.test_encoding_processes import walk
+from tests.fault.test_processes import walk
 from tests.support.repository_ground import new_repository
 
 def end(pids):
@@ -182,3 +192,66 @@ def test_what_processes_stored_restores_exactly(tree: Path, tmp_path: Path) -> N
     target = tmp_path / "restored"
     assert restore(repository, committed, target) == []
     assert prove(repository, committed, target) == []
+
+
+# Restores
+
+
+class Killing(Silent):
+    """Kills working processes once, when the restore has come so far that there are some."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.gone: list[int] = []
+
+    def advance(self, size_bytes: int, items: int = 0) -> None:  # noqa: ARG002
+        if not self.gone:
+            for pid in children("restore_child")[: self.most]:
+                os.kill(pid, signal.SIGKILL)
+                self.gone.append(pid)
+
+
+@pytest.mark.parametrize("killed", [1, BESIDE.workers])
+def test_a_restore_goes_on_without_its_processes(tree: Path, tmp_path: Path, killed: int) -> None:
+    repository = new_repository()
+    committed, _ = capture(repository, tree)
+    killing = Killing(killed)
+    view = SnapshotView(reopened(repository), committed.snapshot, killing)
+    target = tmp_path / "restored"
+    report = view.restore(os.fsencode(tree), target)
+    assert len(killing.gone) == killed
+    assert report.findings == []
+    assert prove(repository, committed, target) == []
+    assert children("restore_child") == []
+
+
+def test_damage_that_a_process_meets_stops_the_restore(tree: Path, tmp_path: Path) -> None:
+    """... unless the blob lies somewhere else as well; nothing wrong stands under a name."""
+    store = tmp_path / "store"
+    repository = new_repository(store)
+    committed, _ = capture(repository, tree)
+    victim = tree / "7" / f"file {FILES - 1:05d}"
+    blob_id = hashlib.sha256(victim.read_bytes()).digest()
+    location = repository.locate(BlobType.DATA, blob_id)
+    pack = store / pack_name(location.pack)
+    content = bytearray(pack.read_bytes())
+    content[location.entry.offset + 20] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    target = tmp_path / "restored"
+    with pytest.raises(IntegrityError) as raised:
+        restore(repository, committed, target)
+    assert raised.value.code == "pack-damaged"
+    left = [path for path in target.rglob("*") if path.is_file()]
+    assert len(left) > 1000
+    for path in left:
+        assert path.read_bytes() == (tree / path.relative_to(target)).read_bytes()
+
+
+def test_a_full_disk_that_a_process_meets_is_told(tree: Path) -> None:
+    repository = new_repository()
+    committed, _ = capture(repository, tree)
+    with small_disk(16 << 20) as disk, pytest.raises(TargetError) as raised:
+        restore(repository, committed, disk / "restored")
+    assert "No space left" in str(raised.value)
+    assert "Free space" in raised.value.hint
