@@ -185,7 +185,10 @@ def test_complaints_of_psql_get_their_objects() -> None:
 def test_complaints_of_pg_restore_get_their_objects() -> None:
     assert from_pg_restore(PG_RESTORE) == [
         Complaint(
-            "fk constraint orders orders_place_fkey", 'relation "public.places" does not exist'
+            "fk constraint orders orders_place_fkey",
+            'relation "public.places" does not exist',
+            statement="ALTER TABLE ONLY public.orders\n"
+            "    ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES public.places(id);\n\n",
         ),
         Complaint(
             "fk constraint orders orders_place_fkey", "errors ignored on restore: 1", warning=True

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,7 @@ from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import (
     Complaint,
     Complaints,
+    deadlocked,
     from_pg_restore,
     from_psql,
     of_the_host,
@@ -245,7 +246,35 @@ class _Load:
             archive.flush()
             environment = self.target.environment()
             outcome = feed([*arguments, archive.name], environment, Crew(), [])
-        self._judge(from_pg_restore(outcome.messages), outcome, layout.SCHEMA_DUMP)
+        complaints = from_pg_restore(outcome.messages)
+        if deadlocked(complaints):
+            complaints = self._run_alone(complaints)
+        self._judge(complaints, outcome, layout.SCHEMA_DUMP)
+
+    def _run_alone(self, complaints: list[Complaint]) -> list[Complaint]:
+        """Run failed statements again, one after the other; returns what still fails.
+
+        pg_restore's parallel jobs do deadlock, over the indexes of partitions for one, and what
+        comes after a statement that failed so fails as well.
+        """
+        import psycopg
+
+        left: list[Complaint] = []
+        with self.target.connect() as session:
+            self._pin(session)
+            session.execute(b"SET check_function_bodies TO false")
+            for one in complaints:
+                if one.warning or not one.statement:
+                    left.append(one)
+                    continue
+                try:
+                    session.execute(one.statement.encode())
+                except psycopg.OperationalError:
+                    raise
+                except psycopg.Error as error:
+                    reason = error.diag.message_primary or str(error)
+                    left.append(replace(one, text=reason))
+        return left
 
     def _psql(self, blocks: Iterable[Block]) -> Outcome:
         arguments = [self.programs.path("psql"), "-X", "-q", "--no-password"]

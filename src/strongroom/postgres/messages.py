@@ -11,12 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from strongroom.model import Finding, finding
 
-__all__ = ["Complaint", "Complaints", "from_pg_restore", "from_psql", "of_the_host"]
+__all__ = [
+    "Complaint",
+    "Complaints",
+    "deadlocked",
+    "from_pg_restore",
+    "from_psql",
+    "of_the_host",
+]
 
 _PSQL: Final = re.compile(r"^psql:[^:]*:(\d+): (ERROR|FATAL|PANIC|WARNING):  (.*)$")
 _PSQL_OWN: Final = re.compile(r"^psql:(?:[^:]*:(\d+):)? (?:error: )?(.*)$")
@@ -27,6 +34,7 @@ _NAMED: Final = re.compile(r"^-- Name: (.*); Type: (.*?); Schema: (.*?); Owner: 
 _DETAILS: Final = ("DETAIL:", "HINT:")
 _COMMAND: Final = "Command was:"
 _NAMELESS: Final = "pg_restore"
+_DEADLOCK: Final = "deadlock detected"
 _LONGEST_SUBJECT: Final = 80
 
 _HARMLESS: Final = re.compile(
@@ -59,11 +67,13 @@ _FOLLOWS: Final = re.compile(r"does not exist|must be loaded via|is not (?:a|an)
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One message: the object it is about, the text, and whether it was only a warning."""
+    """One message: the object it is about, the text, whether it was only a warning, and the
+    statement that failed where the program says it."""
 
     subject: str
     text: str
     warning: bool = False
+    statement: str = ""
 
 
 @dataclass(slots=True)
@@ -122,24 +132,41 @@ def from_pg_restore(messages: str) -> list[Complaint]:
     """What pg_restore said, each complaint with its entry of the archive."""
     found: list[Complaint] = []
     subject = ""
+    in_statement = False
     for line in messages.splitlines():
         if entry := _TOC_ENTRY.match(line):
-            subject = _entry_name(entry[1])
+            subject, in_statement = _entry_name(entry[1]), False
         elif match := _RESTORE.match(line):
             error = _IN_RESTORE.match(match[2])
             text = error[1] if error else match[2]
             found.append(Complaint(subject or _NAMELESS, text, match[1] == "warning"))
-        elif line.startswith(_DETAILS) and found:
+            in_statement = False
+        elif not found:
+            continue
+        elif line.startswith(_COMMAND):
+            found[-1] = _with_statement(found[-1], line.removeprefix(_COMMAND).strip())
+            in_statement = True
+        elif in_statement:
+            statement = f"{found[-1].statement}\n{line}"
+            found[-1] = replace(found[-1], statement=statement)
+        elif line.startswith(_DETAILS):
             found[-1] = _with_detail(found[-1], line)
-        elif line.startswith(_COMMAND) and found and found[-1].subject == _NAMELESS:
-            # Parallel workers don't say which entry they are at.
-            statement = line.removeprefix(_COMMAND).strip()[:_LONGEST_SUBJECT]
-            found[-1] = Complaint(statement, found[-1].text, found[-1].warning)
     return found
 
 
+def deadlocked(complaints: Iterable[Complaint]) -> bool:
+    """Whether statements got into each other's way: run alone, they may well succeed."""
+    return any(_DEADLOCK in one.text for one in complaints)
+
+
+def _with_statement(one: Complaint, statement: str) -> Complaint:
+    # Parallel workers don't say which entry they are at.
+    subject = statement[:_LONGEST_SUBJECT] if one.subject == _NAMELESS else one.subject
+    return replace(one, subject=subject, statement=statement)
+
+
 def _with_detail(one: Complaint, line: str) -> Complaint:
-    return Complaint(one.subject, f"{one.text} {line.strip()}", one.warning)
+    return replace(one, text=f"{one.text} {line.strip()}")
 
 
 def _object_above(lines: Sequence[str], number: int) -> str:
