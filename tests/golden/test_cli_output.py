@@ -106,7 +106,8 @@ SNAPSHOT  uploads  local  TIME  175.8 KiB  PROVEN  POINT"""
         ),
         (
             ["restore", "uploads"],
-            "Error: Missing option '--to'\nHint: See `strongroom restore --help`.",
+            "Error: --to TARGET is missing: what is to be restored, and where to?\n"
+            "Hint: See `strongroom restore --help`.",
         ),
         (
             ["--quiet", "--verbose", "backup"],

@@ -12,6 +12,7 @@ from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
+from strongroom.errors import EXIT_FINE
 from strongroom.model import Verdict
 
 if TYPE_CHECKING:
@@ -48,11 +49,10 @@ AT = click.option(
         "strongroom restore database --to env:RESTORE_URL --at '2026-11-22 14:00'",
     ),
 )
-@click.argument("source")
+@click.argument("source", required=False)
 @click.option(
     "--to",
     "target",
-    required=True,
     metavar="TARGET",
     help="An empty or new directory; for a database the URL of an empty one without password, "
     "or a reference such as env:NAME.",
@@ -66,10 +66,24 @@ AT = click.option(
     help="Only files that match, as in a .gitignore; may be repeated.",
 )
 @click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME",
+    help="Only this table of a database (`schema.table`, or `schema.*`), beside the live ones: "
+    "into a schema of its own in a database that is there; may be repeated.",
+)
+@click.option(
     "--replace",
     metavar="NAME",
     help="Put it in the place of the target, whose own name is typed out here: restored beside, "
     "proven, then exchanged; what was there is kept under another name.",
+)
+@click.option(
+    "--rollback",
+    metavar="TARGET",
+    help="Undo the newest --replace of this target: what was kept takes its place again, and what "
+    "gives way is kept.",
 )
 @click.option("--preview", is_flag=True, help="Say what would be done; write nothing.")
 @click.option(
@@ -82,12 +96,14 @@ AT = click.option(
 @click.pass_obj
 def restore(
     run: Run,
-    source: str,
-    target: str,
+    source: str | None,
+    target: str | None,
     snapshot: str,
     at: str | None,
     include: tuple[str, ...],
+    tables: tuple[str, ...],
     replace: str | None,
+    rollback: str | None,
     preview: bool,
     no_proof: bool,
     reason: str,
@@ -101,6 +117,11 @@ def restore(
     from strongroom.service.selection import parse_moment
 
     application = run.application()
+    if rollback is not None:
+        return _roll_back(run, application, rollback, reason, alone=not (source or target))
+    if source is None or target is None:
+        missing = "SOURCE" if source is None else "--to TARGET"
+        raise click.UsageError(f"{missing} is missing: what is to be restored, and where to?")
     zone = application.settings.schedule.time_zone
     which: Which = {
         "snapshot": snapshot,
@@ -108,7 +129,9 @@ def restore(
         "at": parse_moment(at, zone) if at else None,
     }
     if preview:
-        planned = preview_restore(application, source, target, **which)
+        planned = preview_restore(
+            application, source, target, include=include, tables=tables, **which
+        )
         run.result(planned.as_json(), _preview_lines(application, planned))
         return planned.exit_status
     report = restore_source(
@@ -116,6 +139,7 @@ def restore(
         source,
         target,
         include=include,
+        tables=tables,
         replace=replace,
         proven=not no_proof,
         reason=reason,
@@ -187,6 +211,21 @@ def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | N
     return report.exit_status
 
 
+def _roll_back(run: Run, application: Application, target: str, reason: str, *, alone: bool) -> int:
+    from strongroom.service.restoration import rollback
+
+    if not alone:
+        raise click.UsageError("--rollback takes neither SOURCE nor --to: it names its target")
+    done = rollback(application, target, reason=reason)
+    lines = [
+        f"Rolled back {done.target}: it is again what was kept as {done.taken}",
+        f"What gave way is kept as {done.kept}; remove it when you are sure.",
+        *finding_lines(done.findings, all_of_them=True),
+    ]
+    run.result(done.as_json(), lines)
+    return EXIT_FINE
+
+
 _MEANING = {
     Verdict.PROVEN: "identical to",
     Verdict.FAILED: "not identical to",
@@ -222,6 +261,8 @@ def _report_lines(application: Application, report: ProofReport, *, verbose: boo
         for stage in outcome.stages:
             yield f"  {stage.name:<24} {span(stage.seconds):>10}"
     yield from finding_lines(report.findings, all_of_them=verbose)
+    if outcome.verdict is None and any(one.code == "table-restored" for one in report.findings):
+        return
     if outcome.verdict is None:
         yield "Every byte was verified on the way. A verdict takes a proof of the whole."
         return

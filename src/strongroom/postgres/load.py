@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +50,14 @@ from strongroom.postgres.target import (
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["LoadOptions", "LoadReport", "load_database", "load_schema_only", "read_manifest"]
+__all__ = [
+    "LoadOptions",
+    "LoadReport",
+    "load_database",
+    "load_rows",
+    "load_schema_only",
+    "read_manifest",
+]
 
 _ANALYZED: Final = b"""
 SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
@@ -132,6 +139,19 @@ def load_schema_only(
     return load.report()
 
 
+def load_rows(
+    files: CapturedFiles,
+    target: Connection,
+    tables: Sequence[TableRecord],
+    options: LoadOptions = LoadOptions(),
+) -> LoadReport:
+    """Captured rows into tables that are there, under the names that the records have now."""
+    load = _Load(files, target, options)
+    with target.explaining(), load.stage("rows"):
+        load.rows(tables)
+    return load.report()
+
+
 class _Load:
     """The state of one load; its methods are its steps."""
 
@@ -183,7 +203,7 @@ class _Load:
         with self.stage("schema"):
             self.run_script(layout.PRE_DATA_SQL)
         with self.stage("rows"):
-            self.rows()
+            self.rows(self.manifest.tables)
         with self.stage("sequences"):
             if self.manifest.sequences:
                 self.run_script(layout.SEQUENCES_SQL)
@@ -293,9 +313,9 @@ class _Load:
 
     # Rows
 
-    def rows(self) -> None:
-        """All tables, the largest first, each in a transaction of its own."""
-        queue = sorted(self.manifest.tables, key=lambda table: table.bytes)
+    def rows(self, tables: Iterable[TableRecord]) -> None:
+        """Rows of tables, the largest first, each in a transaction of its own."""
+        queue = sorted(tables, key=lambda table: table.bytes)
         crew = Crew()
         workers = max(1, min(self.options.jobs, len(queue)))
         crew.run([lambda: self._load_tables(queue, crew)] * workers)

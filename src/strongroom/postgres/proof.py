@@ -38,7 +38,14 @@ from strongroom.postgres.structure import compare_structure
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Difference", "ProofOptions", "ProofReport", "first_difference", "prove_database"]
+__all__ = [
+    "Difference",
+    "ProofOptions",
+    "ProofReport",
+    "first_difference",
+    "prove_database",
+    "prove_rows",
+]
 
 _NAMED: Final = 5
 _LOCK_TIMEOUT: Final = "60s"
@@ -86,12 +93,26 @@ def prove_database(
     with target.explaining():
         proof = _Proof(files, target, options)
         with proof.stage("content"):
-            proof.tables()
+            proof.tables(proof.manifest.tables)
         with proof.stage("beside tables"):
             proof.beside()
         with proof.stage("structure"):
             proof.structure()
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
+    return proof.report
+
+
+def prove_rows(
+    files: CapturedFiles,
+    target: Connection,
+    tables: Sequence[TableRecord],
+    options: ProofOptions = ProofOptions(),
+) -> ProofReport:
+    """Compare tables, under the names that the records have now, with the captured rows."""
+    with target.explaining():
+        proof = _Proof(files, target, options)
+        with proof.stage("content"):
+            proof.tables(tables)
     return proof.report
 
 
@@ -123,9 +144,9 @@ class _Proof:
 
     # Tables
 
-    def tables(self) -> None:
-        """Every table's stream, the largest first, by as many sessions as there are jobs."""
-        queue = [table for table in self.manifest.tables if self._comparable(table)]
+    def tables(self, tables: Iterable[TableRecord]) -> None:
+        """Tables' streams, the largest first, by as many sessions as there are jobs."""
+        queue = [table for table in tables if self._comparable(table)]
         queue.sort(key=lambda table: table.bytes)
         crew = Crew()
         workers = max(1, min(self.options.jobs, len(queue)))

@@ -14,9 +14,10 @@ from strongroom.postgres.connection import Connection
 from strongroom.postgres.statement import quote_name
 from strongroom.postgres.target import maintenance_connection
 
-__all__ = ["drop_if_made", "exchange_databases", "name_beside", "refuse_used"]
+__all__ = ["drop_if_made", "exchange_databases", "kept_beside", "name_beside", "refuse_used"]
 
 _LONGEST_NAME_BYTES = 63
+_STAMP_DIGITS = 14
 
 
 def refuse_used(target: Connection) -> bool:
@@ -56,6 +57,20 @@ def exchange_databases(target: Connection, beside: str, kept: str) -> None:
                 subject=target.describe(),
                 hint=f"Rename {beside} by hand, as a role that may.",
             ) from None
+
+
+def kept_beside(target: Connection, infix: str) -> list[str]:
+    """Databases whose names are the target's, the infix and a time, as `name_beside` makes them."""
+    stem = name_beside(target.database, infix + "0" * _STAMP_DIGITS)[:-_STAMP_DIGITS]
+    with maintenance_connection(target) as session:
+        rows = session.execute("SELECT datname::text FROM pg_catalog.pg_database").fetchall()
+    return [
+        name
+        for (name,) in rows
+        if name.startswith(stem)
+        and len(name) == len(stem) + _STAMP_DIGITS
+        and name[len(stem) :].isdigit()
+    ]
 
 
 def name_beside(name: str, suffix: str) -> str:

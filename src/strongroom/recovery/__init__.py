@@ -5,7 +5,16 @@ what will happen. Knows sources and snapshots; nothing of configuration, ledgers
 """
 
 from strongroom.recovery.drill import drill
-from strongroom.recovery.replacement import Replacement, replace_content
+from strongroom.recovery.replacement import Replacement, Rollback, replace_content, roll_back
 from strongroom.recovery.restore import Outcome, prove, restore
 
-__all__ = ["Outcome", "Replacement", "drill", "prove", "replace_content", "restore"]
+__all__ = [
+    "Outcome",
+    "Replacement",
+    "Rollback",
+    "drill",
+    "prove",
+    "replace_content",
+    "restore",
+    "roll_back",
+]

@@ -6,17 +6,23 @@ under another name until somebody removes it; a stop at any instant loses neithe
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Final
 
+from strongroom.config.value import is_reference
 from strongroom.errors import TargetError
-from strongroom.model import Verdict, finding
+from strongroom.model import Finding, Verdict, finding
 from strongroom.recovery.restore import Outcome, restore
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
+
+_REPLACED: Final = ".replaced-"
+_REPLACED_DATABASE: Final = "_replaced_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,72 @@ class Replacement:
     outcome: Outcome
     restored: str
     kept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What came of undoing a replacement: `taken` is the name under which the content now in the
+    target was kept, `kept` is where the content that it gave way to went."""
+
+    target: str
+    taken: str
+    kept: str
+    findings: tuple[Finding, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "target": self.target,
+            "from": self.taken,
+            "kept": self.kept,
+            "findings": [one.as_json() for one in self.findings],
+        }
+
+
+def roll_back(target: str, *, now: datetime) -> Rollback:
+    """Exchange a target with what its newest replacement kept; nothing is removed.
+
+    TargetError when nothing is kept, or names cannot be exchanged.
+    """
+    if "://" in target or is_reference(target):
+        return _roll_back_database(target, now=now)
+    place = Path(target).absolute()
+    kept = list(place.parent.glob(glob.escape(place.name) + _REPLACED + "*Z"))
+    if not kept:
+        raise _nothing_kept(str(place))
+    newest = max(kept, key=lambda one: one.name)
+    aside = place.with_name(f"{place.name}.rolled-back-{now:%Y%m%dT%H%M%SZ}")
+    _refuse_unfit(place, place.name)
+    if not place.exists():
+        raise TargetError("there is no such directory", subject=str(place))
+    _rename(place, aside)
+    try:
+        _rename(newest, place)
+    except BaseException:
+        aside.rename(place)
+        raise
+    return Rollback(str(place), str(newest), str(aside))
+
+
+def _roll_back_database(target: str, *, now: datetime) -> Rollback:
+    from strongroom.postgres import replacement as databases
+    from strongroom.sources.database import connection_to
+
+    address = connection_to(target)
+    kept = databases.kept_beside(address, _REPLACED_DATABASE)
+    if not kept:
+        raise _nothing_kept(address.describe())
+    newest = max(kept)
+    aside = databases.name_beside(address.database, f"_rolled_back_{now:%Y%m%d%H%M%S}")
+    databases.exchange_databases(address, newest, aside)
+    return Rollback(target, newest, aside)
+
+
+def _nothing_kept(subject: str) -> TargetError:
+    return TargetError(
+        "nothing is kept of an earlier replacement",
+        subject=subject,
+        hint="Only what `restore --replace` has put in its place can be rolled back.",
+    )
 
 
 def replace_content(
@@ -59,7 +131,7 @@ def _replace_directory(
     if not place.exists():
         _rename(beside, place)
         return Replacement(outcome, str(place), None)
-    old = place.with_name(f"{place.name}.replaced-{stamp}")
+    old = place.with_name(f"{place.name}{_REPLACED}{stamp}")
     _rename(place, old)
     try:
         _rename(beside, place)
@@ -82,7 +154,7 @@ def _replace_database(
         return Replacement(restore(source, view, target), target, None)
     stamp = f"{now:%Y%m%d%H%M%S}"
     beside = databases.name_beside(name, f"_restored_{stamp}")
-    kept = databases.name_beside(name, f"_replaced_{stamp}")
+    kept = databases.name_beside(name, f"{_REPLACED_DATABASE}{stamp}")
     try:
         outcome = restore(source, view, address.with_database(beside).conninfo())
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from strongroom.errors import (
     TargetError,
 )
 from strongroom.model import Finding, Verdict
-from strongroom.recovery import prove, replace_content, restore
+from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, identity, report, with_findings
@@ -36,7 +37,15 @@ from strongroom.service.selection import (
 )
 from strongroom.sources import Source
 
-__all__ = ["Preview", "ProofReport", "preview_restore", "prove_source", "restore_source"]
+__all__ = [
+    "Preview",
+    "ProofReport",
+    "Rollback",
+    "preview_restore",
+    "prove_source",
+    "restore_source",
+    "rollback",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +90,17 @@ def preview_restore(
     snapshot: str = LATEST,
     repository: str | None = None,
     at: datetime | None = None,
+    include: Sequence[str] = (),
+    tables: Sequence[str] = (),
 ) -> Preview:
     """Which snapshot would be restored, and whether the target would be taken. Writes nothing."""
     source = application.source(name)
+    _refuse_other_parts(source, include, tables)
     choice = _choose(application, snapshot, name, repository, at)
     candidate = choice.candidate
     obstacle: StrongroomError | None = None
     try:
-        _inspect_target(source, target)
+        _inspect_target(source, target, beside=bool(tables))
     except StrongroomError as error:
         obstacle = error
     return Preview(
@@ -113,6 +125,7 @@ def restore_source(
     repository: str | None = None,
     at: datetime | None = None,
     include: Sequence[str] = (),
+    tables: Sequence[str] = (),
     replace: str | None = None,
     proven: bool = True,
     reason: str = "",
@@ -120,22 +133,25 @@ def restore_source(
     """Bring a source back into an empty target and, unless that is not wanted, prove it.
 
     With `replace`, the target's own name typed out, what is there gives way once the restored
-    copy beside it is proven, and is kept under another name.
+    copy beside it is proven, and is kept under another name. `tables` of a database come beside
+    the live ones, `include` chooses files.
     """
-    if replace is not None and (include or not proven):
-        what = "a part" if include else "what is not proven"
+    part = (*include, *tables)
+    if replace is not None and (part or not proven):
+        what = "a part" if part else "what is not proven"
         raise ConfigError(
             f"{what} cannot replace the whole", code="usage", hint="Restore it beside the target."
         )
     source = application.source(name)
+    _refuse_other_parts(source, include, tables)
     check_target(source, target)
     choice = _choose(application, snapshot, name, repository, at)
     candidate = choice.candidate
-    extra = {"include": list(include), "reason": reason}
+    extra = {"include": list(part), "reason": reason}
     kept: str | None = None
     with _attempt(application, source, candidate, {"target": shown(target), **extra}) as view:
         if replace is None:
-            outcome = restore(source, view, target, include=include, proven=proven)
+            outcome = restore(source, view, target, include=part, proven=proven)
         else:
             done = replace_content(source, view, target, typed=replace, now=datetime.now(UTC))
             outcome, target, kept = done.outcome, done.restored, done.kept
@@ -227,11 +243,49 @@ def check_target(source: Source, target: str) -> None:
             raise ConfigError(str(error), subject="target", code="usage") from None
 
 
-def _inspect_target(source: Source, target: str) -> None:
+def _refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
+    """ConfigError `usage` when tables are wanted of files, or files of a database."""
+    if include and source.kind == "postgres":
+        raise ConfigError(
+            "--include chooses files, and this is a database",
+            subject=source.name,
+            code="usage",
+            hint="Choose tables with --table.",
+        )
+    if tables and source.kind != "postgres":
+        raise ConfigError(
+            "--table chooses tables, and this is no database",
+            subject=source.name,
+            code="usage",
+            hint="Choose files with --include.",
+        )
+
+
+def rollback(
+    application: Application, target: str, *, reason: str = "", now: datetime | None = None
+) -> Rollback:
+    """Undo the newest `restore --replace` of a target: what it replaced takes its place again."""
+    now = now or datetime.now(UTC)
+    try:
+        done = roll_back(target, now=now)
+    except StrongroomError as error:
+        fields = {"target": shown(target), "reason": reason, "error": error_json(error)}
+        application.record("rollback-failed", fields)
+        raise
+    kept = {"target": shown(target), "from": done.taken, "kept": done.kept, "reason": reason}
+    recorded = application.record("rollback", kept)
+    notes = (recorded,) if isinstance(recorded, Finding) else ()
+    return dataclasses.replace(done, target=shown(target), findings=notes)
+
+
+def _inspect_target(source: Source, target: str, *, beside: bool) -> None:
     """Raise what a restore into this target would be refused with."""
     check_target(source, target)
     if source.kind == "postgres":
-        _refuse_occupied(target)
+        if beside:
+            _refuse_missing(target)
+        else:
+            _refuse_occupied(target)
     if source.kind in ("files", "git"):
         from strongroom.sources.files import refuse_unless_empty
 
@@ -257,6 +311,13 @@ def _refuse_occupied(target: str) -> None:
             code="target-not-empty",
             hint="Name a database that does not exist yet; it will be created.",
         )
+
+
+def _refuse_missing(target: str) -> None:
+    """SourceError when there is no such database: tables come beside others."""
+    from strongroom.sources.database import connection_to
+
+    connection_to(target).connect().close()
 
 
 def _free_bytes(place: Path) -> int | None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from strongroom.config import resolve_secret
 from strongroom.config.value import is_reference
-from strongroom.errors import ConfigError
 from strongroom.model import Piece
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
@@ -25,6 +25,7 @@ from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.load import LoadOptions, load_database
 from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
+from strongroom.postgres.table_restore import restore_tables
 from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
@@ -77,14 +78,11 @@ class DatabaseSource:
     def restore(
         self, view: SnapshotView, target: str, *, include: Sequence[str] = ()
     ) -> RestoreOutcome:
-        """Load into a new or empty database, given as a reference, a URL or a conninfo string."""
-        if include:
-            raise ConfigError(
-                "parts of a database cannot be chosen by patterns",
-                subject=self.name,
-                code="usage",
-                hint="Restore into a new database and take the rows from there.",
-            )
+        """Load into a new or empty database, given as a reference, a URL or a conninfo string.
+
+        With `include`, names of tables, these alone come into schemas of their own in a database
+        that is there.
+        """
         sandbox = self._sandboxes.get(target)
         options = LoadOptions(
             jobs=self._options.jobs,
@@ -93,7 +91,12 @@ class DatabaseSource:
             analyze=sandbox is None,
             own_server=sandbox is not None,
         )
-        report = load_database(self._files(view), connection_to(target), options)
+        files, connection = self._files(view), connection_to(target)
+        if include:
+            now = datetime.now(UTC)
+            report = restore_tables(files, connection, include, options, now=now)
+            return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
+        report = load_database(files, connection, options)
         self._lacking[target] = report.lacking
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
 
