@@ -18,6 +18,7 @@ from strongroom.config import (
     parse_settings,
 )
 from strongroom.errors import ConfigError
+from strongroom.repository.compression import EFFORTS
 
 SMALL = """
 version: 1
@@ -125,12 +126,10 @@ def test_a_sources_policy_goes_before_a_repositorys_and_code_stays_forever() -> 
     assert _with("retention: {code: forever}").policy("code", "local").forever
 
 
-@pytest.mark.parametrize(
-    ("level", "zstd"), [("fast", 1), ("default", 3), ("best", 9)]
-)  # fmt: skip
-def test_compression_is_named_by_its_aim(level: str, zstd: int) -> None:
-    engine = _with(f"engine: {{compression: {level}, workers: 3, memory: 256MiB}}").engine
-    assert (engine.zstd_level, engine.worker_count, engine.memory) == (zstd, 3, 256 * 2**20)
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_compression_is_named_by_its_aim(effort: str) -> None:
+    engine = _with(f"engine: {{compression: {effort}, workers: 3, memory: 256MiB}}").engine
+    assert (engine.compression, engine.worker_count, engine.memory) == (effort, 3, 256 * 2**20)
 
 
 def test_an_opened_but_empty_section_means_its_defaults() -> None:

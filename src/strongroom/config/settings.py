@@ -236,14 +236,12 @@ class RepositorySettings(Section):
     )
 
 
-COMPRESSION_LEVELS: Final = {"fast": 1, "default": 3, "best": 9}
-
-
 class Engine(Section):
     """How much of the machine a capture may use."""
 
     workers: int | None = setting(
-        "Threads that compress and encrypt; without it, one per processor, at most four.",
+        "How many threads, and in large runs processes, read, compress and encrypt; without it, "
+        "one per processor, at most four.",
         default=None,
         ge=1,
         le=64,
@@ -259,12 +257,9 @@ class Engine(Section):
         le=128 * 2**20,
     )
     compression: Literal["fast", "default", "best"] = setting(
-        "How hard zstd works: levels 1, 3 and 9.", default="default"
+        "How hard zstd works on what shrinks: files at level 1, 3 or 9; rows at 1, 1 or 9.",
+        default="default",
     )
-
-    @property
-    def zstd_level(self) -> int:
-        return COMPRESSION_LEVELS[self.compression]
 
     @property
     def worker_count(self) -> int:
