@@ -243,7 +243,7 @@ def test_damage_that_a_process_meets_stops_the_restore(tree: Path, tmp_path: Pat
         restore(repository, committed, target)
     assert raised.value.code == "pack-damaged"
     left = [path for path in target.rglob("*") if path.is_file()]
-    assert len(left) > 1000
+    assert left  # whatever was whole before the damage was met
     for path in left:
         assert path.read_bytes() == (tree / path.relative_to(target)).read_bytes()
 
