@@ -34,7 +34,7 @@ from strongroom.repository.storage.protocol import Buffer
 
 _PROGRAM: Final = "from strongroom.repository.encoding_child import main; main()"
 _FULL_BYTES: Final = 1 << 20  # from here on a batch is sent
-_SLOTS_A_CHILD: Final = 3  # one being encoded, one being read, one being filled
+_SLOTS_A_CHILD: Final = 2  # one being encoded, one being read or filled
 # A smaller capture ends before processes have paid for their start.
 ENGAGE_BYTES: Final = 24 << 20
 ENGAGE_BLOBS: Final = 1_500
