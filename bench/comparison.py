@@ -14,7 +14,7 @@ from enum import StrEnum
 from statistics import median
 
 from bench import database_suite, files_suite
-from bench.contenders import NEWEST, OURS, RESTIC, VERIFY
+from bench.contenders import FLUSHED, NEWEST, OURS, RESTIC, VERIFY
 from bench.sample import Sample
 
 PEAK_LIMIT_BYTES = 256 * 2**20
@@ -88,6 +88,8 @@ TARGETS: Sequence[Target] = (
     ),
     Target(files_suite.RESTORE, Quantity.WALL, RESTIC + VERIFY, None),
     Target(files_suite.RESTORE, Quantity.WALL, NEWEST + VERIFY, None),
+    Target(files_suite.RESTORE, Quantity.WALL, RESTIC + FLUSHED, None),
+    Target(files_suite.RESTORE, Quantity.WALL, NEWEST + FLUSHED, None),
     *_with_newest(
         [
             (files_suite.CHECK, Quantity.WALL, 1.0),

@@ -23,6 +23,7 @@ OURS = "strongroom"
 RESTIC = "restic (Debian)"
 NEWEST = "restic (newest)"
 VERIFY = " --verify"
+FLUSHED = ", flushed"
 PROOF = " with proof"
 _PASSWORD = "benchmark\n"
 _ERROR_TAIL_CHARACTERS = 800
@@ -82,6 +83,7 @@ class Restic:
     name: str
     program: Path
     restore_words: tuple[str, ...] = ()
+    flushed: bool = False
 
     def environment(self, home: Home) -> Mapping[str, str]:
         database = home.server.environment if home.server is not None else {}  # for pg_dump
@@ -105,7 +107,12 @@ class Restic:
         return [[home.source_server.programs / "pg_dump"], self._command(home, *words)]
 
     def restore_files(self, home: Home, target: Path) -> Sequence[Argv]:
-        return [self._command(home, "restore", "latest", "--target", target, *self.restore_words)]
+        restore = self._command(home, "restore", "latest", "--target", target, *self.restore_words)
+        if not self.flushed:
+            return [restore]
+        # What we do before we call a restore a success.
+        script = 'target=$1; shift; "$@" && sync --file-system "$target"'
+        return [["sh", "-c", script, "sh", target, *restore]]
 
     def check(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "check", "--read-data")]

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import files_workload
-from bench.contenders import OURS, PROOF, VERIFY, Restic, Strongroom
+from bench.contenders import FLUSHED, OURS, PROOF, VERIFY, Restic, Strongroom
 from bench.sample import Book
 from bench.suite import Entry, Setting, ask_stock_restic, create_homes, take_turn, turn_of
 
@@ -93,7 +93,8 @@ def _capture(book: Book, measure: str, number: int, entries: Sequence[Entry]) ->
 
 
 def with_verification(entries: Sequence[Entry]) -> list[Entry]:
-    """Each contender once more, as one that reads what it has restored again."""
+    """Each contender once more, as one that reads what it has restored again; restic also as one
+    that flushes it to the disk, as we always do."""
     made: list[Entry] = []
     for entry in entries:
         made.append(entry)
@@ -101,6 +102,10 @@ def with_verification(entries: Sequence[Entry]) -> list[Entry]:
             name = entry.contender.name + VERIFY
             twin = replace(entry.contender, name=name, restore_words=("--verify",))
             made.append(replace(entry, contender=twin))
+            name = entry.contender.name + FLUSHED
+            made.append(
+                replace(entry, contender=replace(twin, name=name, restore_words=(), flushed=True))
+            )
         elif isinstance(entry.contender, Strongroom):
             proving = replace(entry.contender, name=entry.contender.name + PROOF, restore_words=())
             made.append(replace(entry, contender=proving))

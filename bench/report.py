@@ -35,7 +35,8 @@ Only ratios within a run mean something: absolute times drift by a fifth within 
   each change a checkpoint and an unmeasured `pg_dump`, so that nobody pays for being first. *Next
   day*: 1 % of rows added or changed, most of them recent, some anywhere, then a vacuum.
 - *restore*: all verify every blob. Ours also flushes what it wrote to the disk (one syncfs),
-  restic does not. restic's `--verify` and our *with proof*, the default, read it all again.
+  restic does not, but as *flushed*. restic's `--verify` and our *with proof*, the default, read
+  it all again.
 - *load*: `strongroom drill database`, with its proof, against `pg_restore -j2`; both make, start
   and end the very same kind of throw-away cluster (no fsync) within the measured time.
 - *CPU*: user and system time of the contender and what it started, throw-away clusters included,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import PROOF, RESTIC, VERIFY, Archiver, Home, Restic
+from bench.contenders import FLUSHED, PROOF, RESTIC, VERIFY, Archiver, Home, Restic
 from bench.measure import Argv, CommandError, Usage, read_through, run_measured, size_of
 from bench.sample import Book, Sample
 from bench.server import Server
@@ -40,7 +40,7 @@ class Setting:
         server: Server | None = None,
     ) -> Home:
         """A contender's home for one family of measures; variants of one program share theirs."""
-        name = contender.name.removesuffix(VERIFY).removesuffix(PROOF)
+        name = contender.name.removesuffix(VERIFY).removesuffix(PROOF).removesuffix(FLUSHED)
         folder = "".join(letter if letter.isalnum() else "-" for letter in name)
         return Home(self.work / family / folder, files, server)
 

@@ -36,7 +36,7 @@ _PROGRAM: Final = "from strongroom.repository.encoding_child import main; main()
 _FULL_BYTES: Final = 1 << 20  # from here on a batch is sent
 _SLOTS_A_CHILD: Final = 2  # one being encoded, one being read or filled
 # A smaller capture ends before processes have paid for their start.
-ENGAGE_BYTES: Final = 24 << 20
+ENGAGE_BYTES: Final = 64 << 20
 ENGAGE_BLOBS: Final = 1_500
 
 Deliver: TypeAlias = Callable[[int, BlobType, Buffer, Sequence[SealedBlob]], None]

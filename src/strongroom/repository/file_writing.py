@@ -76,8 +76,13 @@ class FileWriter:
                 return self._name(descriptor, temporary, path, metadata)
             unset = self.set_metadata(descriptor, metadata)
             place = b"/proc/self/fd/%d" % descriptor
-            # A directory's descriptor makes Python use the call that follows this link.
-            os.link(place, path, src_dir_fd=descriptor, follow_symlinks=True)
+            # A descriptor given beside it makes Python use the call that follows this link.
+            try:
+                os.link(place, path, src_dir_fd=descriptor, follow_symlinks=True)
+            except FileExistsError:
+                # Of a process that has died since; the target was empty when we began.
+                os.link(place, temporary, src_dir_fd=descriptor, follow_symlinks=True)
+                os.rename(temporary, path)
             return unset
         finally:
             os.close(descriptor)
