@@ -2,28 +2,102 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import mmap
 import os
+import subprocess
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from strongroom.errors import ConfigError, StorageError
 from strongroom.repository import Storage, open_storage
-from strongroom.repository.storage import LocalStorage, MemoryStorage, StoredFile
+from strongroom.repository.storage import (
+    Access,
+    LocalStorage,
+    MemoryStorage,
+    RetryingStorage,
+    StoredFile,
+)
+from strongroom.repository.storage.rest import RestStorage
+from strongroom.repository.storage.s3 import S3Place, S3Storage, parse_s3
+from strongroom.repository.storage.sftp import SftpPlace, SftpStorage, parse_sftp
+from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.support.store_servers import (
+    RestServer,
+    S3Server,
+    SftpServer,
+    moto_s3,
+    rclone_rest,
+    rclone_s3,
+    sftp_server,
+)
 
-FACTORIES: dict[str, Callable[[Path], Storage]] = {
-    "local": lambda path: LocalStorage(path / "deep" / "store"),
-    "memory": lambda _: MemoryStorage(),
-}
+KINDS = ("local", "memory", "s3", "s3-moto", "rest", "sftp")
+# One of each server serves all tests of a worker.
+pytestmark = pytest.mark.xdist_group("stores")
 
 
-@pytest.fixture(params=FACTORIES)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    made = FACTORIES[request.param](tmp_path)
+class Servers:
+    """The servers of this run, each started when the first test asks for it."""
+
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+        self._directory, self._stack = directory, stack
+        self._s3: dict[str, S3Server] = {}
+        self._rest: RestServer | None = None
+        self._sftp: SftpServer | None = None
+
+    def s3(self, kind: str = "s3") -> S3Server:
+        if kind not in self._s3:
+            start = rclone_s3 if kind == "s3" else moto_s3
+            self._s3[kind] = self._stack.enter_context(start(self._made(kind)))
+        return self._s3[kind]
+
+    def rest(self) -> RestServer:
+        if self._rest is None:
+            self._rest = self._stack.enter_context(rclone_rest(self._made("rest")))
+        return self._rest
+
+    def sftp(self) -> SftpServer:
+        if self._sftp is None:
+            self._sftp = self._stack.enter_context(sftp_server(self._made("sftp")))
+        return self._sftp
+
+    def _made(self, kind: str) -> Path:
+        made = self._directory / kind
+        made.mkdir()
+        return made
+
+    def storage(self, kind: str, path: Path) -> Storage:
+        """A store of this kind that holds nothing yet."""
+        match kind:
+            case "local":
+                return LocalStorage(path / "deep" / "store")
+            case "memory":
+                return MemoryStorage()
+            case "rest":
+                return RestStorage(self.rest().location(), self.rest().access)
+            case "sftp":
+                return SftpStorage(self.sftp().location(), self.sftp().access)
+            case _:
+                server = self.s3(kind)
+                return S3Storage(server.location(), server.access)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with contextlib.ExitStack() as stack:
+        yield Servers(tmp_path_factory.mktemp("servers"), stack)
+
+
+@pytest.fixture(params=KINDS)
+def storage(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Storage:
+    made = servers.storage(request.param, tmp_path)
     made.create()
     return made
 
@@ -151,6 +225,200 @@ def test_its_location_shows_no_password(storage: Storage) -> None:
     assert storage.location
 
 
+def test_a_listing_goes_beyond_one_page(storage: Storage) -> None:
+    """S3 gives a thousand names at a time."""
+    for number in range(1_010):
+        storage.save(f"locks/{number:064x}", b"x")
+    assert {one.name for one in storage.list("locks")} == {f"locks/{n:064x}" for n in range(1_010)}
+
+
+def test_a_listing_leaves_out_what_does_not_belong(storage: Storage) -> None:
+    storage.save("index/" + "1" * 64, b"index")
+    storage.save("snapshots/" + "2" * 64, b"snapshot")
+    assert [one.name for one in storage.list("index")] == ["index/" + "1" * 64]
+
+
+def test_saving_a_file_again_leaves_it_whole(storage: Storage) -> None:
+    """What was tried twice because an answer was lost."""
+    content = b"the same bytes"
+    name = named("data", content)
+    storage.save(name, content)
+    storage.save(name, content)
+    assert storage.load(name) == content
+    assert len(list(storage.list("data"))) == 1
+
+
+# Stores elsewhere: what can go wrong on the way
+
+REMOTE = [kind for kind in KINDS if kind not in ("local", "memory")]
+
+
+class Reached:
+    """One place in a store behind a proxy."""
+
+    def __init__(self, kind: str, servers: Servers, proxy: CuttingProxy, port: int) -> None:
+        self.kind, self.proxy = kind, proxy
+        self.access, location = self._place(kind, servers)
+        self._location = location.replace(f"127.0.0.1:{port}", f"127.0.0.1:{proxy.port}")
+        if kind == "sftp":
+            known = Path(self.access.known_hosts or "")
+            line = known.read_text().splitlines()[0].replace(str(port), str(proxy.port))
+            known.write_text(f"{known.read_text()}{line}\n")
+
+    @staticmethod
+    def _place(kind: str, servers: Servers) -> tuple[Access, str]:
+        if kind == "sftp":
+            return servers.sftp().access, servers.sftp().location()
+        server = servers.rest() if kind == "rest" else servers.s3(kind)
+        return server.access, server.location()
+
+    def storage(self, access: Access | None = None, *, timeout_seconds: float = 20.0) -> Storage:
+        """The store by a connection of its own."""
+        made = {"rest": RestStorage, "sftp": SftpStorage}.get(self.kind, S3Storage)
+        return made(self._location, access or self.access, timeout_seconds=timeout_seconds)
+
+
+@pytest.fixture(params=REMOTE)
+def reached(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Reached]:
+    kind = str(request.param)
+    if kind == "sftp":
+        port = servers.sftp().port
+    else:
+        server = servers.rest() if kind == "rest" else servers.s3(kind)
+        port = int(server.url.rpartition(":")[2])
+    with cutting_proxy(port) as proxy:
+        yield Reached(kind, servers, proxy, port)
+
+
+BIG = hashlib.shake_256(b"big").digest(3_000_000)
+
+
+@pytest.mark.parametrize("sent", [20_000, 500_000, 2_900_000])
+def test_half_a_file_is_never_visible(reached: Reached, sent: int) -> None:
+    name = named("data", BIG)
+    before = reached.storage()
+    before.create()
+    reached.proxy.behave(cut_after_sent=sent)
+    with pytest.raises(StorageError) as raised:
+        reached.storage().save(name, BIG)
+    assert raised.value.code == "store-unreachable"
+    reached.proxy.behave(cuts=0)
+    after = reached.storage()
+    assert list(after.list("data")) == []
+    with pytest.raises(StorageError) as missing:
+        after.load(name)
+    assert missing.value.code == "store-missing"
+    after.save(name, BIG)
+    assert after.load(name) == BIG
+
+
+@pytest.mark.parametrize("received", [20_000, 2_000_000])
+def test_half_an_answer_is_no_answer(reached: Reached, received: int) -> None:
+    name = named("data", BIG)
+    before = reached.storage()
+    before.create()
+    before.save(name, BIG)
+    reached.proxy.behave(cut_after_received=received)
+    for offset, length in ((0, None), (100, 2_900_000)):
+        with pytest.raises(StorageError) as raised:
+            reached.storage().load(name, offset, length)
+        assert raised.value.code == "store-unreachable"
+
+
+def test_silence_ends(reached: Reached) -> None:
+    reached.storage().create()
+    reached.proxy.behave(silent=True)
+    silent = reached.storage(timeout_seconds=0.7)
+    begun = time.monotonic()
+    with pytest.raises(StorageError) as raised:
+        silent.save(named("data", b"x"), b"x")
+    assert raised.value.code == "store-unreachable"
+    assert time.monotonic() - begun < 10
+
+
+def test_nobody_there_is_said_so(reached: Reached) -> None:
+    reached.proxy.close()
+    with pytest.raises(StorageError) as raised:
+        reached.storage().load("config")
+    assert raised.value.code == "store-unreachable"
+
+
+def test_a_lost_connection_is_made_anew(reached: Reached) -> None:
+    storage = reached.storage()
+    storage.create()
+    storage.save("config", b"sealed")
+    reached.proxy.cut_all()
+    with contextlib.suppress(StorageError):  # may be noticed now
+        storage.load("config")
+    assert storage.load("config") == b"sealed"
+
+
+def test_what_may_pass_is_waited_out(reached: Reached) -> None:
+    plain = reached.storage()
+    plain.create()
+    cuts = reached.proxy.behave(cut_after_sent=50_000, cuts=2)
+    pauses: list[float] = []
+    patient = RetryingStorage(reached.storage(), sleep=pauses.append)
+    patient.save(named("data", BIG), BIG)
+    assert cuts.seen > 2
+    assert len(pauses) == 2
+    assert patient.load(named("data", BIG)) == BIG
+
+
+def test_a_wrong_login_is_refused_and_not_tried_again(reached: Reached) -> None:
+    if reached.kind == "s3-moto":
+        wrong = None  # it lets everybody in
+    elif reached.kind == "sftp":
+        other = Path(reached.access.identity or "").with_name("other_key")
+        if not other.exists():
+            keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)]
+            subprocess.run(keygen, check=True)
+        wrong = dataclasses.replace(reached.access, identity=str(other))
+    else:
+        wrong = dataclasses.replace(reached.access, secret_key="wrong", password="wrong")
+    if wrong is None:
+        return
+    pauses: list[float] = []
+    storage = RetryingStorage(reached.storage(wrong), sleep=pauses.append)
+    with pytest.raises(StorageError) as raised:
+        storage.load("config")
+    assert raised.value.code == "store-refused"
+    assert pauses == []
+    assert "wrong" not in str(raised.value)
+
+
+def test_a_host_whose_key_is_not_known_is_not_talked_to(servers: Servers, tmp_path: Path) -> None:
+    server = servers.sftp()
+    (tmp_path / "known_hosts").write_text("")
+    access = dataclasses.replace(server.access, known_hosts=str(tmp_path / "known_hosts"))
+    with pytest.raises(StorageError) as raised:
+        SftpStorage(server.location(), access).load("config")
+    assert raised.value.code == "store-refused"
+    assert "key" in raised.value.hint
+
+
+def test_a_bucket_that_is_not_there_is_missing(servers: Servers) -> None:
+    server = servers.s3()
+    with pytest.raises(StorageError) as raised:
+        S3Storage(server.location("nowhere"), server.access).load("config")
+    assert raised.value.code == "store-missing"
+
+
+def test_a_server_that_keeps_everything_lets_nothing_be_removed(tmp_path: Path) -> None:
+    with rclone_rest(tmp_path, append_only=True) as server:
+        storage = RestStorage(server.location(), server.access)
+        storage.create()
+        name = named("data", b"kept")
+        storage.save(name, b"kept")
+        storage.save(name, b"kept")  # an answer was lost: the file is there, and whole
+        with pytest.raises(StorageError) as raised:
+            storage.delete(name)
+        assert raised.value.code == "store-refused"
+        with pytest.raises(StorageError):
+            storage.save(name, b"other")
+        assert storage.load(name) == b"kept"
+
+
 # Local stores only: what lies on the disk
 
 
@@ -204,6 +472,40 @@ def test_locations_are_paths_or_a_clear_error(tmp_path: Path) -> None:
     assert open_storage(f"local:{tmp_path}").location == str(tmp_path)
     assert open_storage("~/store").location == str(Path("~/store").expanduser())
     assert open_storage("with:colon").location == os.path.abspath("with:colon")  # noqa: PTH100
-    with pytest.raises(ConfigError) as raised:
-        open_storage("s3:https://key:secret@host/bucket")
-    assert "secret" not in str(raised.value)
+    for location in (
+        "s3:https://key:secret@host/bucket",
+        "rest:https://user:secret@host/",
+        "sftp://user:secret@host//path",
+        "b2:secret",
+        "s3:host",
+        "sftp:host",
+        "rest:ftp://host/",
+    ):
+        with pytest.raises(ConfigError) as raised:
+            open_storage(location)
+        assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("s3:s3.amazonaws.com/bucket", S3Place(None, "bucket", "")),
+        ("s3:https://h:9000/b/p/q/", S3Place("https://h:9000", "b", "p/q/")),
+        ("s3:h/b/p", S3Place("https://h", "b", "p/")),
+    ],
+)
+def test_places_in_s3(location: str, expected: S3Place) -> None:
+    assert parse_s3(location) == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("sftp:backup@h:/srv/tms", SftpPlace("h", "backup", None, "/srv/tms")),
+        ("sftp:h:relative", SftpPlace("h", None, None, "relative")),
+        ("sftp://u@h:2222//srv/tms", SftpPlace("h", "u", 2222, "/srv/tms")),
+        ("sftp://h/relative", SftpPlace("h", None, None, "relative")),
+    ],
+)
+def test_places_on_hosts(location: str, expected: SftpPlace) -> None:
+    assert parse_sftp(location) == expected

@@ -9,23 +9,72 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.errors import ConfigError
+from strongroom.repository.storage.access import ACCESS_FIELDS, AS_TOOLS_DO, Access
+from strongroom.repository.storage.limited import UNLIMITED, LimitedStorage, Limits
 from strongroom.repository.storage.local import LocalStorage
 from strongroom.repository.storage.memory import MemoryStorage
 from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
+from strongroom.repository.storage.retrying import DEFAULT_PATIENCE, Patience, RetryingStorage
 
-__all__ = ["Buffer", "LocalStorage", "MemoryStorage", "Storage", "StoredFile", "open_storage"]
+__all__ = [
+    "ACCESS_FIELDS",
+    "Access",
+    "Buffer",
+    "Limits",
+    "LocalStorage",
+    "MemoryStorage",
+    "Patience",
+    "Storage",
+    "StoredFile",
+    "location_kind",
+    "open_storage",
+]
 
-_REMOTE_SCHEMES: Final = frozenset({"s3", "sftp", "rest", "azure", "gs", "b2", "rclone", "swift"})
+# Other tools' names for stores that we don't reach: no path is meant by them.
+_UNKNOWN: Final = frozenset({"azure", "gs", "b2", "rclone", "swift"})
 
 
-def open_storage(location: str) -> Storage:
-    """The store for a location in restic's syntax: an absolute or relative path for now."""
+def open_storage(
+    location: str,
+    access: Access = AS_TOOLS_DO,
+    *,
+    limits: Limits = UNLIMITED,
+    patience: Patience = DEFAULT_PATIENCE,
+) -> Storage:
+    """The store for a location in restic's syntax; nothing is connected yet.
+
+    What may pass is waited out, within `patience`. ConfigError for a location that is none.
+    """
+    made: Storage
+    match location_kind(location):
+        case "s3":
+            from strongroom.repository.storage.s3 import S3Storage
+
+            made = S3Storage(location, access)
+        case "rest":
+            from strongroom.repository.storage.rest import RestStorage
+
+            made = RestStorage(location, access)
+        case "sftp":
+            from strongroom.repository.storage.sftp import SftpStorage
+
+            made = SftpStorage(location, access)
+        case _:
+            made = LocalStorage(Path(location.removeprefix("local:")).expanduser())
+    if limits != UNLIMITED:
+        made = LimitedStorage(made, limits)
+    return made if isinstance(made, LocalStorage) else RetryingStorage(made, patience)
+
+
+def location_kind(location: str) -> str:
+    """`s3`, `rest`, `sftp` or `local`; ConfigError for a store of another kind."""
     scheme, separator, _ = location.partition(":")
-    if separator and scheme in _REMOTE_SCHEMES:
+    if separator and scheme in ACCESS_FIELDS:
+        return scheme
+    if separator and scheme in _UNKNOWN:
         raise ConfigError(
-            f"stores of kind `{scheme}:` are not supported by this version",
+            f"stores of kind `{scheme}:` are not supported",
             subject=location.rpartition("@")[2],
-            hint="Use a path on a local or mounted file system.",
+            hint="Use a path, s3:, sftp: or rest:.",
         )
-    path = location.removeprefix("local:")
-    return LocalStorage(Path(path).expanduser())
+    return "local"

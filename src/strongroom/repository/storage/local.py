@@ -14,20 +14,22 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from strongroom.errors import StorageError
 from strongroom.repository.direct_io import is_aligned, write_direct
+from strongroom.repository.storage.layout import FOLDERS, is_id
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 
 _DIRECT_THRESHOLD_BYTES: Final = 1 << 20
-_FOLDERS: Final = ("data", "index", "keys", "locks", "snapshots")
-_HEX: Final = frozenset("0123456789abcdef")
 
 
 class LocalStorage:
     """Files below a root directory; safe to use from several threads and processes."""
+
+    connections = 2
 
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.abspath(root))
@@ -40,7 +42,7 @@ class LocalStorage:
         """Make the folders of the layout; the 256 below `data` come on demand."""
         with _explained(self.location):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in _FOLDERS:
+            for folder in FOLDERS:
                 (self._root / folder).mkdir(mode=0o700, exist_ok=True)
             _flush_directory(self._root)
             _flush_directory(self._root.parent)
@@ -115,15 +117,13 @@ class LocalStorage:
             return os.open(path, flags, 0o600)
 
 
-def _is_id(name: str) -> bool:
-    return len(name) == 64 and _HEX.issuperset(name)
-
-
 def _listed(folder: str, entry: os.DirEntry[str]) -> Iterator[StoredFile]:
     """The entry if it is a file of the layout and still there: locks come and go meanwhile."""
-    if _is_id(entry.name):
+    if is_id(entry.name):
         with contextlib.suppress(FileNotFoundError):
-            yield StoredFile(f"{folder}/{entry.name}", entry.stat().st_size)
+            status = entry.stat()
+            moment = datetime.fromtimestamp(status.st_mtime, UTC)
+            yield StoredFile(f"{folder}/{entry.name}", status.st_size, moment)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from strongroom.errors import StorageError
 from strongroom.repository.storage.protocol import Buffer, StoredFile
@@ -12,8 +13,10 @@ from strongroom.repository.storage.protocol import Buffer, StoredFile
 class MemoryStorage:
     """Files in a dictionary; safe to use from several threads."""
 
+    connections = 2
+
     def __init__(self) -> None:
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, tuple[bytes, datetime]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -25,7 +28,7 @@ class MemoryStorage:
 
     def save(self, name: str, data: Buffer) -> None:
         with self._lock:
-            self._files[name] = bytes(data)
+            self._files[name] = (bytes(data), datetime.now(UTC))
 
     def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         content = self._content(name)
@@ -40,8 +43,8 @@ class MemoryStorage:
     def list(self, folder: str) -> Iterator[StoredFile]:
         with self._lock:
             found = [
-                StoredFile(name, len(content))
-                for name, content in self._files.items()
+                StoredFile(name, len(content), moment)
+                for name, (content, moment) in self._files.items()
                 if name.startswith(folder + "/")
             ]
         return iter(found)
@@ -53,6 +56,6 @@ class MemoryStorage:
     def _content(self, name: str) -> bytes:
         with self._lock:
             try:
-                return self._files[name]
+                return self._files[name][0]
             except KeyError:
                 raise StorageError("no such file", subject=name, code="store-missing") from None

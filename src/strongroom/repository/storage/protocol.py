@@ -1,5 +1,9 @@
 """What the engine asks of a store, as small as it can be.
 
+Errors are StorageErrors: `store-missing` when a file (or the place itself) is not there,
+`store-refused` when it is not permitted, `store-full`, `store-unreachable` for what may pass by
+itself (a lost connection, a time-out, a store that asks for a pause), `store-failed` for the rest.
+
 A store keeps immutable files under the names of the restic layout (`config`, `keys/ID`,
 `data/ab/ID` ...). `save` is atomic and durable: when it returns, the whole file is on stable
 storage under its name; before that, nothing is visible under it.
@@ -9,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -16,22 +21,26 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a listing: its layout name (`data/ab/abcd...`) and its size in bytes."""
+    """One file of a listing: its layout name (`data/ab/abcd...`), its size in bytes, and when it
+    was stored by the store's own clock, None where the store doesn't say."""
 
     name: str
     size_bytes: int
+    modified_at: datetime | None = None
 
 
 class Storage(Protocol):
-    """What the engine needs of a store; every kind passes tests/contract/test_storage.py.
-
-    Errors: StorageError `store-missing` when `load` or `size` name a file that is not there,
-    `store-full`, `store-refused` (not permitted, read-only), `store-failed` for the rest.
-    """
+    """What the engine needs of a store; every kind passes tests/contract/test_storage.py. Safe to
+    use from several threads."""
 
     @property
     def location(self) -> str:
         """The location as the configuration names it, without credentials."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many saves or loads at once are worth while."""
         ...
 
     def create(self) -> None:
