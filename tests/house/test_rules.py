@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import typing
+from collections.abc import Iterator
 
 import pytest
 
+from strongroom.config.settings import Section, Settings
 from strongroom.errors import ERROR_KINDS
 from strongroom.findings import FINDING_KINDS
 from tests.house.ground import ROOT, Module, modules, shipped_files
@@ -156,6 +159,38 @@ def test_nothing_is_left_for_later_in_the_code() -> None:
         f"{place}:{number}" for place, number, line in _read("marks") if UNFINISHED.search(line)
     ]
     assert not found, "\n".join(sorted(found))
+
+
+def test_every_setting_acts_or_says_that_it_acts_later() -> None:
+    """A setting that is accepted and does nothing is how backups silently stop being what people
+    think they are."""
+    text = "\n".join(
+        module.text for module in modules("src") if module.name != "strongroom.config.settings"
+    )
+    own = (ROOT / "src/strongroom/config/settings.py").read_text(encoding="utf-8")
+    idle = [
+        f"{model.__name__}.{name}"
+        for model, name in _acting(Settings)
+        if not re.search(rf"\.{name}\b", text) and not re.search(rf"self\.{name}\b", own)
+    ]
+    assert not idle, "\n".join(sorted(idle))
+
+
+def _acting(model: type[Section]) -> Iterator[tuple[type[Section], str]]:
+    """The settings of a section and those below that aren't marked as acting later."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("later"):
+            continue
+        yield model, name
+        for inner in _sections(field.annotation):
+            yield from _acting(inner)
+
+
+def _sections(annotation: object) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _sections(part)
 
 
 def _codes_used(module: Module) -> set[str]:

@@ -99,12 +99,15 @@ def capture(
     parent: Snapshot | None = None,
     exclude: Sequence[str] = (),
     required: Sequence[str] = (),
+    one_file_system: bool = False,
     options: WriterOptions = DEFAULT,
     after: timedelta = LATER,
 ) -> tuple[Committed, list[Finding]]:
     """One capture of a directory as the source `tree`; its snapshot's time is now and `after`."""
     repositories = [repository] if isinstance(repository, Repository) else list(repository)
-    source = FilesSource("tree", path, exclude=exclude, required=required)
+    source = FilesSource(
+        "tree", path, exclude=exclude, required=required, one_file_system=one_file_system
+    )
     now = datetime.now(UTC) + after
     view = None if parent is None else SnapshotView(repositories[0], parent)
     with SnapshotWriter(repositories, options) as writer:

@@ -1,4 +1,4 @@
-"""Real servers for stores on loopback, each started by whoever needs it and ended by its own pid."""
+"""Real servers for stores, on loopback, started by whoever needs them and ended by process id."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from strongroom.repository.storage import Access
 
 ACCESS_KEY, SECRET_KEY = "AKSTRONGROOM", "not a real secret but 40 letters long!!!!"
 _START_SECONDS = 30
+_S3_ACCESS = Access(access_key=ACCESS_KEY, secret_key=SECRET_KEY, region="us-east-1")
+_REST_ACCESS = Access(user="tms", password="secret of the server")
 
 
 def free_port() -> int:
@@ -72,7 +74,7 @@ class S3Server:
 
     url: str
     root: Path | None
-    access: Access = Access(access_key=ACCESS_KEY, secret_key=SECRET_KEY, region="us-east-1")
+    access: Access = _S3_ACCESS
 
     def location(self, bucket: str | None = None) -> str:
         return f"s3:{self.url}/{bucket or 'bucket-' + secrets.token_hex(6)}/deep/prefix"
@@ -105,7 +107,7 @@ class RestServer:
 
     url: str
     root: Path
-    access: Access = Access(user="tms", password="secret of the server")
+    access: Access = _REST_ACCESS
 
     def location(self, name: str | None = None) -> str:
         return f"rest:{self.url}/{name or 'repository-' + secrets.token_hex(6)}/"
@@ -116,9 +118,8 @@ def rclone_rest(directory: Path, *, append_only: bool = False) -> Iterator[RestS
     """rclone's REST server, which can be told to keep all that it has."""
     root, port = directory / "served", free_port()
     root.mkdir(parents=True, exist_ok=True)
-    login = RestServer("", root).access
     arguments = [rclone(), "serve", "restic", "--addr", f"127.0.0.1:{port}"]
-    arguments += ["--user", str(login.user), "--pass", str(login.password)]
+    arguments += ["--user", str(_REST_ACCESS.user), "--pass", str(_REST_ACCESS.password)]
     arguments += ["--append-only"] * append_only
     with running([*arguments, root], port, directory / "rclone-rest.log"):
         yield RestServer(f"http://127.0.0.1:{port}", root)

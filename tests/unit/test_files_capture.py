@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from strongroom.repository.storage import Buffer
 from strongroom.sources import CaptureContext
 from strongroom.sources.file_walk import TreeWalk
 from strongroom.sources.files import FilesSource
-from tests.support.observation import as_nobody, open_directory, opened_files
+from tests.support.observation import as_nobody, open_directory, opened_files, small_disk
 from tests.support.repository_ground import (
     capture,
     new_repository,
@@ -390,7 +391,9 @@ def test_the_root_of_the_file_system_is_refused_clearly() -> None:
 # What is wanted
 
 
-def captured_names(tree: Path, **options: list[str]) -> tuple[set[str], list[tuple[str, str]]]:
+def captured_names(
+    tree: Path, **options: list[str] | bool
+) -> tuple[set[str], list[tuple[str, str]]]:
     repository = new_repository()
     committed, findings = capture(repository, tree, **options)  # type: ignore[arg-type]
     base = os.fsencode(tree)
@@ -418,6 +421,23 @@ def test_excludes_have_gitignore_syntax(tmp_path: Path, exclude: list[str], left
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(name)
     assert captured_names(tree, exclude=exclude) == (left, [])
+
+
+def test_what_is_mounted_can_be_left_out(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "mounted").mkdir(parents=True)
+    (tree / "own").write_text("ours")
+    with small_disk(1 << 20) as disk:
+        (disk / "theirs").write_text("not ours")
+        subprocess.run(["mount", "--bind", disk, tree / "mounted"], check=True)
+        try:
+            everything, _ = captured_names(tree)
+            own, findings = captured_names(tree, one_file_system=True)
+        finally:
+            subprocess.run(["umount", tree / "mounted"], check=True)
+    assert everything == {"own", "mounted", "mounted/theirs"}
+    assert own == {"own", "mounted"}
+    assert findings == []
 
 
 def test_required_folders_that_are_missing_are_findings(tree: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -80,7 +81,8 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """How to capture. `programs` is the configured directory of client programs.
+    """How to capture. `programs` is the configured directory of client programs; `exclude_tables`
+    are patterns (`schema.table` with * and ?) of tables whose rows are left out.
 
     `lock_timeout_seconds` bounds the wait for a table that somebody alters: a waiting lock request
     makes everybody behind it wait, too.
@@ -89,6 +91,7 @@ class CaptureOptions:
     jobs: int = 2
     programs: Path | None = None
     lock_timeout_seconds: int = 30
+    exclude_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +294,11 @@ class _Capture:
         return True
 
     def _plan(self) -> None:
-        tables = [one for one in self.relations if one.has_rows and not self._unreachable(one)]
+        tables = [
+            one
+            for one in self.relations
+            if one.has_rows and not self._unreachable(one) and not self._excluded(one)
+        ]
         oids = [one.oid for one in tables]
         columns = read_columns(self.leader, oids)
         sizes = read_sizes(self.leader, oids)
@@ -301,6 +308,9 @@ class _Capture:
         ]
         # The largest first, so that no worker is left alone with it at the end.
         self._queue = sorted(self.tasks, key=lambda task: sizes.get(task.relation.oid, 0))
+
+    def _excluded(self, relation: Relation) -> bool:
+        return any(fnmatchcase(relation.label, one) for one in self.options.exclude_tables)
 
     def _unreachable(self, relation: Relation) -> bool:
         """A standby has no rows of unlogged tables; the coverage registry tells."""
@@ -416,7 +426,12 @@ class _Capture:
             roles=read_roles(self.leader),
             extensions=read_extensions(self.leader),
             collations=read_collations(self.leader),
-            coverage=read_coverage(self.leader, self.relations, self.facts.in_recovery),
+            coverage=read_coverage(
+                self.leader,
+                self.relations,
+                self.facts.in_recovery,
+                [one for one in self.relations if one.has_rows and self._excluded(one)],
+            ),
         )
         script = database_script(manifest.database, self.facts.major)
         self._put(layout.DATABASE_SQL, script.encode())

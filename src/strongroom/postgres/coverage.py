@@ -20,10 +20,14 @@ __all__ = ["read_coverage"]
 
 
 def read_coverage(
-    connection: psycopg.Connection, relations: Sequence[Relation], in_recovery: bool
+    connection: psycopg.Connection,
+    relations: Sequence[Relation],
+    in_recovery: bool,
+    excluded: Sequence[Relation] = (),
 ) -> tuple[Coverage, ...]:
     """The registry for the current database, sorted by kind and subject."""
     found = [
+        *_excluded_tables(excluded),
         *_passwords(connection),
         *_foreign_tables(relations),
         *_unlogged_tables(relations, in_recovery),
@@ -58,6 +62,13 @@ def _foreign_tables(relations: Sequence[Relation]) -> list[Coverage]:
         Coverage("foreign table", one.label, "needs-action", explanation)
         for one in relations
         if one.kind == "f"
+    ]
+
+
+def _excluded_tables(relations: Sequence[Relation]) -> list[Coverage]:
+    explanation = "Its definition is captured; its rows are left out, as `exclude_tables` says."
+    return [
+        Coverage("excluded table", one.label, "not-configured", explanation) for one in relations
     ]
 
 

@@ -18,6 +18,7 @@ def build_source(
             declared.path,
             exclude=declared.exclude,
             required=declared.required,
+            one_file_system=declared.one_file_system,
             workers=settings.engine.worker_count,
         )
     if isinstance(declared, GitSource):
@@ -37,4 +38,5 @@ def build_source(
         jobs=declared.jobs,
         programs=declared.programs,
         lock_timeout_seconds=int(declared.lock_timeout.total_seconds()),
+        exclude_tables=declared.exclude_tables,
     )

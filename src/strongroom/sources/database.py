@@ -45,11 +45,15 @@ class DatabaseSource:
         jobs: int = 2,
         programs: Path | None = None,
         lock_timeout_seconds: int = 30,
+        exclude_tables: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._url = url
         self._options = CaptureOptions(
-            jobs=jobs, programs=programs, lock_timeout_seconds=lock_timeout_seconds
+            jobs=jobs,
+            programs=programs,
+            lock_timeout_seconds=lock_timeout_seconds,
+            exclude_tables=tuple(exclude_tables),
         )
         # What the servers of targets that were loaded here were found to lack.
         self._lacking: dict[str, frozenset[str]] = {}

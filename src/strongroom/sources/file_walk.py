@@ -92,7 +92,9 @@ class TreeWalk:
         parent: SnapshotView | None,
         parent_path: bytes,
         progress: Progress,
+        one_file_system: bool = False,
     ) -> None:
+        self._one_file_system = one_file_system
         self._writer = writer
         self._excluded = excluded
         self._parent = parent
@@ -193,6 +195,9 @@ class TreeWalk:
         self._descriptors.add(descriptor)
         status = os.fstat(descriptor)
         inner = _Directory(descriptor, above.path + name + b"/", status, above, name)
+        if self._one_file_system and status.st_dev != above.status.st_dev:
+            self._walked.append(inner)  # the place where something is mounted, without that
+            return
         self._walk(inner, parent_tree, depth + 1)
 
     def _finish_directories(self, keep: int) -> None:

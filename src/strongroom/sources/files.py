@@ -21,7 +21,8 @@ MANIFEST_FORMAT = 1
 
 
 class FilesSource:
-    """A tree below `path`. `exclude` has gitignore syntax; `required` folders must exist."""
+    """A tree below `path`. `exclude` has gitignore syntax; `required` folders must exist; of what
+    is mounted in it, `one_file_system` keeps the empty directories only."""
 
     kind = "files"
 
@@ -32,6 +33,7 @@ class FilesSource:
         *,
         exclude: Sequence[str] = (),
         required: Sequence[str] = (),
+        one_file_system: bool = False,
         workers: int = 2,
     ) -> None:
         self.name = name
@@ -44,6 +46,7 @@ class FilesSource:
             )
         self._exclude = tuple(exclude)
         self._required = tuple(required)
+        self._one_file_system = one_file_system
         self._workers = workers
 
     @property
@@ -59,6 +62,7 @@ class FilesSource:
             parent=context.parent,
             parent_path=path,
             progress=context.progress,
+            one_file_system=self._one_file_system,
         )
         result = walk.run(path)
         findings = [*result.findings, *self._missing_folders()]
@@ -141,6 +145,7 @@ class FilesSource:
             "path": str(self._path),
             "exclude": list(self._exclude),
             "required": list(self._required),
+            "one_file_system": self._one_file_system,
             "files": files,
             "size_bytes": size_bytes,
             "chunks": "fastcdc 512KiB/1MiB/8MiB",
