@@ -10,6 +10,7 @@ import click
 
 from strongroom.cli.run import Run
 
+_LEAST_RATE = 1024
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -52,8 +53,26 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
             formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
+class _Rate(click.ParamType[int]):
+    """Bytes a second, written as a size."""
+
+    name = "size"
+
+    # Any: click's own shapes
+    def convert(self, given: Any, parameter: click.Parameter | None, context: Any) -> int:
+        from strongroom.config.value import parse_size
+
+        try:
+            rate = parse_size(given.removesuffix("/s")) if isinstance(given, str) else int(given)
+        except ValueError as error:
+            self.fail(str(error), parameter, context)
+        if rate < _LEAST_RATE:
+            self.fail("a limit below 1KiB a second would never end", parameter, context)
+        return rate
+
+
 def global_options(*, hidden: bool = False) -> list[click.Option]:
-    """`--config --json --quiet --verbose`, kept in the run rather than passed to the command."""
+    """`--config --json --quiet --verbose` and limits, kept in the run rather than passed on."""
     return [
         click.Option(
             ["-c", "--config"],
@@ -73,6 +92,20 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             ["-v", "--verbose"],
             is_flag=True,
             help="Say what is done, and trace bugs.",
+            **_kept(hidden),
+        ),
+        click.Option(
+            ["--limit-upload"],
+            type=_Rate(),
+            metavar="SIZE",
+            help="Bytes a second to each store, such as 10MiB.",
+            **_kept(hidden),
+        ),
+        click.Option(
+            ["--limit-download"],
+            type=_Rate(),
+            metavar="SIZE",
+            help="Bytes a second from each store.",
             **_kept(hidden),
         ),
     ]

@@ -25,6 +25,7 @@ from strongroom.cli.browse import diff, dump, ls, snapshots
 from strongroom.cli.check import check
 from strongroom.cli.command import Group, global_options
 from strongroom.cli.configuration import config
+from strongroom.cli.copies import copy
 from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
@@ -47,6 +48,7 @@ COMMANDS: Final = (
     prove,
     drill,
     check,
+    copy,
     export,
     hook,
     doctor,

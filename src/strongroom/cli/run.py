@@ -36,13 +36,18 @@ class Run:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    limit_upload: int | None = None
+    limit_download: int | None = None
     _written: bool = field(default=False, repr=False)
 
     def application(self) -> Application:
         """The configured application, with this run's progress and messages."""
         from strongroom.service.application import Application
 
-        return Application.load(self.config, progress=self.progress(), say=self.say)
+        application = Application.load(self.config, progress=self.progress(), say=self.say)
+        application.limit_upload = self.limit_upload
+        application.limit_download = self.limit_download
+        return application
 
     def progress(self) -> Progress:
         """Bars on a terminal, lines in a pipe, nothing when quiet."""

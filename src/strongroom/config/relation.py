@@ -13,6 +13,13 @@ from pathlib import Path as Folder
 from strongroom.config.fault import Fault, Path, nearest
 from strongroom.config.value import location_scheme
 
+# What each kind of store understands of `access`.
+ACCESS_FIELDS = {
+    "s3": ("access_key", "secret_key", "session_token", "region", "profile", "ca_file"),
+    "rest": ("user", "password", "ca_file"),
+    "sftp": ("identity", "password", "known_hosts"),
+}
+
 # Which settings of which lists name a source, and of what kind it must be.
 _SOURCE_NAMES = (
     ("queries", "source", "postgres"),
@@ -44,6 +51,7 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
             )
     yield from _check_source_names(root, sources)
     yield from _check_places(sources, repositories, base)
+    yield from _check_access(repositories)
 
 
 def _check_source_names(
@@ -84,6 +92,23 @@ def _check_places(
             root = source_body.get("path")
             if isinstance(root, str) and root and f"{place}/".startswith(f"{_folder(root, base)}/"):
                 yield Fault(path, f"this is inside of source {source}, which would hold itself")
+
+
+def _check_access(repositories: Mapping[str, Mapping[str, object]]) -> Iterator[Fault]:
+    """What a store doesn't understand would be passed over silently."""
+    for name, body in repositories.items():
+        location, access = body.get("location"), _mapping(body.get("access"))
+        if not isinstance(location, str):
+            continue
+        kind = location_scheme(location)
+        known = ACCESS_FIELDS.get(kind, ())
+        for key in access:
+            if key not in known:
+                takes = f"takes {', '.join(known)}" if known else "takes no access settings"
+                yield Fault(("repositories", name, "access", key), f"a store of this kind {takes}")
+        for one, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
+            if kind == "s3" and access.get(one) and not access.get(other):
+                yield Fault(("repositories", name, "access", one), f"{other} belongs to it")
 
 
 def _folder(text: str, base: Folder) -> str:

@@ -223,13 +223,36 @@ Source = Annotated[PostgresSource | FilesSource | GitSource, Field(discriminator
 # --- Repositories and the engine -----------------------------------------------------------
 
 
+class StoreAccess(Section):
+    """How a store lets us in. What is left out is looked for where the store's own tools keep it:
+    AWS_ACCESS_KEY_ID and ~/.aws for S3, keys, agent and ~/.ssh/config for SFTP."""
+
+    access_key: Secret | None = setting("S3: the access key's id.", default=None)
+    secret_key: Secret | None = setting("S3: the secret access key.", default=None)
+    session_token: Secret | None = setting("S3: the token of a temporary key.", default=None)
+    region: str | None = setting(
+        "S3: the bucket's region.", default=None, examples=["eu-central-1"]
+    )
+    profile: str | None = setting("S3: a profile of ~/.aws.", default=None)
+    user: Secret | None = setting("REST: the user's name.", default=None)
+    password: Secret | None = setting("REST and SFTP: the password.", default=None)
+    identity: AbsolutePath | None = setting(
+        "SFTP: the private key's file.", default=None, examples=["/etc/strongroom/id_ed25519"]
+    )
+    known_hosts: AbsolutePath | None = setting("SFTP: the file of known hosts.", default=None)
+    ca_file: AbsolutePath | None = setting(
+        "S3 and REST: certificates of authorities that are trusted.", default=None
+    )
+
+
 class RepositorySettings(Section):
     """A restic-format store."""
 
     location: Location = setting(
-        "A path, s3:URL/BUCKET/PREFIX, sftp:USER@HOST:/PATH or rest:URL. Today a path.",
+        "A path, s3:URL/BUCKET/PREFIX, sftp:USER@HOST:/PATH or rest:URL.",
         examples=["/backup/tms", "s3:https://s3.example.com/tms-backup"],
     )
+    access: StoreAccess = setting("How the store lets us in.", factory=StoreAccess)
     password: Secret = setting(
         "Where the repository's password is kept.",
         examples=["file:/etc/strongroom/local.key", "env:OFFSITE_PASSWORD"],
@@ -259,6 +282,13 @@ class Engine(Section):
     compression: Literal["fast", "default", "best"] = setting(
         "How hard zstd works on what shrinks: files at level 1, 3 or 9; rows at 1, 1 or 9.",
         default="default",
+    )
+
+    limit_upload: Size | None = setting(
+        "Bytes a second to each store, at most.", default=None, ge=1024, examples=["10MiB"]
+    )
+    limit_download: Size | None = setting(
+        "Bytes a second from each store, at most.", default=None, ge=1024, examples=["10MiB"]
     )
 
     @property

@@ -98,7 +98,10 @@ class BlobCodec:
 
     def decode(self, blob_id: bytes, sealed: Buffer, plain_length: int | None) -> bytes:
         """The verified plaintext of a blob; IntegrityError when its bytes are not its name's."""
-        content = self._sealer.open(sealed, "blob")
+        return self.plain(blob_id, self._sealer.open(sealed, "blob"), plain_length)
+
+    def plain(self, blob_id: bytes, content: bytes, plain_length: int | None) -> bytes:
+        """The verified plaintext of what a seal held; IntegrityError when it is not its name's."""
         if plain_length is not None:
             content = self._decompress(content, plain_length)
         if hashlib.sha256(content).digest() != blob_id:

@@ -14,11 +14,11 @@ import mmap
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.errors import IntegrityError, StrongroomError
+from strongroom.errors import IntegrityError, StorageError, StrongroomError
 from strongroom.model import Finding, finding
 from strongroom.repository.encoding_child import SealedBlob
 from strongroom.repository.index import MAX_BLOBS_PER_FILE, BlobIndex, encode_index
@@ -50,15 +50,26 @@ class _OpenPack:
 class Packer:
     """Adds blobs to one repository. `reserve` and `add` are safe from several threads."""
 
-    def __init__(self, repository: Repository, *, pack_bytes: int, buffers: int) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        pack_bytes: int,
+        most_buffers: int,
+        may_wait: Callable[[float], bool] = lambda _: True,
+    ) -> None:
         self.repository = repository
+        self._may_wait = may_wait
+        self._waited_seconds = 0.0
+        self._uploaders = min(repository.storage.connections, most_buffers - 1)
         self.added_bytes = 0
         self.blob_counts = {BlobType.DATA: 0, BlobType.TREE: 0}
         self.findings: list[Finding] = []
         self._pack_bytes = pack_bytes
         self._capacity = max(pack_bytes, _MIN_BUFFER_BYTES)
         self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
-        self._unmade = buffers
+        # One that is filled, one for trees, and those on their way to the store.
+        self._unmade = max(2, min(most_buffers, self._uploaders + 2))
         self._guard = threading.Lock()
         self._open: dict[BlobType, _OpenPack] = {}
         self._pending: dict[BlobType, set[bytes]] = {BlobType.DATA: set(), BlobType.TREE: set()}
@@ -71,7 +82,8 @@ class Packer:
         self._indexed_at = time.monotonic()
         self._lock: Lock | None = None
         self._known = BlobIndex()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._records = threading.Lock()
 
     def begin(self) -> None:
         """Take the lock, load the index, and trust only packs that the store really holds."""
@@ -79,9 +91,10 @@ class Packer:
         self._lock.acquire()
         self.findings.extend(self.repository.index_findings)
         self._known = self._trusted(self.repository.index)
-        thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
-        thread.start()
-        self._thread = thread
+        for _ in range(self._uploaders):
+            thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _trusted(self, index: BlobIndex) -> BlobIndex:
         """The part of the index whose packs the store holds whole; the rest becomes findings."""
@@ -166,9 +179,10 @@ class Packer:
         again and no tool sees orphans; when even that fails, prune finds them.
         """
         try:
-            self._uploads.put(None)
-            if self._thread is not None:
-                self._thread.join()
+            for _ in self._threads:
+                self._uploads.put(None)
+            for thread in self._threads:
+                thread.join()
             if abandoned and self._failure is None and self._unindexed:
                 self.confirm_lock()
                 self._write_index()
@@ -189,10 +203,20 @@ class Packer:
             self._unmade -= 1
             return mmap.mmap(-1, self._capacity)
         while True:
+            begun = time.monotonic()
             try:
                 return self._free.get(timeout=0.5)
             except queue.Empty:
                 self.raise_failure()
+            finally:
+                self._waited_seconds += time.monotonic() - begun
+            if not self._may_wait(self._waited_seconds):
+                raise StorageError(
+                    f"it is too slow: the capture has waited {self._waited_seconds:.0f} s for it",
+                    subject=self.repository.name,
+                    code="store-unreachable",
+                    hint="It is caught up from another repository; or use `strongroom copy`.",
+                )
 
     def _send(self, blob_type: BlobType) -> None:
         pack = self._open.pop(blob_type)
@@ -230,13 +254,14 @@ class Packer:
         with memoryview(pack.buffer) as whole, whole[: pack.used] as content:
             name = hashlib.sha256(content).hexdigest()
             self.repository.storage.save(pack_name(name), content)
-        self._stored.append((name, pack.entries, pack.used))
-        self._unindexed.append((name, pack.entries))
-        self.added_bytes += pack.used
-        count = sum(len(entries) for _, entries in self._unindexed)
-        aged = time.monotonic() - self._indexed_at > _INDEX_EVERY_SECONDS
-        if count >= MAX_BLOBS_PER_FILE or aged:
-            self._write_index()
+        with self._records:
+            self._stored.append((name, pack.entries, pack.used))
+            self._unindexed.append((name, pack.entries))
+            self.added_bytes += pack.used
+            count = sum(len(entries) for _, entries in self._unindexed)
+            aged = time.monotonic() - self._indexed_at > _INDEX_EVERY_SECONDS
+            if count >= MAX_BLOBS_PER_FILE or aged:
+                self._write_index()
 
     def _write_index(self) -> None:
         packs, self._unindexed = self._unindexed, []

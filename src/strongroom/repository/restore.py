@@ -31,12 +31,11 @@ from strongroom.repository.process_pool import ProcessPool, start_pool
 from strongroom.repository.repository import Repository
 from strongroom.repository.restore_child import WholeFile, Written
 from strongroom.repository.tree import Node
-from strongroom.repository.view import BlobRun, SnapshotView, read_run
+from strongroom.repository.view import BlobRun, SnapshotView, gather_runs, read_run
 
 # Files are planned in groups of this many, so that memory does not grow with the tree.
 _GROUP_FILES: Final = 2_000
 _RUN_BYTES: Final = 2 << 20
-_GAP_BYTES: Final = 256 << 10
 _QUEUED_RUNS: Final = 4
 # A smaller restore ends before processes have paid for their start.
 _ENGAGE_FILES: Final = 1_500
@@ -264,30 +263,15 @@ class _Restore:
         """The runs to read, and for each key in them the places that want that blob."""
         keys: dict[bytes, int] = {}
         places: _Places = []
-        packs: dict[str, list[tuple[int, Location]]] = {}
+        wanted: list[tuple[int, Location]] = []
         for file in group:
             for position, blob_id in enumerate(file.node.content):
                 key = keys.setdefault(blob_id, len(places))
                 if key == len(places):
-                    location = self._repository.locate(BlobType.DATA, blob_id)
-                    packs.setdefault(location.pack, []).append((key, location))
+                    wanted.append((key, self._repository.locate(BlobType.DATA, blob_id)))
                     places.append([])
                 places[key].append((file, position))
-        runs: list[BlobRun] = []
-        for pack, wanted in packs.items():
-            wanted.sort(key=lambda one: one[1].entry.offset)
-            run: BlobRun | None = None
-            for key, location in wanted:
-                begin = location.entry.offset
-                end = begin + location.entry.length
-                near = run is not None and begin <= run.end + _GAP_BYTES
-                if run and near and end - run.begin <= _RUN_BYTES and len(run.wanted) < _RUN_BLOBS:
-                    run.end = end
-                    run.wanted.append((key, location))
-                else:
-                    run = BlobRun(pack, begin, end, [(key, location)])
-                    runs.append(run)
-        return runs, places
+        return gather_runs(wanted, run_bytes=_RUN_BYTES, most_blobs=_RUN_BLOBS), places
 
     # Content
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,33 @@ class BlobRun:
     begin: int
     end: int
     wanted: list[tuple[int, Location]]
+
+
+def gather_runs(
+    wanted: Iterable[tuple[int, Location]], *, run_bytes: int, most_blobs: int
+) -> list[BlobRun]:
+    """Blobs, each with a key of the caller's, as runs of neighbours within a pack.
+
+    A run holds at most `run_bytes`, unless one blob is larger, and `most_blobs`.
+    """
+    packs: dict[str, list[tuple[int, Location]]] = {}
+    for key, location in wanted:
+        packs.setdefault(location.pack, []).append((key, location))
+    runs: list[BlobRun] = []
+    for pack, blobs in packs.items():
+        blobs.sort(key=lambda one: one[1].entry.offset)
+        run: BlobRun | None = None
+        for key, location in blobs:
+            begin = location.entry.offset
+            end = begin + location.entry.length
+            near = run is not None and begin <= run.end + _GAP_BYTES
+            if run and near and end - run.begin <= run_bytes and len(run.wanted) < most_blobs:
+                run.end = end
+                run.wanted.append((key, location))
+            else:
+                run = BlobRun(pack, begin, end, [(key, location)])
+                runs.append(run)
+    return runs
 
 
 def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:

@@ -44,6 +44,7 @@ from strongroom.repository.tree import Node, encode_tree
 T = TypeVar("T")
 
 READ_TOGETHER_BYTES: Final = 1 << 20  # below the size of which files are read by the batch
+_PACK_BUFFERS: Final = 6  # of all repositories together
 _HERE_BYTES: Final = 32 << 10  # smaller files are stored sooner than handed over to a thread
 
 
@@ -52,11 +53,13 @@ class WriterOptions:
     """Bounds of the pipeline. `queue_bytes` is plaintext waiting for a worker or in one.
 
     `processes` encode blobs beside the capture, once it is a large one; as many as there are
-    workers when not given.
+    workers when not given. A repository for which the capture has waited for `wait_seconds` in
+    all is left behind while there are others.
     """
 
     workers: int = 2
     processes: int | None = None
+    wait_seconds: float = 30.0
     queue_bytes: int = 32 << 20
     pack_bytes: int = DEFAULT_PACK_BYTES
     compression: str = "default"
@@ -99,11 +102,17 @@ class SnapshotWriter:
     def __init__(
         self, repositories: Sequence[Repository], options: WriterOptions = WriterOptions()
     ) -> None:
-        buffers = 3 if len(repositories) == 1 else 2
+        most_buffers = max(2, _PACK_BUFFERS // len(repositories))
         self._packers = [
-            Packer(repository, pack_bytes=options.pack_bytes, buffers=buffers)
+            Packer(
+                repository,
+                pack_bytes=options.pack_bytes,
+                most_buffers=most_buffers,
+                may_wait=self._may_wait,
+            )
             for repository in repositories
         ]
+        self._most_waiting_seconds = options.wait_seconds
         self._encoder = Encoder(
             [repository.key for repository in repositories],
             self._reserve,
@@ -337,6 +346,11 @@ class SnapshotWriter:
             self._fail(packer, error)
 
     # Repositories that fail meanwhile
+
+    def _may_wait(self, seconds: float) -> bool:
+        """Whether a repository may hold up the capture any longer."""
+        others = len(self._packers) - len(self._failed) > 1
+        return not others or seconds < self._most_waiting_seconds
 
     def _alive(self) -> list[Packer]:
         if not self._failed:

@@ -19,6 +19,7 @@ from strongroom.errors import ConfigError, StrongroomError
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository import Repository, WriterOptions, open_storage
+from strongroom.repository.storage import Access, Limits, Storage
 from strongroom.service.wiring import build_source
 from strongroom.sources import Source
 
@@ -36,7 +37,8 @@ def _nobody(_: str) -> None:
 class Application:
     """The settings with everything they name. Safe to use from one thread at a time.
 
-    `say` receives what a person should know meanwhile, `progress` how far a run is.
+    `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
+    bytes a second, go before those of the settings.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Application:
         self.settings = settings
         self.progress = progress or Silent()
         self.say = say
+        self.limit_upload: int | None = None
+        self.limit_download: int | None = None
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -93,10 +97,29 @@ class Application:
             return known
         declared = self.settings.repositories[name]
         LOG.debug("opening repository %s at %s", name, declared.location)
-        storage = open_storage(declared.location)
+        storage = self.storage(name)
         opened = Repository.open(storage, resolve_secret(declared.password), name=name)
         with self._guard:
             return self._opened.setdefault(name, opened)
+
+    def storage(self, name: str) -> Storage:
+        """The store of a declared repository; nothing is connected yet."""
+        declared = self.settings.repositories[name]
+        # References lead to secrets, paths and plain words stay what they are.
+        values = {
+            key: resolve_secret(one) if isinstance(one, str) and is_reference(one) else str(one)
+            for key, one in declared.access.model_dump().items()
+            if one is not None
+        }
+        engine = self.settings.engine
+        return open_storage(
+            declared.location,
+            Access(**values),
+            limits=Limits(
+                upload=self.limit_upload or engine.limit_upload,
+                download=self.limit_download or engine.limit_download,
+            ),
+        )
 
     def reachable(
         self, names: Sequence[str] = ()

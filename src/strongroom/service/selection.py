@@ -103,11 +103,13 @@ def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
     can't be read, which is said."""
     stored: dict[str, dict[str, str]] = {}
     try:
-        for entry in application.ledger.entries("backup"):
+        for entry in application.ledger.entries():
             if entry.fields.get("application") != application.name:
                 continue
-            for one in entry.fields.get("snapshots", ()):
-                stored.setdefault(str(one["repository"]), {})[str(one["id"])] = str(one["source"])
+            if entry.kind in ("backup", "copy"):
+                for one in entry.fields.get("snapshots", ()):
+                    repository = str(one.get("repository", entry.fields.get("to")))
+                    stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")
     return stored

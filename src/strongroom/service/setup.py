@@ -11,7 +11,8 @@ from strongroom.config import find_config, load_settings, resolve_secret
 from strongroom.config.loading import FILE_NAME
 from strongroom.config.sample import sample_text
 from strongroom.errors import ConfigError, StorageError
-from strongroom.repository import Repository, open_storage
+from strongroom.repository import Repository
+from strongroom.service.application import Application
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,11 @@ def init(path: Path | None = None) -> InitReport:
             raise
         return InitReport(_write_sample(path or Path(FILE_NAME)), True, (), ())
     settings = load_settings(config)
+    application = Application(settings)
     created: list[tuple[str, str]] = []
     existing: list[tuple[str, str]] = []
     for name, declared in settings.repositories.items():
-        storage = open_storage(declared.location)
+        storage = application.storage(name)
         password = resolve_secret(declared.password)
         try:
             Repository.create(storage, password, name=name)

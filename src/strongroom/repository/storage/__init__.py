@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.errors import ConfigError
-from strongroom.repository.storage.access import ACCESS_FIELDS, AS_TOOLS_DO, Access
+from strongroom.repository.storage.access import AS_TOOLS_DO, Access
 from strongroom.repository.storage.limited import UNLIMITED, LimitedStorage, Limits
 from strongroom.repository.storage.local import LocalStorage
 from strongroom.repository.storage.memory import MemoryStorage
@@ -17,7 +17,6 @@ from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
 from strongroom.repository.storage.retrying import DEFAULT_PATIENCE, Patience, RetryingStorage
 
 __all__ = [
-    "ACCESS_FIELDS",
     "Access",
     "Buffer",
     "Limits",
@@ -30,6 +29,7 @@ __all__ = [
     "open_storage",
 ]
 
+_KINDS: Final = frozenset({"s3", "rest", "sftp"})
 # Other tools' names for stores that we don't reach: no path is meant by them.
 _UNKNOWN: Final = frozenset({"azure", "gs", "b2", "rclone", "swift"})
 
@@ -69,7 +69,7 @@ def open_storage(
 def location_kind(location: str) -> str:
     """`s3`, `rest`, `sftp` or `local`; ConfigError for a store of another kind."""
     scheme, separator, _ = location.partition(":")
-    if separator and scheme in ACCESS_FIELDS:
+    if separator and scheme in _KINDS:
         return scheme
     if separator and scheme in _UNKNOWN:
         raise ConfigError(

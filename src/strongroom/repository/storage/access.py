@@ -5,13 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-# What each kind of store understands.
-ACCESS_FIELDS: Final = {
-    "s3": ("access_key", "secret_key", "session_token", "region", "profile", "ca_file"),
-    "rest": ("user", "password", "ca_file"),
-    "sftp": ("identity", "password", "known_hosts"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Access:

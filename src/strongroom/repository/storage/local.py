@@ -29,7 +29,7 @@ _DIRECT_THRESHOLD_BYTES: Final = 1 << 20
 class LocalStorage:
     """Files below a root directory; safe to use from several threads and processes."""
 
-    connections = 2
+    connections = 1  # one writes as fast as the disk takes it
 
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.abspath(root))

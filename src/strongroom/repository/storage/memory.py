@@ -13,7 +13,7 @@ from strongroom.repository.storage.protocol import Buffer, StoredFile
 class MemoryStorage:
     """Files in a dictionary; safe to use from several threads."""
 
-    connections = 2
+    connections = 1
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[bytes, datetime]] = {}
