@@ -254,4 +254,8 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
     FindingKind("repository-failed", _W, "A repository did not receive this capture.",
                 "Its store failed during the run; the other repositories have it.",
                 "Look at the store named; the next run brings it up to date."),
+    FindingKind("repository-behind", _W,
+                "A repository lacks this recovery point and could not be caught up.",
+                "It did not answer, or refused; the other repositories have the point.",
+                "Look at the store, then run `strongroom copy`; the next backup tries again."),
 )  # fmt: skip

@@ -52,6 +52,11 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_source_names(root, sources)
     yield from _check_places(sources, repositories, base)
     yield from _check_access(repositories)
+    copies = root.get("minimum_copies")
+    if isinstance(copies, int) and copies > len(repositories) > 0:
+        yield Fault(
+            ("minimum_copies",), f"there are only {len(repositories)} repositories to hold a copy"
+        )
 
 
 def _check_source_names(

@@ -490,6 +490,13 @@ class Settings(Section):
     repositories: dict[Name, RepositorySettings] = setting(
         "Where copies are kept, by name.", min_length=1
     )
+    minimum_copies: int | None = setting(
+        "In how many repositories a recovery point must be for a backup to count as a success; "
+        "without it, in all.",
+        default=None,
+        ge=1,
+        examples=[1],
+    )
     engine: Engine = setting("How much of the machine to use.", factory=Engine)
     retention: dict[Name, Policy] = setting(
         "What to keep, by repository or by source; a source's policy goes before a repository's. "
@@ -538,6 +545,11 @@ class Settings(Section):
             elif isinstance(own, dict):
                 filled[section] = {**defaults, **own}
         return filled
+
+    @property
+    def copies_wanted(self) -> int:
+        """In how many repositories a recovery point must be."""
+        return self.minimum_copies or len(self.repositories)
 
     def policy(self, source: str, repository: str) -> Policy:
         """What to keep of `source` in `repository`."""

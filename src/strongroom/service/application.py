@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from strongroom.config import Settings, load_settings, resolve_secret
 from strongroom.config.value import is_reference
-from strongroom.errors import ConfigError, StrongroomError
+from strongroom.errors import ConfigError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository import Repository, WriterOptions, open_storage
@@ -28,6 +27,18 @@ LEDGER_NAME: Final = "ledger.jsonl"
 # A recovery point takes the database first and the files after it, so that every file that a
 # row mentions is there.
 CAPTURE_ORDER: Final = ("postgres", "files", "git")
+
+
+# A store that is away must not hold up what the others can do.
+_OPEN_GRACE_SECONDS: Final = 15.0
+
+
+def _silent(name: str) -> StorageError:
+    return StorageError(
+        f"it has not answered within {_OPEN_GRACE_SECONDS:.0f} s",
+        subject=name,
+        code="store-unreachable",
+    )
 
 
 def _nobody(_: str) -> None:
@@ -126,19 +137,46 @@ class Application:
     ) -> tuple[list[Repository], dict[str, StrongroomError]]:
         """The named repositories, or all, that open, in their order, and why the others don't.
 
-        Raises the first error when none opens.
+        Once one is open, the others are waited for a little only. Raises the first error when none
+        opens.
         """
         self._check("repository", names, self.settings.repositories)
         wanted = [name for name in self.settings.repositories if not names or name in names]
-        failed: dict[str, StrongroomError] = {}
+        done: dict[str, Repository | BaseException] = {}
+        changed = threading.Condition()
+
+        def open_one(name: str) -> None:
+            result: Repository | BaseException
+            try:
+                result = self.repository(name)
+            except BaseException as error:
+                result = error
+            with changed:
+                done[name] = result
+                changed.notify_all()
+
+        # Not a pool: nobody waits at the end for a store that does not answer.
+        for name in wanted:
+            threading.Thread(target=open_one, args=(name,), name="open", daemon=True).start()
+        with changed:
+            changed.wait_for(
+                lambda: (
+                    len(done) == len(wanted)
+                    or any(isinstance(one, Repository) for one in done.values())
+                )
+            )
+            changed.wait_for(lambda: len(done) == len(wanted), timeout=_OPEN_GRACE_SECONDS)
+            known = dict(done)
         opened: list[Repository] = []
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="open") as pool:
-            futures = {name: pool.submit(self.repository, name) for name in wanted}
-            for name, future in futures.items():
-                try:
-                    opened.append(future.result())
-                except StrongroomError as error:
+        failed: dict[str, StrongroomError] = {}
+        for name in wanted:
+            match known.get(name, _silent(name)):
+                case Repository() as repository:
+                    opened.append(repository)
+                case StrongroomError() as error:
                     failed[name] = error
+                case bug:
+                    raise bug
         if not opened:
             raise next(iter(failed.values()))
         return opened, failed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,12 +17,13 @@ from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
 from strongroom.repository import Repository, Snapshot, SnapshotView, SnapshotWriter
 from strongroom.service.application import LOG, Application
+from strongroom.service.copying import copy_recorded
 from strongroom.service.point import new_point_id
 from strongroom.service.rendering import error_json, stages_json, time_json
 from strongroom.service.selection import from_future, is_from_future
 from strongroom.sources import CaptureContext, Source
 
-# Findings after which something that was wanted is not in the snapshot, or not in every copy.
+# Findings after which something that was wanted is not in the snapshot.
 _INCOMPLETE: Final = frozenset(
     {
         "code-untracked-missing",
@@ -31,7 +32,6 @@ _INCOMPLETE: Final = frozenset(
         "file-unreadable",
         "file-vanished",
         "folder-missing",
-        "repository-failed",
     }
 )
 
@@ -45,6 +45,7 @@ class BackupReport:
     errors: tuple[tuple[str, StrongroomError], ...]
     stages: tuple[Stage, ...]
     seconds: float
+    minimum_copies: int = 1
 
     @property
     def captured(self) -> tuple[str, ...]:
@@ -52,8 +53,17 @@ class BackupReport:
         return tuple(name for name in self.wanted if name in have)
 
     @property
+    def copies(self) -> dict[str, tuple[str, ...]]:
+        """In which repositories each captured source is now."""
+        return {
+            name: tuple(one.repository for one in self.point.snapshots if one.source == name)
+            for name in self.captured
+        }
+
+    @property
     def exit_status(self) -> int:
-        if self.errors or any(map(_is_incomplete, self.point.findings)):
+        lacking = any(len(names) < self.minimum_copies for names in self.copies.values())
+        if self.errors or lacking or any(map(_is_incomplete, self.point.findings)):
             return EXIT_PARTIAL
         return EXIT_FINE
 
@@ -76,6 +86,8 @@ class BackupReport:
                 }
                 for one in self.point.snapshots
             ],
+            "copies": {name: list(names) for name, names in self.copies.items()},
+            "minimum_copies": self.minimum_copies,
             "findings": [one.as_json() for one in self.point.findings],
             "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
             "stages": stages_json(self.stages),
@@ -83,6 +95,9 @@ class BackupReport:
 
 
 def _is_incomplete(one: Finding) -> bool:
+    # How many copies there must be is another question.
+    if one.code in ("repository-failed", "repository-behind"):
+        return False
     return one.severity in (Severity.FAILURE, Severity.UNKNOWN) or one.code in _INCOMPLETE
 
 
@@ -103,6 +118,7 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
     try:
         for source in sources:
             run.capture(source)
+        run.catch_up()
     finally:
         recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
     if isinstance(recorded, Finding):
@@ -118,6 +134,7 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
         tuple(run.errors),
         tuple(run.stages),
         time.monotonic() - begun,
+        application.settings.copies_wanted,
     )
 
 
@@ -201,6 +218,42 @@ class _Run:
             )
             for one in committed
         )
+
+    def catch_up(self) -> None:
+        """Copy what a repository lacks of this point from one that has it: it may have failed, or
+        been left behind as too slow, while a source was read."""
+        if not self.snapshots:
+            return
+        sources = {one.source for one in self.snapshots}
+        for name in self.application.settings.repositories:
+            lacking = sources - {one.source for one in self.snapshots if one.repository == name}
+            if not lacking:
+                continue
+            begun = time.monotonic()
+            try:
+                self._catch_up(name, lacking)
+            except StrongroomError as error:
+                LOG.debug("repository %s cannot be caught up", name, exc_info=True)
+                self.findings.append(finding("repository-behind", name, str(error)))
+            self.stages.append(Stage(f"catch up {name}", time.monotonic() - begun))
+
+    def _catch_up(self, name: str, lacking: set[str]) -> None:
+        taker = self.application.repository(name)
+        for giver in self.repositories:
+            having = {
+                one.id: one
+                for one in self.snapshots
+                if one.repository == giver.name and one.source in lacking
+            }
+            if not having:
+                continue
+            chosen = [one for one in giver.snapshots().snapshots if one.id in having]
+            copied = copy_recorded(self.application, giver, taker, chosen)
+            self.findings.extend(copied.findings)
+            for before, made in copied.snapshots:
+                ref = replace(having[before.id], repository=name, id=made, added_bytes=0)
+                self.snapshots.append(ref)
+                lacking.discard(ref.source)
 
     def _parent(self, source: Source) -> SnapshotView | None:
         """The newest snapshot of the same source in the first repository that could be listed."""
