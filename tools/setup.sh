@@ -40,6 +40,16 @@ install_postgresql() {
     as_root rm -f "$drop_in"
 }
 
+# The tests start their own server on loopback; none is to listen because of them.
+install_sshd() {
+    local -r policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then apt_install openssh-server; return; fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    apt_install openssh-server
+    as_root rm -f "$policy"
+}
+
 install_programs() {
     local missing=()
     command -v git >/dev/null || missing+=(git)
@@ -48,9 +58,9 @@ install_programs() {
         command -v ssh-keygen >/dev/null || missing+=(openssh-client)
     fi
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
-    if [ "$purpose" = test ] && [ ! -x /usr/lib/postgresql/15/bin/postgres ]; then
-        install_postgresql
-    fi
+    [ "$purpose" = test ] || return 0
+    [ -x /usr/lib/postgresql/15/bin/postgres ] || install_postgresql
+    [ -x /usr/sbin/sshd ] || install_sshd
 }
 
 require_python() {

@@ -36,11 +36,10 @@ OWN_PLACE = {
     "rich": ("src/strongroom/cli/",),
     "yaml": ("src/strongroom/config/",),
     "zstandard": ("src/strongroom/repository/",),
-    "boto3": ("src/strongroom/repository/storage/",),
-    "botocore": ("src/strongroom/repository/storage/",),
-    "asyncssh": ("src/strongroom/repository/storage/",),
-    "paramiko": ("src/strongroom/repository/storage/",),
-    "httpx": ("src/strongroom/repository/storage/",),
+    "boto3": ("src/strongroom/repository/storage/s3.py",),
+    "botocore": ("src/strongroom/repository/storage/s3.py",),
+    "asyncssh": ("src/strongroom/repository/storage/sftp.py",),
+    "httpx": ("src/strongroom/repository/storage/rest.py",),
 }
 
 # A decision that can be replayed from its inputs touches nothing outside.
