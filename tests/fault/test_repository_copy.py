@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -127,10 +128,8 @@ def test_whatever_operation_fails_the_target_stays_whole(tree: Path, lasting: bo
         opened = Repository.open(failing, PASSWORD, name="target")
         failing.fail(Failure(number, lasting=lasting))
         report = CopyReport()
-        try:
+        with contextlib.suppress(StorageError):
             copy_snapshots(reopened(source), opened, all_of(source), report=report)
-        except StorageError as error:
-            assert error.code == "store-failed"
         assert failing.failed, f"operation {number} was not reached"
         after = Repository.open(storage, PASSWORD, name="target")
         assert set(check_codes(after)) <= {"pack-orphaned"}, failing.failed

@@ -7,6 +7,8 @@ file; a pack that is listed twice with the same content is harmless.
 from __future__ import annotations
 
 import json
+import threading
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -14,7 +16,9 @@ from strongroom.errors import IntegrityError
 from strongroom.repository.pack import BlobType, PackEntry, checked_id
 
 MAX_BLOBS_PER_FILE: Final = 50_000
-_LIMIT: Final = 1 << 32  # of every place and length in a pack
+_RAW: Final = (1 << 32) - 1
+_LIMIT: Final = _RAW  # of every place and length in a pack
+_LEAST_SLOTS: Final = 1 << 10
 
 
 class Location(NamedTuple):
@@ -25,51 +29,154 @@ class Location(NamedTuple):
 
 
 class BlobIndex:
-    """The merged index of a repository. Adding and asking are safe from several threads."""
+    """The merged index of a repository, in columns: about 60 bytes a blob.
+
+    Asking is safe from any thread while one adds; several that add take turns. A blob may be
+    listed several times: the first place is the one that is found.
+    """
 
     def __init__(self) -> None:
-        self._packs: dict[str, tuple[PackEntry, ...]] = {}
-        self._data: dict[bytes, Location] = {}
-        self._trees: dict[bytes, Location] = {}
-        self._copies: dict[tuple[BlobType, bytes], list[Location]] = {}
+        self._ids = bytearray()
+        # The number of its pack, doubled, and one more for a tree.
+        self._packs_of = array("I")
+        self._offsets = array("I")
+        self._lengths = array("I")
+        self._plain_lengths = array("I")  # _RAW where it is stored as it is
+        self._packs: list[str] = []
+        self._begins = array("I")  # of each pack's blobs
+        self._numbers: dict[str, int] = {}
+        # Open addressing: places, counted from 1, at a hash of their ids; 0 is free.
+        self._table = array("I", bytes(4 * _LEAST_SLOTS))
+        self._guard = threading.Lock()
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
-        return blob_id in (self._data if blob_type is BlobType.DATA else self._trees)
+        return self._place(blob_type is BlobType.TREE, blob_id) >= 0
 
     def has_all_data(self, blob_ids: Iterable[bytes]) -> bool:
-        return all(map(self._data.__contains__, blob_ids))
+        place = self._place
+        for blob_id in blob_ids:  # noqa: SIM110 - called for every file: no generator
+            if place(False, blob_id) < 0:
+                return False
+        return True
 
     def find(self, blob_type: BlobType, blob_id: bytes) -> Location:
         """Where a blob lies; IntegrityError `index-damaged` when no index knows it."""
-        found = (self._data if blob_type is BlobType.DATA else self._trees).get(blob_id)
-        if found is None:
+        place = self._place(blob_type is BlobType.TREE, blob_id)
+        if place < 0:
             raise IntegrityError(
                 f"no index names this {blob_type} blob", subject=blob_id.hex(), code="index-damaged"
             )
-        return found
+        return Location(self._packs[self._packs_of[place] >> 1], self._entry(place))
 
     def copies(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
         """Where else a blob lies than `find` says."""
-        return self._copies.get((blob_type, blob_id), [])
+        first = self._place(blob_type is BlobType.TREE, blob_id)
+        if first < 0:
+            return []
+        pack = self._packs_of[first] >> 1
+        return [
+            Location(self._packs[self._packs_of[place] >> 1], self._entry(place))
+            for place in self._places(blob_type is BlobType.TREE, blob_id)
+            if self._packs[self._packs_of[place] >> 1] != self._packs[pack]
+        ]
 
     def add_pack(self, pack: str, entries: Iterable[PackEntry]) -> None:
-        """Make a pack's blobs known; the first location of a blob stays the one that is found."""
-        kept = tuple(entries)
-        self._packs[pack] = kept
-        for entry in kept:
-            blobs = self._data if entry.type is BlobType.DATA else self._trees
-            location = Location(pack, entry)
-            if blobs.setdefault(entry.id, location).pack != pack:
-                self._copies.setdefault((entry.type, entry.id), []).append(location)
+        """Make a pack's blobs known; the first location of a blob stays the one that is found.
+
+        A pack that is listed twice with the same blobs is one pack.
+        """
+        kept = list(entries)
+        with self._guard:
+            known = self._numbers.get(pack)
+            if known is not None and self._slice(known) == tuple(kept):
+                return
+            number = len(self._packs)
+            begin = len(self._offsets)
+            for blob_type, blob_id, offset, length, plain_length in kept:
+                self._ids += blob_id
+                self._packs_of.append(number << 1 | (blob_type is BlobType.TREE))
+                self._offsets.append(offset)
+                self._lengths.append(length)
+                self._plain_lengths.append(_RAW if plain_length is None else plain_length)
+            self._begins.append(begin)
+            self._packs.append(pack)
+            self._numbers.setdefault(pack, number)
+            if 3 * len(self._offsets) > 2 * len(self._table):
+                self._grow()
+            else:
+                for place in range(begin, begin + len(kept)):
+                    self._hash_in(self._table, place)
 
     def packs(self) -> Iterator[tuple[str, tuple[PackEntry, ...]]]:
-        return iter(self._packs.items())
+        for number in range(len(self._packs)):
+            yield self._packs[number], self._slice(number)
 
     def entries(self, pack: str) -> tuple[PackEntry, ...] | None:
-        return self._packs.get(pack)
+        number = self._numbers.get(pack)
+        return None if number is None else self._slice(number)
 
     def __len__(self) -> int:
-        return len(self._data) + len(self._trees)
+        return len(self._offsets)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the columns and the table take."""
+        columns = (self._packs_of, self._offsets, self._lengths, self._plain_lengths, self._table)
+        return len(self._ids) + sum(len(one) * one.itemsize for one in columns)
+
+    def _place(self, is_tree: bool, blob_id: bytes) -> int:
+        """The first place of a blob, below 0 when there is none."""
+        table, ids, packs_of = self._table, self._ids, self._packs_of
+        mask = len(table) - 1
+        slot = int.from_bytes(blob_id[:8], "little") & mask
+        while found := table[slot]:
+            begin = (found - 1) << 5
+            if ids[begin : begin + 32] == blob_id and packs_of[found - 1] & 1 == is_tree:
+                return found - 1
+            slot = (slot + 1) & mask
+        return -1
+
+    def _places(self, is_tree: bool, blob_id: bytes) -> Iterator[int]:
+        """All places of a blob, in the order in which they were added."""
+        table = self._table
+        mask = len(table) - 1
+        slot = int.from_bytes(blob_id[:8], "little") & mask
+        while found := table[slot]:
+            begin = (found - 1) << 5
+            is_it = self._ids[begin : begin + 32] == blob_id
+            if is_it and self._packs_of[found - 1] & 1 == is_tree:
+                yield found - 1
+            slot = (slot + 1) & mask
+
+    def _hash_in(self, table: array[int], place: int) -> None:
+        mask = len(table) - 1
+        slot = int.from_bytes(self._ids[place << 5 : (place << 5) + 8], "little") & mask
+        while table[slot]:
+            slot = (slot + 1) & mask
+        table[slot] = place + 1
+
+    def _grow(self) -> None:
+        slots = len(self._table)
+        while 3 * len(self._offsets) > slots:
+            slots *= 2
+        table = array("I", bytes(4 * slots))
+        for place in range(len(self._offsets)):
+            self._hash_in(table, place)
+        self._table = table  # at once, so that whoever asks meanwhile sees one or the other
+
+    def _slice(self, number: int) -> tuple[PackEntry, ...]:
+        end = self._begins[number + 1] if number + 1 < len(self._begins) else len(self._offsets)
+        return tuple(map(self._entry, range(self._begins[number], end)))
+
+    def _entry(self, place: int) -> PackEntry:
+        plain = self._plain_lengths[place]
+        return PackEntry(
+            BlobType.TREE if self._packs_of[place] & 1 else BlobType.DATA,
+            bytes(self._ids[place << 5 : (place + 1) << 5]),
+            self._offsets[place],
+            self._lengths[place],
+            None if plain == _RAW else plain,
+        )
 
 
 def encode_index(packs: Iterable[tuple[str, Iterable[PackEntry]]]) -> bytes:

@@ -77,11 +77,12 @@ class Packer:
         self._idle = threading.Condition()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self._stored: list[tuple[str, list[PackEntry], int]] = []
+        self._stored: list[tuple[str, int]] = []
         self._unindexed: list[tuple[str, list[PackEntry]]] = []
         self._indexed_at = time.monotonic()
         self._lock: Lock | None = None
         self._known = BlobIndex()
+        self._fresh = BlobIndex()  # what this run has stored
         self._threads: list[threading.Thread] = []
         self._records = threading.Lock()
 
@@ -128,7 +129,7 @@ class Packer:
             return False
         pending = self._pending[blob_type]
         with self._guard:
-            if blob_id in pending:
+            if blob_id in pending or self._fresh.has(blob_type, blob_id):
                 return False
             pending.add(blob_id)
             return True
@@ -254,8 +255,13 @@ class Packer:
         with memoryview(pack.buffer) as whole, whole[: pack.used] as content:
             name = hashlib.sha256(content).hexdigest()
             self.repository.storage.save(pack_name(name), content)
+        # An index takes less memory than a set; what no index file names yet is not "known".
+        self._fresh.add_pack(name, pack.entries)
+        with self._guard:
+            for entry in pack.entries:
+                self._pending[entry.type].discard(entry.id)
         with self._records:
-            self._stored.append((name, pack.entries, pack.used))
+            self._stored.append((name, pack.used))
             self._unindexed.append((name, pack.entries))
             self.added_bytes += pack.used
             count = sum(len(entries) for _, entries in self._unindexed)
@@ -272,7 +278,7 @@ class Packer:
         self._indexed_at = time.monotonic()
 
     def _confirm(self) -> None:
-        for pack, _, expected in self._stored:
+        for pack, expected in self._stored:
             observed = self.repository.storage.size(pack_name(pack))
             if observed != expected:
                 raise IntegrityError(
