@@ -1,0 +1,143 @@
+"""Several repositories: one capture, many copies, and what was left behind is caught up."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.support.restic import stock_restics
+from tests.support.store_servers import RestServer, rclone_rest
+
+CONFIG = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+repositories:
+  local: {location: local, password: file:key}
+  second: {location: second, password: file:key}
+state: state
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = make_place(tmp_path, CONFIG)
+    made.json("init")
+    return made
+
+
+def trees(place: Place) -> dict[str, set[str]]:
+    """The trees of all snapshots by repository."""
+    found: dict[str, set[str]] = {}
+    for one in place.json("snapshots")["snapshots"]:
+        found.setdefault(one["repository"], set()).add(one["tree"])
+    return found
+
+
+def test_a_repository_that_was_away_is_caught_up_by_hand(place: Place) -> None:
+    (place.path / "second").rename(place.path / "away")
+    answer = place.run("--json", "backup")
+    assert answer.status == 3
+    assert answer.document["copies"] == {"uploads": ["local"]}
+    codes = {one["code"] for one in answer.document["findings"]}
+    assert codes == {"repository-failed", "repository-behind"}
+    (place.path / "away").rename(place.path / "second")
+    report = place.json("copy", "--from", "local", "--to", "second")
+    assert len(report["snapshots"]) == 1
+    assert trees(place)["second"] == trees(place)["local"]
+    again = place.json("copy", "--from", "local", "--to", "second")
+    assert (again["snapshots"], again["already_there"]) == ([], 1)
+    place.json("check")
+    stock_restics()[0].check(place.path / "second")
+    (drill,) = place.json("drill", "--repository", "second")["drills"]
+    assert drill["verdict"] == "PROVEN"
+
+
+def test_the_next_backup_catches_up_itself(place: Place) -> None:
+    """... what it captures: older points come by `copy`."""
+    place.json("backup")
+    shutil.rmtree(place.path / "second")
+    assert place.run("backup").status == 3
+    place.json("init")
+    report = place.json("backup")
+    assert report["copies"] == {"uploads": ["local", "second"]}
+
+
+def test_enough_copies_are_a_success(place: Place) -> None:
+    place.write_config(CONFIG + "minimum_copies: 1\n")
+    shutil.rmtree(place.path / "second")
+    answer = place.run("--json", "backup")
+    assert answer.status == 0, answer.err
+    assert answer.document["minimum_copies"] == 1
+    assert answer.document["copies"] == {"uploads": ["local"]}
+    assert "repository-failed" in {one["code"] for one in answer.document["findings"]}
+    place.write_config(CONFIG + "minimum_copies: 3\n")
+    refused = place.run("config", "check")
+    assert refused.status == 2
+    assert "only 2 repositories" in refused.text + refused.err
+
+
+def test_a_copy_that_is_gone_is_missed(place: Place) -> None:
+    """A copied snapshot counts as stored: its disappearance is noticed as any other."""
+    (place.path / "second").rename(place.path / "away")
+    place.run("backup")
+    (place.path / "away").rename(place.path / "second")
+    place.json("copy", "--from", "local", "--to", "second")
+    for file in (place.path / "second" / "snapshots").iterdir():
+        file.unlink()
+    answer = place.run("--json", "check", "second")
+    assert answer.status != 0
+    assert "snapshot-vanished" in {one["code"] for one in answer.document["findings"]}
+
+
+def test_one_snapshot_is_copied_by_its_id(place: Place) -> None:
+    shutil.rmtree(place.path / "second")
+    place.run("backup")
+    (place.uploads / "more").write_text("more")
+    place.run("backup")
+    place.json("init")
+    ids = [one["id"] for one in place.json("snapshots")["snapshots"]]
+    report = place.json("copy", ids[0][:10], "--from", "local", "--to", "second")
+    assert [one["from_id"] for one in report["snapshots"]] == [ids[0]]
+    for arguments in (
+        ("--from", "local", "--to", "local"),
+        ("--from", "local", "--to", "nowhere"),
+        ("ffff", "--from", "local", "--to", "second"),
+    ):
+        assert place.run("copy", *arguments).status != 0
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
+    with rclone_rest(tmp_path_factory.mktemp("rest")) as server:
+        yield server
+
+
+def test_a_copy_elsewhere_restores_and_is_proven(
+    rest: RestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REST_USER", str(rest.access.user))
+    monkeypatch.setenv("REST_PASSWORD", str(rest.access.password))
+    elsewhere = (
+        f"  second: {{location: '{rest.location('tms')}', password: file:key,\n"
+        "    access: {user: env:REST_USER, password: env:REST_PASSWORD}}\n"
+    )
+    config = CONFIG.replace("  second: {location: second, password: file:key}\n", elsewhere)
+    place = make_place(tmp_path, config)
+    place.json("init")
+    report = place.json("backup", "--limit-upload", "20MiB")
+    assert report["copies"] == {"uploads": ["local", "second"]}
+    drill = place.json("drill", "--repository", "second")
+    assert drill["verdict"] == "PROVEN"
+    shutil.rmtree(place.path / "local")
+    target = tmp_path / "back"
+    assert place.json("restore", "uploads", "--to", target)["verdict"] == "PROVEN"
+    # The password of the store is in no record.
+    ledger = (place.path / "state" / "ledger.jsonl").read_text()
+    assert str(rest.access.password) not in ledger
+    assert PASSWORD not in ledger
