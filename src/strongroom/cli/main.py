@@ -29,6 +29,7 @@ from strongroom.cli.copies import copy
 from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
+from strongroom.cli.prune import prune
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
@@ -49,6 +50,7 @@ COMMANDS: Final = (
     drill,
     check,
     copy,
+    prune,
     export,
     hook,
     doctor,

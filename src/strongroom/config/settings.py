@@ -315,6 +315,10 @@ class Policy(Section):
     weekly: Duration | None = setting("For this long, one each week is kept.", default=None)
     monthly: Duration | None = setting("For this long, one each month is kept.", default=None)
     yearly: Duration | None = setting("For this long, one each year is kept.", default=None)
+    tags: tuple[str, ...] = setting(
+        "What has these tags is kept; several that must come together are joined by commas.",
+        default=(),
+    )
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -335,7 +339,7 @@ class Policy(Section):
 
     @model_validator(mode="after")
     def _need_rule(self) -> Policy:
-        rules = self.model_dump(exclude={"forever"}, exclude_none=True)
+        rules = self.model_dump(exclude={"forever"}, exclude_none=True, exclude_defaults=True)
         if self.forever and rules:
             raise ValueError("forever leaves nothing for other rules to decide")
         if not self.forever and not rules:
@@ -502,7 +506,6 @@ class Settings(Section):
         "What to keep, by repository or by source; a source's policy goes before a repository's. "
         "Without one: code forever, all else daily for 30d and weekly for 90d.",
         factory=dict,
-        later=True,
         examples=[{"local": {"daily": "30d"}, "code": "forever"}],
     )
     objectives: Objectives = setting("What is promised.", factory=Objectives, later=True)

@@ -68,6 +68,16 @@ class BlobIndex:
             )
         return Location(self._packs[self._packs_of[place] >> 1], self._entry(place))
 
+    def place(self, blob_type: BlobType, blob_id: bytes) -> int | None:
+        """A number below `len(self)` that stands for the blob's first place; None if unknown."""
+        place = self._place(blob_type is BlobType.TREE, blob_id)
+        return place if place >= 0 else None
+
+    def locations(self) -> Iterator[tuple[int, Location]]:
+        """All blobs with their places, pack by pack."""
+        for place in range(len(self._offsets)):
+            yield place, Location(self._packs[self._packs_of[place] >> 1], self._entry(place))
+
     def copies(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
         """Where else a blob lies than `find` says."""
         first = self._place(blob_type is BlobType.TREE, blob_id)

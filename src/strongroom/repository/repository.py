@@ -155,6 +155,10 @@ class Repository:
                 self._index, self._index_findings = self._load_index()
             return self._index
 
+    def with_fresh_index(self) -> Repository:
+        """The same repository, which reads its index anew."""
+        return Repository(self.storage, self._key, self.id, self.name)
+
     @property
     def index_findings(self) -> list[Finding]:
         """What was wrong with the index files; empty when all were read."""

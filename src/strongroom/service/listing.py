@@ -74,30 +74,30 @@ def snapshots(
     STALE when it is; FAILED after a failed drill; UNKNOWN when nothing was tried.
     """
     surveyed = survey(application, repositories)
-    proofs = _proofs(application)
+    known = proofs(application)
     limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
     listed = []
     for one in surveyed.candidates:
         if sources and one.snapshot.source not in sources:
             continue
-        at, verdict = proofs.get(one.snapshot.id, (None, Verdict.UNKNOWN))
+        at, verdict = known.get(one.snapshot.id, (None, Verdict.UNKNOWN))
         if verdict is Verdict.PROVEN and at is not None and at < limit:
             verdict = Verdict.STALE
         listed.append(Listed(one.repository.name, one.snapshot, verdict, at))
     return SnapshotReport(tuple(listed), surveyed.about(sources))
 
 
-def _proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict]]:
+def proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict]]:
     """The newest verdict on each snapshot by id; nothing when the ledger can't be read."""
-    proofs: dict[str, tuple[datetime | None, Verdict]] = {}
+    found: dict[str, tuple[datetime | None, Verdict]] = {}
     try:
         for entry in application.ledger.entries():
             verdict = str(entry.fields.get("verdict"))
             if entry.kind in _PROOF_KINDS and verdict in Verdict.__members__:
-                proofs[str(entry.fields.get("snapshot"))] = (entry.at, Verdict(verdict))
+                found[str(entry.fields.get("snapshot"))] = (entry.at, Verdict(verdict))
     except StorageError as error:
         application.say(f"verdicts are not known: {error}")
-    return proofs
+    return found
 
 
 @dataclass(frozen=True, slots=True)

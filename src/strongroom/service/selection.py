@@ -110,6 +110,11 @@ def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
                 for one in entry.fields.get("snapshots", ()):
                     repository = str(one.get("repository", entry.fields.get("to")))
                     stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
+            elif entry.kind == "prune":
+                # Written down before it was done, so that it may be there still.
+                of_repository = stored.get(str(entry.fields.get("repository")), {})
+                for one in entry.fields.get("drop", ()):
+                    of_repository.pop(str(one), None)
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")
     return stored

@@ -1,0 +1,373 @@
+"""Freeing space: which packs hold what no snapshot needs, and how they go without any danger.
+
+    plan (shared lock) -> repack what is worth it -> exclusive lock -> read the snapshots again
+    -> snapshots -> new index files -> old index files -> packs
+
+The exclusive lock is held for the last line only, not while packs are read and uploaded: what was
+captured meanwhile is read again under it, and the packs that it relies on stay. A stop anywhere
+leaves blobs or packs too many, never too few (invariant I4), and the next run goes on.
+
+What is missing or has another size than the index says makes a plan impossible: pruning on top of
+damage would make it final. Packs younger than a grace period, by the store's clock, stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from strongroom.errors import IntegrityError, StorageError
+from strongroom.model import Progress, Silent
+from strongroom.repository.index import MAX_BLOBS_PER_FILE, decode_index, encode_index
+from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
+from strongroom.repository.packer import DEFAULT_PACK_BYTES, Packer
+from strongroom.repository.repository import Repository, pack_name
+from strongroom.repository.snapshot import Snapshot
+from strongroom.repository.storage.protocol import StoredFile
+from strongroom.repository.view import gather_runs
+
+_RUN_BYTES: Final = 8 << 20
+_RUN_BLOBS: Final = 50_000
+_BUFFERS: Final = 4
+_SMALL_SHARE: Final = 0.25
+_MANY_SMALL: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions:
+    """`max_unused` is the share of used bytes that may stay unused; `grace` spares young packs."""
+
+    max_unused: float = 0.05
+    grace: timedelta = timedelta(hours=24)
+    pack_bytes: int = DEFAULT_PACK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """What a run will do. Sizes are of sealed blobs, in bytes; packs are named by their ids."""
+
+    drop: tuple[str, ...]
+    keep: tuple[str, ...]
+    delete: tuple[str, ...]
+    repack: tuple[str, ...]
+    orphans: tuple[str, ...]
+    young: tuple[str, ...]
+    used_bytes: int
+    unused_bytes: int
+    delete_bytes: int
+    repack_bytes: int
+    rewritten_bytes: int
+
+    @property
+    def freed_bytes(self) -> int:
+        """What the store will hold less."""
+        return self.delete_bytes + self.repack_bytes - self.rewritten_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.drop or self.delete or self.repack or self.orphans)
+
+
+@dataclass(slots=True)
+class PruneReport:
+    """What a run has done; complete also when it was broken off."""
+
+    dropped: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    freed_bytes: int = 0
+    locked: list[str] = field(default_factory=list)
+
+
+class _Marks:
+    """Which blobs of an index are needed."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._index = repository.index
+        self.used = bytearray(len(self._index))
+
+    def add(self, roots: Iterable[str]) -> None:
+        """Mark all that is below these trees; IntegrityError when something is in no index."""
+        stack = list(roots)
+        while stack:
+            tree = stack.pop()
+            if not self._mark(BlobType.TREE, bytes.fromhex(tree)):
+                continue
+            for node in self._repository.read_tree(tree):
+                if node.subtree is not None:
+                    stack.append(node.subtree)
+                for blob_id in node.content:
+                    self._mark(BlobType.DATA, blob_id)
+
+    def _mark(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the blob was not marked before."""
+        place = self._index.place(blob_type, blob_id)
+        if place is None:
+            raise IntegrityError(
+                "a snapshot needs a blob that no index names: nothing is pruned",
+                subject=f"{self._repository.name}: {blob_id.hex()[:12]}",
+                code="index-damaged",
+                hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+            )
+        if self.used[place]:
+            return False
+        self.used[place] = 1
+        return True
+
+
+def plan_prune(
+    repository: Repository,
+    snapshots: Sequence[Snapshot],
+    drop: Iterable[str],
+    *,
+    options: PruneOptions,
+    now: datetime,
+) -> PrunePlan:
+    """What to do so that the snapshots other than `drop` keep all that they need.
+
+    `now` is the store's. IntegrityError when a needed pack is gone or of another size.
+    """
+    dropped = frozenset(drop)
+    marks = _Marks(repository)
+    marks.add(one.tree for one in snapshots if one.id not in dropped)
+    files = {one.name: one for one in repository.storage.list("data")}
+    survey = _Survey(repository, marks, files)
+    survey.look()
+    young = {
+        pack for pack in survey.all_packs if _is_young(files.get(pack_name(pack)), now, options)
+    }
+    delete = [pack for pack in survey.unused if pack not in young]
+    repack = survey.worth_repacking(options, exclude=young)
+    orphans = [pack for pack in survey.orphans if pack not in young]
+    size = survey.sizes
+    return PrunePlan(
+        drop=tuple(one.id for one in snapshots if one.id in dropped),
+        keep=tuple(one.id for one in snapshots if one.id not in dropped),
+        delete=tuple(delete),
+        repack=tuple(repack),
+        orphans=tuple(orphans),
+        young=tuple(sorted(young & {*survey.unused, *survey.orphans})),
+        used_bytes=sum(survey.used_bytes.values()),
+        unused_bytes=sum(survey.unused_bytes.values()),
+        delete_bytes=sum(size[pack] for pack in (*delete, *orphans)),
+        repack_bytes=sum(size[pack] for pack in repack),
+        rewritten_bytes=sum(survey.used_bytes[pack] for pack in repack),
+    )
+
+
+def _is_young(file: StoredFile | None, now: datetime, options: PruneOptions) -> bool:
+    """A store that tells no times is protected by the exclusive lock alone."""
+    if file is None or file.modified_at is None:
+        return False
+    return now - file.modified_at < options.grace
+
+
+class _Survey:
+    """How much of each pack is needed."""
+
+    def __init__(self, repository: Repository, marks: _Marks, files: dict[str, StoredFile]) -> None:
+        self._repository, self._marks, self._files = repository, marks, files
+        self.used_bytes: dict[str, int] = {}
+        self.unused_bytes: dict[str, int] = {}
+        self.unused: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self._mixed: set[str] = set()
+
+    @property
+    def all_packs(self) -> set[str]:
+        return {*self.sizes}
+
+    @property
+    def orphans(self) -> list[str]:
+        """Packs that no index names."""
+        return sorted(pack for pack in self.sizes if pack not in self.used_bytes)
+
+    def look(self) -> None:
+        for name, file in self._files.items():
+            self.sizes[name.rpartition("/")[2]] = file.size_bytes
+        place = 0
+        for pack, entries in self._repository.index.packs():
+            used = unused = 0
+            for entry in entries:
+                if self._marks.used[place]:
+                    used += entry.length
+                else:
+                    unused += entry.length
+                place += 1
+            # A pack that is listed twice counts once for each list.
+            self.used_bytes[pack] = self.used_bytes.get(pack, 0) + used
+            self.unused_bytes[pack] = self.unused_bytes.get(pack, 0) + unused
+            if used:
+                self._must_be_whole(pack, entries)
+            if len({entry.type for entry in entries}) > 1:
+                self._mixed.add(pack)
+        self.unused = sorted(
+            pack for pack, used in self.used_bytes.items() if not used and pack in self.sizes
+        )
+
+    def _must_be_whole(self, pack: str, entries: Sequence[PackEntry]) -> None:
+        observed, expected = self.sizes.get(pack), whole_pack_bytes(entries)
+        if observed == expected:
+            return
+        what = "is gone" if observed is None else f"has {observed} of {expected} bytes"
+        raise IntegrityError(
+            f"a pack that is needed {what}: nothing is pruned",
+            subject=f"{self._repository.name}: {pack}",
+            code="pack-damaged",
+            hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+        )
+
+    def worth_repacking(self, options: PruneOptions, *, exclude: set[str]) -> list[str]:
+        """Partly used packs, the worst first, until what stays unused is little enough; packs with
+        data and trees; and small ones, when there are many of them."""
+        partly = [
+            pack
+            for pack, unused in self.unused_bytes.items()
+            if unused and self.used_bytes[pack] and pack not in exclude
+        ]
+        partly.sort(key=lambda pack: self.used_bytes[pack] / self.unused_bytes[pack])
+        left = sum(self.unused_bytes[pack] for pack in partly)
+        allowed = options.max_unused * sum(self.used_bytes.values())
+        chosen = []
+        for pack in partly:
+            if left <= allowed and pack not in self._mixed:
+                continue
+            left -= self.unused_bytes[pack]
+            chosen.append(pack)
+        small = [
+            pack
+            for pack, used in self.used_bytes.items()
+            if used
+            and self.sizes.get(pack, 0) < _SMALL_SHARE * options.pack_bytes
+            and pack not in exclude
+        ]
+        if len(small) >= _MANY_SMALL:
+            chosen += [pack for pack in small if pack not in chosen]
+        return sorted(chosen)
+
+
+def execute(
+    repository: Repository,
+    plan: PrunePlan,
+    *,
+    report: PruneReport,
+    options: PruneOptions,
+    progress: Progress | None = None,
+) -> None:
+    """Carry a plan out; `report` tells what was done, also when this raises.
+
+    BusyError when others use the repository: then nothing was removed.
+    """
+    if plan.repack:
+        _repack(repository, plan, options, progress or Silent())
+    lock = repository.new_lock(exclusive=True)
+    try:
+        lock.acquire()
+        lock.confirm()
+        needed = _needed_since(repository, plan)
+        doomed = {*plan.delete, *plan.repack, *plan.orphans} - needed
+        report.spared = sorted(needed & {*plan.delete, *plan.repack, *plan.orphans})
+        for snapshot in plan.drop:
+            repository.storage.delete(f"snapshots/{snapshot}")
+            report.dropped.append(snapshot)
+        lock.confirm()
+        _rewrite_index(repository, doomed)
+        lock.confirm()
+        sizes = {one.name: one.size_bytes for one in repository.storage.list("data")}
+        for pack in sorted(doomed):
+            name = pack_name(pack)
+            if name not in sizes:
+                continue
+            try:
+                repository.storage.delete(name)
+            except StorageError as error:
+                if error.code != "store-refused":
+                    raise
+                report.locked.append(pack)  # an object lock: it goes when that has run out
+                continue
+            report.deleted.append(pack)
+            report.freed_bytes += sizes[name]
+    finally:
+        lock.release()
+
+
+def _repack(
+    repository: Repository, plan: PrunePlan, options: PruneOptions, progress: Progress
+) -> None:
+    """Put what is needed of these packs into new ones, verified and as it is sealed."""
+    index = repository.index
+    marks = _Marks(repository)
+    snapshots = {one.id: one for one in repository.snapshots().snapshots}
+    marks.add(snapshots[one].tree for one in plan.keep if one in snapshots)
+    chosen = set(plan.repack)
+    wanted = (
+        (0, location)
+        for place, location in index.locations()
+        if marks.used[place] and location.pack in chosen
+    )
+    packer = Packer(repository, pack_bytes=options.pack_bytes, most_buffers=_BUFFERS)
+    done = False
+    try:
+        packer.begin()
+        for run in gather_runs(wanted, run_bytes=_RUN_BYTES, most_blobs=_RUN_BLOBS):
+            stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
+            for _, location in run.wanted:
+                entry = location.entry
+                begin = entry.offset - run.begin
+                sealed = stored[begin : begin + entry.length]
+                repository.decode(location, sealed)
+                packer.add(entry.type, sealed, [(entry.id, entry.length, entry.plain_length)])
+                progress.advance(entry.length)
+        packer.flush()
+        done = True
+    finally:
+        packer.end(abandoned=not done)
+
+
+def _needed_since(repository: Repository, plan: PrunePlan) -> set[str]:
+    """The packs on which snapshots rely that were not there when the plan was made.
+
+    Read anew: another program's index files may have come since, and its snapshots with them.
+    """
+    known = {*plan.keep, *plan.drop}
+    since = [one for one in repository.snapshots().snapshots if one.id not in known]
+    if not since:
+        return set()
+    fresh = repository.with_fresh_index()
+    marks = _Marks(fresh)
+    marks.add(one.tree for one in since)
+    return {location.pack for place, location in fresh.index.locations() if marks.used[place]}
+
+
+def _rewrite_index(repository: Repository, doomed: set[str]) -> None:
+    """Index files without the doomed packs: all new ones are stored before an old one goes."""
+    old: list[str] = []
+    staying: list[tuple[str, list[PackEntry]]] = []
+    for file in list(repository.storage.list("index")):
+        packs = decode_index(repository.load_file(file.name), file.name)
+        if any(pack in doomed for pack, _ in packs):
+            old.append(file.name)
+            staying += [(pack, entries) for pack, entries in packs if pack not in doomed]
+    for part in _parts(staying):
+        repository.save_file("index", encode_index(part))
+    for name in old:
+        repository.storage.delete(name)
+
+
+def _parts(
+    packs: Iterable[tuple[str, list[PackEntry]]],
+) -> Iterator[list[tuple[str, list[PackEntry]]]]:
+    """Packs by the index file: all blobs of one in the same."""
+    part: list[tuple[str, list[PackEntry]]] = []
+    count = 0
+    for pack, entries in packs:
+        part.append((pack, entries))
+        count += len(entries)
+        if count >= MAX_BLOBS_PER_FILE:
+            yield part
+            part, count = [], 0
+    if part:
+        yield part

@@ -1,0 +1,248 @@
+"""Prune: retention with a reason for each snapshot, then freeing space, repository by repository.
+
+What is about to go is written down before it goes: a snapshot that vanishes without such a line
+is a failure. Snapshots of other applications, and of tools that name none, always stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from strongroom.config.settings import Policy
+from strongroom.errors import EXIT_FINE, ConfigError, StorageError
+from strongroom.evidence import Entry
+from strongroom.model import Finding, Verdict
+from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
+from strongroom.repository import Repository, Snapshot
+from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, execute, plan_prune
+from strongroom.service.application import Application
+from strongroom.service.listing import proofs
+
+# Dropping more than this share at once is more often a mistake than meant.
+_CONSENT_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What is decided about one repository, what it comes to, and what was done (if anything)."""
+
+    repository: str
+    decisions: tuple[Decision, ...]
+    plan: PrunePlan
+    done: PruneReport | None = None
+    notes: tuple[Finding, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        plan, done = self.plan, self.done
+        return {
+            "repository": self.repository,
+            "keep": [_decision_json(one) for one in self.decisions if one.keep],
+            "drop": [_decision_json(one) for one in self.decisions if not one.keep],
+            "packs": {
+                "delete": len(plan.delete) + len(plan.orphans),
+                "repack": len(plan.repack),
+                "young": len(plan.young),
+            },
+            "used_bytes": plan.used_bytes,
+            "unused_bytes": plan.unused_bytes,
+            "freed_bytes": done.freed_bytes - plan.rewritten_bytes if done else plan.freed_bytes,
+            "spared": done.spared if done else [],
+            "locked": done.locked if done else [],
+            "done": done is not None,
+            "findings": [one.as_json() for one in self.notes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """All repositories that were asked."""
+
+    repositories: tuple[Pruned, ...]
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT_FINE
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        each = [one.as_json() for one in self.repositories]
+        return {
+            "keep": [kept for one in each for kept in one["keep"]],
+            "drop": [dropped for one in each for dropped in one["drop"]],
+            "freed_bytes": sum(one["freed_bytes"] for one in each),
+            "repositories": each,
+        }
+
+
+def _decision_json(one: Decision) -> dict[str, Any]:  # Any: JSON values
+    return {"id": one.id, "because": list(one.because)}
+
+
+def prune(
+    application: Application,
+    names: Sequence[str] = (),
+    *,
+    dry_run: bool,
+    consent: bool = False,
+    options: PruneOptions | None = None,
+    now: datetime | None = None,
+) -> PruneResult:
+    """Decide about every snapshot of the named repositories, or all; then free space.
+
+    ConfigError `usage` when more than half of all would go and nobody has consented; BusyError
+    when others use a repository: then nothing was removed from it.
+    """
+    moment = now or datetime.now(UTC)
+    results = []
+    for name in names or list(application.settings.repositories):
+        repository = application.repository(name)
+        results.append(
+            _prune_one(application, repository, dry_run, consent, options or PruneOptions(), moment)
+        )
+    return PruneResult(tuple(results))
+
+
+def _prune_one(
+    application: Application,
+    repository: Repository,
+    dry_run: bool,
+    consent: bool,
+    options: PruneOptions,
+    now: datetime,
+) -> Pruned:
+    with repository.reading():
+        listed = repository.snapshots()
+        if listed.findings:
+            raise StorageError(
+                f"{len(listed.findings)} snapshot files are unreadable: what they need is unknown",
+                subject=repository.name,
+                hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+            )
+        decisions = tuple(_decide_all(application, repository.name, listed.snapshots, now))
+        drop = [one.id for one in decisions if not one.keep]
+        plan = plan_prune(
+            repository, listed.snapshots, drop, options=options, now=_store_now(repository)
+        )
+    if dry_run:
+        return Pruned(repository.name, decisions, plan)
+    if not consent and needs_consent(decisions, share=_CONSENT_SHARE):
+        raise ConfigError(
+            f"{len(drop)} of {len(decisions)} snapshots would be dropped",
+            subject=repository.name,
+            code="usage",
+            hint="Look at `strongroom prune --dry-run`, then say --yes when this is meant.",
+        )
+    if plan.is_empty:
+        return Pruned(repository.name, decisions, plan, PruneReport())
+    return _carry_out(application, repository, decisions, plan, options)
+
+
+def _carry_out(
+    application: Application,
+    repository: Repository,
+    decisions: tuple[Decision, ...],
+    plan: PrunePlan,
+    options: PruneOptions,
+) -> Pruned:
+    because = {one.id: list(one.because) for one in decisions if not one.keep}
+    intent = application.record(
+        "prune", {"repository": repository.name, "drop": list(plan.drop), "because": because}
+    )
+    if not isinstance(intent, Entry):
+        raise StorageError(
+            f"what would be dropped cannot be written down, so nothing is: {intent.message}",
+            subject=intent.subject,
+        )
+    report = PruneReport()
+    application.progress.begin(f"prune {repository.name}", plan.rewritten_bytes or None)
+    try:
+        execute(repository, plan, report=report, options=options, progress=application.progress)
+    finally:
+        application.progress.end()
+        recorded = application.record(
+            "pruned",
+            {
+                "repository": repository.name,
+                "dropped": report.dropped,
+                "packs_deleted": len(report.deleted),
+                "freed_bytes": report.freed_bytes - plan.rewritten_bytes,
+                "locked": report.locked,
+            },
+        )
+    notes = (recorded,) if isinstance(recorded, Finding) else ()
+    return Pruned(repository.name, decisions, plan, report, notes)
+
+
+def _store_now(repository: Repository) -> datetime:
+    """The store's own clock, as our lock's file shows it; ours where the store doesn't tell."""
+    times = [one.modified_at for one in repository.storage.list("locks") if one.modified_at]
+    return max(times, default=datetime.now(UTC))
+
+
+def _decide_all(
+    application: Application, repository: str, snapshots: Sequence[Snapshot], now: datetime
+) -> Iterator[Decision]:
+    """A decision for each snapshot, source by source."""
+    known = proofs(application)
+    order, failed = _captures(application, repository)
+    proven_trees = {
+        one.tree for one in snapshots if known.get(one.id, (None, None))[1] is Verdict.PROVEN
+    }
+    zone = ZoneInfo(application.settings.schedule.time_zone)
+    by_source: dict[str, list[Snapshot]] = {}
+    for one in snapshots:
+        mine = one.application == application.name and one.source in application.settings.sources
+        if mine and one.source is not None:
+            by_source.setdefault(one.source, []).append(one)
+        else:
+            yield Decision(one.id, True, ("of another application or source",))
+    for source, group in by_source.items():
+        group.sort(key=lambda one: one.time)
+        suspended = shrunk([one.size_bytes for one in group])
+        if source in failed:
+            suspended = "the newest capture failed: nothing is dropped"
+        kept = [
+            Kept(
+                one.id,
+                one.time,
+                frozenset(one.tags),
+                proven=one.tree in proven_trees,
+                recorded=order.get(one.id),
+            )
+            for one in group
+        ]
+        rules = _rules(application.settings.policy(source, repository))
+        yield from decide(kept, rules, now, zone=zone, suspended=suspended)
+
+
+def _captures(application: Application, repository: str) -> tuple[dict[str, int], set[str]]:
+    """The order in which snapshots were captured into a repository, and the sources whose newest
+    capture failed."""
+    order: dict[str, int] = {}
+    failed: set[str] = set()
+    for entry in application.ledger.entries("backup"):
+        if entry.fields.get("application") != application.name:
+            continue
+        for one in entry.fields.get("snapshots", ()):
+            if one.get("repository") == repository:
+                order[str(one["id"])] = entry.seq
+        failed -= set(map(str, entry.fields.get("wanted", ())))
+        failed |= {str(one["source"]) for one in entry.fields.get("errors", ())}
+    return order, failed
+
+
+def _rules(policy: Policy) -> Rules:
+    return Rules(
+        forever=policy.forever,
+        last=policy.last,
+        within=policy.within,
+        hourly=policy.hourly,
+        daily=policy.daily,
+        weekly=policy.weekly,
+        monthly=policy.monthly,
+        yearly=policy.yearly,
+        tags=tuple(frozenset(one.split(",")) for one in policy.tags),
+    )
