@@ -1,0 +1,143 @@
+"""Retention from the command line: reasons for each snapshot, and guards that restic hasn't."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.repository import Repository, Snapshot
+from strongroom.repository.snapshot import encode_snapshot
+from strongroom.repository.storage import LocalStorage
+from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.support.restic import stock_restics
+
+CONFIG = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+repositories:
+  local: {location: local, password: file:key}
+retention: {local: {last: 1}}
+state: state
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = make_place(tmp_path, CONFIG)
+    made.json("init")
+    return made
+
+
+def backup(place: Place, content: str) -> dict[str, Any]:
+    (place.uploads / "changing").write_text(content)
+    report: dict[str, Any] = place.json("backup")["snapshots"][0]
+    return report
+
+
+def older(place: Place, model: dict[str, Any], days: float, **changes: Any) -> str:
+    """A snapshot like another one, of an earlier day; its id."""
+    repository = Repository.open(LocalStorage(place.path / "local"), PASSWORD, name="local")
+    like = repository.find(model["id"])
+    fields = {
+        "time": datetime.now(UTC) - timedelta(days=days),
+        "tree": like.tree,
+        "paths": like.paths,
+        "tags": like.tags,
+        "hostname": like.hostname,
+        "summary": like.summary,
+    }
+    snapshot = Snapshot("", **(fields | changes))
+    return repository.save_file("snapshots", encode_snapshot(snapshot, os.getuid(), 0))
+
+
+def test_a_dry_run_tells_and_removes_nothing(place: Place) -> None:
+    model = backup(place, "one")
+    dropped = [older(place, model, days) for days in (3, 2)]
+    report = place.json("prune", "--dry-run")
+    assert {one["id"] for one in report["drop"]} == set(dropped)
+    assert all(one["because"] == ["no rule keeps it"] for one in report["drop"])
+    (kept,) = report["keep"]
+    assert kept["because"] == ["last snapshot", "newest of its source"]
+    assert len(place.snapshots()) == 3
+    told = place.run("prune", "--dry-run")
+    assert "drop" in told.text
+    assert "newest of its source" in told.text
+
+
+def test_dropping_most_wants_consent_and_is_remembered(place: Place) -> None:
+    model = backup(place, "one")
+    for days in (3, 2):
+        older(place, model, days)
+    refused = place.run("--json", "prune")
+    assert refused.status == 2
+    assert "2 of 3 snapshots" in refused.document["error"]["message"]
+    assert len(place.snapshots()) == 3
+    report = place.json("prune", "--yes")
+    assert len(report["drop"]) == 2
+    assert [one["id"] for one in place.snapshots()] == [model["id"]]
+    # It was on purpose, so nothing is missed, and the application is provable as before.
+    assert place.json("check")["findings"] == []
+    assert place.json("drill")["verdict"] == "PROVEN"
+    stock_restics()[0].check(place.path / "local")
+
+
+def test_the_newest_proven_stays(place: Place) -> None:
+    proven = backup(place, "one")
+    assert place.json("drill")["verdict"] == "PROVEN"
+    newest = backup(place, "two")
+    middle = older(place, newest, 0.0001)
+    report = place.json("prune", "--dry-run")
+    reasons = {one["id"]: one["because"] for one in report["keep"]}
+    assert "newest proven of its source" in reasons[proven["id"]]
+    assert newest["id"] in reasons
+    assert [one["id"] for one in report["drop"]] == [middle] or middle in reasons
+
+
+def test_while_the_newest_capture_failed_nothing_goes(place: Place) -> None:
+    model = backup(place, "one")
+    older(place, model, 2)
+    place.uploads.rename(place.path / "moved")
+    assert place.run("backup").status != 0
+    report = place.json("prune", "--dry-run")
+    assert report["drop"] == []
+    assert any("newest capture failed" in one["because"][0] for one in report["keep"])
+
+
+def test_after_an_unusually_small_capture_nothing_goes(place: Place) -> None:
+    model = backup(place, "one")
+    for days in (4, 3, 2):
+        older(place, model, days, summary={"total_bytes_processed": 10**9})
+    report = place.json("prune", "--dry-run")
+    assert report["drop"] == []
+    assert any("usual are" in one["because"][0] for one in report["keep"])
+
+
+def test_what_is_not_ours_stays(place: Place) -> None:
+    model = backup(place, "one")
+    foreign = older(place, model, 9, tags=("somebody else's",))
+    report = place.json("prune", "--dry-run")
+    reasons = {one["id"]: one["because"] for one in report["keep"]}
+    assert reasons[foreign] == ["of another application or source"]
+
+
+def test_space_is_freed(place: Place) -> None:
+    (place.uploads / "big").write_bytes(os.urandom(3_000_000))
+    backup(place, "one")
+    (place.uploads / "big").unlink()
+    backup(place, "two")
+    backup(place, "three")
+    # Packs of today are too young to go.
+    report = place.json("prune", "--yes")
+    assert report["repositories"][0]["packs"]["young"] > 0
+    for pack in (place.path / "local" / "data").rglob("*"):
+        os.utime(pack, (1_700_000_000, 1_700_000_000))
+    report = place.json("prune", "--yes")
+    assert report["freed_bytes"] > 2_900_000
+    assert place.json("check", "--read-data")["findings"] == []
+    stock_restics()[-1].check(place.path / "local")
