@@ -33,6 +33,7 @@ from strongroom.cli.prune import prune
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
+from strongroom.cli.unlock import unlock
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,6 +52,7 @@ COMMANDS: Final = (
     check,
     copy,
     prune,
+    unlock,
     export,
     hook,
     doctor,

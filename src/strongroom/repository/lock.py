@@ -7,8 +7,10 @@ it, so that the wait passes while a capture already reads its source.
 
 To learn whether the process of a lock lives, stock restic sends it SIGHUP, which must not end it.
 
-A lock of a dead process on this host is removed and reported. Another host's old shared lock
-never stops adding data; an exclusive one does for as long as its owner may be alive.
+A lock of a dead process on this host is removed and reported. Another host's old lock never stops
+adding data, not even an exclusive one: whoever could not refresh it for so long must have stopped.
+How old it is, the store's clock says, by the times of its file and of ours. To remove data, nobody
+goes ahead on age alone: that takes `unlock`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any, Final
@@ -29,7 +31,7 @@ from typing import Any, Final
 from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.snapshot import format_time, moment
-from strongroom.repository.storage.protocol import Buffer
+from strongroom.repository.storage.protocol import Buffer, StoredFile
 from strongroom.repository.tree import parse_time
 
 _SETTLE_SECONDS: Final = 0.2
@@ -40,7 +42,7 @@ _STALE_AFTER: Final = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """What a lock file says."""
+    """What a lock file says, and when it was stored by the store's clock, if that tells."""
 
     name: str
     taken_at: datetime
@@ -48,6 +50,7 @@ class LockRecord:
     hostname: str
     username: str
     pid: int
+    modified_at: datetime | None = None
 
     def is_dead(self, hostname: str) -> bool:
         """Whether its process ran on this host and is gone."""
@@ -67,30 +70,32 @@ class LockStore:
 
     def __init__(
         self,
-        names: Callable[[], list[str]],
+        files: Callable[[], list[StoredFile]],
         load: Callable[[str], bytes],
         seal: Callable[[bytes], tuple[str, Buffer]],
         save: Callable[[str, Buffer], None],
         delete: Callable[[str], None],
     ) -> None:
-        self.names, self.load, self.delete = names, load, delete
+        self.files, self.load, self.delete = files, load, delete
         self.seal, self.save = seal, save
 
     def records(self) -> list[LockRecord]:
         """All locks; an empty file is ignored, an unreadable one counts as exclusive."""
         records = []
-        for name in self.names():
+        for file in self.files():
             try:
-                content = self.load(name)
+                content = self.load(file.name)
             except StorageError as error:
                 if error.code == "store-missing":
                     continue  # released meanwhile
                 raise
             except IntegrityError:
-                records.append(LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0))
-                continue
-            if content:
-                records.append(decode_record(name, content))
+                record = LockRecord(file.name, datetime.now(UTC), True, "", "unreadable", 0)
+            else:
+                if not content:
+                    continue
+                record = decode_record(file.name, content)
+            records.append(replace(record, modified_at=file.modified_at))
         return records
 
 
@@ -147,7 +152,9 @@ class Lock:
                 _hangup.obey()
 
     def _check_others(self) -> None:
-        for other in self._store.records():
+        records = self._store.records()
+        now = self._store_now(records)
+        for other in records:
             if other.name == self._name:
                 continue
             if other.is_dead(self._hostname):
@@ -160,14 +167,29 @@ class Lock:
                         f"{other.taken_at:%Y-%m-%d %H:%M} UTC was removed",
                     )
                 )
-            elif other.exclusive or (self._exclusive and not other.exclusive):
+            elif other.exclusive and not self._exclusive and is_stale(other, now):
+                if self._name:  # once is enough: when it is judged by our own lock's time
+                    self.findings.append(
+                        finding(
+                            "lock-stale",
+                            self._subject,
+                            f"{other.username}@{other.hostname} (process {other.pid}) has not "
+                            f"renewed its lock since {other.taken_at:%Y-%m-%d %H:%M} UTC",
+                        )
+                    )
+            elif other.exclusive or self._exclusive:
                 raise self._busy(other)
+
+    def _store_now(self, records: Sequence[LockRecord]) -> datetime:
+        """The store's clock, as our own file shows it; this host's until that is there."""
+        own = (one.modified_at for one in records if one.name == self._name)
+        return next((one for one in own if one is not None), datetime.now(UTC))
 
     def _busy(self, other: LockRecord) -> BusyError:
         age = datetime.now(UTC) - other.taken_at
         hint = None
         if age > _STALE_AFTER:
-            hint = "If that process is dead, remove its lock with `restic unlock`."
+            hint = "If that process is dead, remove its lock with `strongroom unlock`."
         kind = "an exclusive" if other.exclusive else "a"
         return BusyError(
             f"{other.username or 'somebody'}@{other.hostname or 'unknown'} (process {other.pid}) "
@@ -230,6 +252,33 @@ class _Hangup:
 
 
 _hangup: Final = _Hangup()
+
+
+def is_stale(record: LockRecord, now: datetime) -> bool:
+    """Whether its owner must have stopped: it was not renewed for half an hour. `now` is the
+    store's; where that doesn't tell when the file was stored, what the file says counts."""
+    return now - (record.modified_at or record.taken_at) > _STALE_AFTER
+
+
+def remove_locks(store: LockStore, *, everything: bool = False) -> list[LockRecord]:
+    """Remove the locks of dead processes and those that were not renewed for half an hour, or all;
+    returns what was removed."""
+    name, sealed = store.seal(b"")
+    store.save(name, sealed)  # an empty one, which counts for nobody: it shows the store's clock
+    try:
+        times = {one.name: one.modified_at for one in store.files()}
+        now = times.get(name) or datetime.now(UTC)
+        hostname = socket.gethostname()
+        removed = [
+            one
+            for one in store.records()
+            if everything or one.is_dead(hostname) or is_stale(one, now)
+        ]
+        for one in removed:
+            store.delete(one.name)
+        return removed
+    finally:
+        store.delete(name)
 
 
 def decode_record(name: str, content: bytes) -> LockRecord:

@@ -22,7 +22,7 @@ from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.crypto import MasterKey, encode_key_file, open_key_file
 from strongroom.repository.index import BlobIndex, Location, decode_index
-from strongroom.repository.lock import Lock, LockStore
+from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks
 from strongroom.repository.pack import (
     BlobCodec,
     BlobType,
@@ -269,14 +269,20 @@ class Repository:
 
     def new_lock(self, *, exclusive: bool = False) -> Lock:
         """A lock that is not yet taken; see `Lock.acquire`."""
-        store = LockStore(
-            names=lambda: [file.name for file in self.storage.list("locks")],
+        return Lock(self._lock_store(), self.name, exclusive=exclusive)
+
+    def unlock(self, *, everything: bool = False) -> list[LockRecord]:
+        """Remove locks that nobody can rely on any more, or all; returns what they said."""
+        return remove_locks(self._lock_store(), everything=everything)
+
+    def _lock_store(self) -> LockStore:
+        return LockStore(
+            files=lambda: [*self.storage.list("locks")],
             load=self._load_lock,
             seal=lambda content: self._seal_file("locks", content),
             save=self.storage.save,
             delete=self.storage.delete,
         )
-        return Lock(store, self.name, exclusive=exclusive)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[list[Finding]]:
