@@ -23,7 +23,7 @@ def unlock(run: Run, repositories: tuple[str, ...], everything: bool) -> int:
     for name, records in removed.items():
         lines.append(f"{name}: {count(len(records), 'lock')} removed")
         lines += [
-            f"  {one.username}@{one.hostname} (process {one.pid}), {one.taken_at:%Y-%m-%d %H:%M} UTC"
+            f"  {one.username}@{one.hostname} (process {one.pid}) of {one.taken_at:%Y-%m-%d %H:%M}"
             for one in records
         ]
     if any(removed.values()):

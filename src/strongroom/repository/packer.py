@@ -42,6 +42,7 @@ _INDEX_EVERY_SECONDS: Final = 600.0
 class _OpenPack:
     """A pack being filled: its buffer, how far, and what lies in it."""
 
+    type: BlobType
     buffer: mmap.mmap
     used: int
     entries: list[PackEntry]
@@ -61,15 +62,17 @@ class Packer:
         self.repository = repository
         self._may_wait = may_wait
         self._waited_seconds = 0.0
-        self._uploaders = min(repository.storage.connections, most_buffers - 1)
+        self._uploaders = max(1, min(repository.storage.connections, most_buffers - 2))
         self.added_bytes = 0
         self.blob_counts = {BlobType.DATA: 0, BlobType.TREE: 0}
         self.findings: list[Finding] = []
         self._pack_bytes = pack_bytes
         self._capacity = max(pack_bytes, _MIN_BUFFER_BYTES)
-        self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
-        # One that is filled, one for trees, and those on their way to the store.
-        self._unmade = max(2, min(most_buffers, self._uploaders + 2))
+        self._free: dict[BlobType, queue.SimpleQueue[mmap.mmap]] = {
+            blob_type: queue.SimpleQueue() for blob_type in BlobType
+        }
+        # Of data, one is filled while others are on their way to the store; trees come slowly.
+        self._unmade = {BlobType.DATA: self._uploaders + 1, BlobType.TREE: 1}
         self._guard = threading.Lock()
         self._open: dict[BlobType, _OpenPack] = {}
         self._pending: dict[BlobType, set[bytes]] = {BlobType.DATA: set(), BlobType.TREE: set()}
@@ -150,7 +153,7 @@ class Packer:
                     self._send(blob_type)
                     pack = None
             if pack is None:
-                pack = self._open[blob_type] = _OpenPack(self._buffer(), 0, [])
+                pack = self._open[blob_type] = _OpenPack(blob_type, self._buffer(blob_type), 0, [])
             pack.buffer[pack.used : pack.used + length] = sealed
             for blob_id, sealed_length, plain_length in blobs:
                 pack.entries.append(
@@ -199,14 +202,14 @@ class Packer:
         if self._failure is not None:
             raise self._failure
 
-    def _buffer(self) -> mmap.mmap:
-        if self._unmade:
-            self._unmade -= 1
+    def _buffer(self, blob_type: BlobType) -> mmap.mmap:
+        if self._unmade[blob_type]:
+            self._unmade[blob_type] -= 1
             return mmap.mmap(-1, self._capacity)
         while True:
             begun = time.monotonic()
             try:
-                return self._free.get(timeout=0.5)
+                return self._free[blob_type].get(timeout=0.5)
             except queue.Empty:
                 self.raise_failure()
             finally:
@@ -244,7 +247,7 @@ class Packer:
             except BaseException as error:
                 self._failure = error
             finally:
-                self._free.put(pack.buffer)
+                self._free[pack.type].put(pack.buffer)
                 with self._idle:
                     self._unfinished -= 1
                     self._idle.notify_all()

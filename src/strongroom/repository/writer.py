@@ -60,7 +60,7 @@ class WriterOptions:
     workers: int = 2
     processes: int | None = None
     wait_seconds: float = 30.0
-    queue_bytes: int = 32 << 20
+    queue_bytes: int = 16 << 20
     pack_bytes: int = DEFAULT_PACK_BYTES
     compression: str = "default"
 
@@ -102,7 +102,7 @@ class SnapshotWriter:
     def __init__(
         self, repositories: Sequence[Repository], options: WriterOptions = WriterOptions()
     ) -> None:
-        most_buffers = max(2, _PACK_BUFFERS // len(repositories))
+        most_buffers = max(3, _PACK_BUFFERS // len(repositories))
         self._packers = [
             Packer(
                 repository,

@@ -186,8 +186,8 @@ class Application:
         engine = self.settings.engine
         return WriterOptions(
             workers=engine.worker_count,
-            # A quarter waits in the queue; packs being filled and compressors take the rest.
-            queue_bytes=engine.memory // 4,
+            # An eighth waits in the queue; packs, batches and compressors take the rest.
+            queue_bytes=engine.memory // 8,
             pack_bytes=engine.pack_size,
             compression=engine.compression,
         )
