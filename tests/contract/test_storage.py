@@ -96,10 +96,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 @pytest.fixture(params=KINDS)
-def storage(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Storage:
+def storage(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Storage]:
     made = servers.storage(request.param, tmp_path)
     made.create()
-    return made
+    yield made
+    made.close()
 
 
 def named(folder: str, content: bytes) -> str:
@@ -258,6 +259,7 @@ class Reached:
 
     def __init__(self, kind: str, servers: Servers, proxy: CuttingProxy, port: int) -> None:
         self.kind, self.proxy = kind, proxy
+        self._made: list[Storage] = []
         self.access, location = self._place(kind, servers)
         self._location = location.replace(f"127.0.0.1:{port}", f"127.0.0.1:{proxy.port}")
         if kind == "sftp":
@@ -274,8 +276,21 @@ class Reached:
 
     def storage(self, access: Access | None = None, *, timeout_seconds: float = 20.0) -> Storage:
         """The store by a connection of its own."""
-        made = {"rest": RestStorage, "sftp": SftpStorage}.get(self.kind, S3Storage)
-        return made(self._location, access or self.access, timeout_seconds=timeout_seconds)
+        login, location = access or self.access, self._location
+        made: Storage
+        match self.kind:
+            case "rest":
+                made = RestStorage(location, login, timeout_seconds=timeout_seconds)
+            case "sftp":
+                made = SftpStorage(location, login, timeout_seconds=timeout_seconds)
+            case _:
+                made = S3Storage(location, login, timeout_seconds=timeout_seconds)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        for one in self._made:
+            one.close()
 
 
 @pytest.fixture(params=REMOTE)
@@ -287,7 +302,9 @@ def reached(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Reache
         server = servers.rest() if kind == "rest" else servers.s3(kind)
         port = int(server.url.rpartition(":")[2])
     with cutting_proxy(port) as proxy:
-        yield Reached(kind, servers, proxy, port)
+        made = Reached(kind, servers, proxy, port)
+        yield made
+        made.close()
 
 
 BIG = hashlib.shake_256(b"big").digest(3_000_000)
@@ -391,22 +408,31 @@ def test_a_host_whose_key_is_not_known_is_not_talked_to(servers: Servers, tmp_pa
     server = servers.sftp()
     (tmp_path / "known_hosts").write_text("")
     access = dataclasses.replace(server.access, known_hosts=str(tmp_path / "known_hosts"))
-    with pytest.raises(StorageError) as raised:
-        SftpStorage(server.location(), access).load("config")
+    with (
+        contextlib.closing(SftpStorage(server.location(), access)) as storage,
+        pytest.raises(StorageError) as raised,
+    ):
+        storage.load("config")
     assert raised.value.code == "store-refused"
     assert "key" in raised.value.hint
 
 
 def test_a_bucket_that_is_not_there_is_missing(servers: Servers) -> None:
     server = servers.s3()
-    with pytest.raises(StorageError) as raised:
-        S3Storage(server.location("nowhere"), server.access).load("config")
+    with (
+        contextlib.closing(S3Storage(server.location("nowhere"), server.access)) as storage,
+        pytest.raises(StorageError) as raised,
+    ):
+        storage.load("config")
     assert raised.value.code == "store-missing"
 
 
 def test_a_server_that_keeps_everything_lets_nothing_be_removed(tmp_path: Path) -> None:
-    with rclone_rest(tmp_path, append_only=True) as server:
-        storage = RestStorage(server.location(), server.access)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(rclone_rest(tmp_path, append_only=True))
+        storage = stack.enter_context(
+            contextlib.closing(RestStorage(server.location(), server.access))
+        )
         storage.create()
         name = named("data", b"kept")
         storage.save(name, b"kept")
@@ -476,7 +502,7 @@ def test_locations_are_paths_or_a_clear_error(tmp_path: Path) -> None:
         "s3:https://key:secret@host/bucket",
         "rest:https://user:secret@host/",
         "sftp://user:secret@host//path",
-        "b2:secret",
+        "b2:bucket",
         "s3:host",
         "sftp:host",
         "rest:ftp://host/",

@@ -44,7 +44,7 @@ def older(place: Place, model: dict[str, Any], days: float, **changes: Any) -> s
     """A snapshot like another one, of an earlier day; its id."""
     repository = Repository.open(LocalStorage(place.path / "local"), PASSWORD, name="local")
     like = repository.find(model["id"])
-    fields = {
+    fields: dict[str, Any] = {
         "time": datetime.now(UTC) - timedelta(days=days),
         "tree": like.tree,
         "paths": like.paths,

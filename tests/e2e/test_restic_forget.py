@@ -84,7 +84,10 @@ def their_decision(restic: Restic, place: Path, rules: Rules, zone: str) -> dict
         place, "forget", "--dry-run", "--json", "--group-by", "host", *arguments(rules), TZ=zone
     )
     (group,) = json.loads(printed.splitlines()[0])
-    return {one["snapshot"]["id"]: set(one["matches"]) for one in group["reasons"] or ()}
+    return {
+        kept["id"]: set(one["matches"])
+        for kept, one in zip(group["keep"] or (), group["reasons"] or (), strict=True)
+    }
 
 
 @pytest.mark.parametrize("restic", stock_restics(), ids=str)

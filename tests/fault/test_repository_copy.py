@@ -73,8 +73,9 @@ def test_only_what_is_missing_is_copied(tree: Path) -> None:
     capture(source, tree, parent=first.snapshot)
     report = copy(source, target, all_of(source))
     assert len(report.snapshots) == 1
-    # The new file, and the trees and the manifest above it.
-    assert report.blobs <= 8
+    # The new file, the trees above it, and the manifest.
+    assert report.blobs <= len(tree.parts) + 4
+    assert report.added_bytes < 10_000
     again = copy(source, target, all_of(source))
     assert (again.snapshots, again.blobs, again.added_bytes) == ([], 0, 0)
 

@@ -42,6 +42,8 @@ class CuttingProxy:
             return self.behaviour
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept
         self._listener.close()
         self.cut_all()
 
@@ -89,16 +91,16 @@ def _pass_on(client: socket.socket, server: socket.socket, behaviour: Behaviour)
             selector.register(end, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
-                end = key.fileobj
-                assert isinstance(end, socket.socket)
-                data = end.recv(1 << 16)
+                source = key.fileobj
+                assert isinstance(source, socket.socket)
+                data = source.recv(1 << 16)
                 if not data:
                     return
-                room = left[end]
+                room = left[source]
                 if room is not None:
                     data = data[:room]
-                    left[end] = room = room - len(data)
-                other[end].sendall(data)
+                    left[source] = room = room - len(data)
+                other[source].sendall(data)
                 if room == 0:
                     # A reset, as when the other host has gone.
                     for one in other:

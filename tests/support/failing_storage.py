@@ -37,6 +37,10 @@ class FailingStorage:
     def location(self) -> str:
         return self._inner.location
 
+    @property
+    def connections(self) -> int:
+        return self._inner.connections
+
     def fail(self, failure: Failure | None) -> None:
         """From now on fail so, counting anew."""
         with self._guard:
@@ -71,6 +75,9 @@ class FailingStorage:
     def delete(self, name: str) -> None:
         self._step(f"delete {name}")
         self._inner.delete(name)
+
+    def close(self) -> None:
+        self._inner.close()
 
     def _step(self, what: str) -> None:
         with self._guard:

@@ -85,7 +85,14 @@ def rclone_s3(directory: Path) -> Iterator[S3Server]:
     """rclone's S3 server: real bytes, real authentication."""
     root, port = directory / "buckets", free_port()
     root.mkdir(parents=True)
-    arguments = [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--no-cleanup"]
+    arguments: list[str | Path] = [
+        rclone(),
+        "serve",
+        "s3",
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--no-cleanup",
+    ]
     arguments += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--vfs-cache-mode", "off", root]
     with running(arguments, port, directory / "rclone-s3.log"):
         yield S3Server(f"http://127.0.0.1:{port}", root)
@@ -96,7 +103,7 @@ def moto_s3(directory: Path) -> Iterator[S3Server]:
     """moto's S3 server: versions, object locks, conditional writes; no authentication."""
     port = free_port()
     script = Path(sys.executable).with_name("moto_server")
-    arguments = [script, "-H", "127.0.0.1", "-p", str(port)]
+    arguments: list[str | Path] = [script, "-H", "127.0.0.1", "-p", str(port)]
     with running(arguments, port, directory / "moto.log"):
         yield S3Server(f"http://127.0.0.1:{port}", None)
 
@@ -118,7 +125,7 @@ def rclone_rest(directory: Path, *, append_only: bool = False) -> Iterator[RestS
     """rclone's REST server, which can be told to keep all that it has."""
     root, port = directory / "served", free_port()
     root.mkdir(parents=True, exist_ok=True)
-    arguments = [rclone(), "serve", "restic", "--addr", f"127.0.0.1:{port}"]
+    arguments: list[str | Path] = [rclone(), "serve", "restic", "--addr", f"127.0.0.1:{port}"]
     arguments += ["--user", str(_REST_ACCESS.user), "--pass", str(_REST_ACCESS.password)]
     arguments += ["--append-only"] * append_only
     with running([*arguments, root], port, directory / "rclone-rest.log"):
@@ -168,6 +175,6 @@ def sftp_server(directory: Path) -> Iterator[SftpServer]:
     access = Access(
         identity=str(directory / "client_key"), known_hosts=str(directory / "known_hosts")
     )
-    arguments = [program, "-D", "-e", "-f", config]
+    arguments: list[str | Path] = [program, "-D", "-e", "-f", config]
     with running(arguments, port, directory / "sshd.log"):
         yield SftpServer(port, root, access)

@@ -90,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No plugin of another package has a say in how the configuration is read.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     with _signals():
-        return _run(given, run)
+        try:
+            return _run(given, run)
+        finally:
+            run.close()
 
 
 def _run(given: Sequence[str], run: Run) -> int:

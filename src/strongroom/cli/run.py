@@ -39,6 +39,7 @@ class Run:
     limit_upload: int | None = None
     limit_download: int | None = None
     _written: bool = field(default=False, repr=False)
+    _applications: list[Application] = field(default_factory=list, repr=False)
 
     def application(self) -> Application:
         """The configured application, with this run's progress and messages."""
@@ -47,7 +48,13 @@ class Run:
         application = Application.load(self.config, progress=self.progress(), say=self.say)
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
+        self._applications.append(application)
         return application
+
+    def close(self) -> None:
+        """What was opened for this run is given back."""
+        for application in self._applications:
+            application.close()
 
     def progress(self) -> Progress:
         """Bars on a terminal, lines in a pipe, nothing when quiet."""

@@ -74,6 +74,7 @@ class Packer:
         # Of data, one is filled while others are on their way to the store; trees come slowly.
         self._unmade = {BlobType.DATA: self._uploaders + 1, BlobType.TREE: 1}
         self._guard = threading.Lock()
+        self._names = threading.Lock()
         self._open: dict[BlobType, _OpenPack] = {}
         self._pending: dict[BlobType, set[bytes]] = {BlobType.DATA: set(), BlobType.TREE: set()}
         self._uploads: queue.SimpleQueue[_OpenPack | None] = queue.SimpleQueue()
@@ -131,7 +132,7 @@ class Packer:
         if self._known.has(blob_type, blob_id):
             return False
         pending = self._pending[blob_type]
-        with self._guard:
+        with self._names:
             if blob_id in pending or self._fresh.has(blob_type, blob_id):
                 return False
             pending.add(blob_id)
@@ -260,7 +261,7 @@ class Packer:
             self.repository.storage.save(pack_name(name), content)
         # An index takes less memory than a set; what no index file names yet is not "known".
         self._fresh.add_pack(name, pack.entries)
-        with self._guard:
+        with self._names:  # never the guard: whoever adds may hold it, waiting for this pack
             for entry in pack.entries:
                 self._pending[entry.type].discard(entry.id)
         with self._records:

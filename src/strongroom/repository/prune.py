@@ -140,7 +140,8 @@ def plan_prune(
         pack for pack in survey.all_packs if _is_young(files.get(pack_name(pack)), now, options)
     }
     delete = [pack for pack in survey.unused if pack not in young]
-    repack = survey.worth_repacking(options, exclude=young)
+    worth = survey.worth_repacking(options)
+    repack = [pack for pack in worth if pack not in young]
     orphans = [pack for pack in survey.orphans if pack not in young]
     size = survey.sizes
     return PrunePlan(
@@ -149,7 +150,7 @@ def plan_prune(
         delete=tuple(delete),
         repack=tuple(repack),
         orphans=tuple(orphans),
-        young=tuple(sorted(young & {*survey.unused, *survey.orphans})),
+        young=tuple(sorted(young & {*survey.unused, *survey.orphans, *worth})),
         used_bytes=sum(survey.used_bytes.values()),
         unused_bytes=sum(survey.unused_bytes.values()),
         delete_bytes=sum(size[pack] for pack in (*delete, *orphans)),
@@ -220,13 +221,11 @@ class _Survey:
             hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
         )
 
-    def worth_repacking(self, options: PruneOptions, *, exclude: set[str]) -> list[str]:
+    def worth_repacking(self, options: PruneOptions) -> list[str]:
         """Partly used packs, the worst first, until what stays unused is little enough; packs with
         data and trees; and small ones, when there are many of them."""
         partly = [
-            pack
-            for pack, unused in self.unused_bytes.items()
-            if unused and self.used_bytes[pack] and pack not in exclude
+            pack for pack, unused in self.unused_bytes.items() if unused and self.used_bytes[pack]
         ]
         partly.sort(key=lambda pack: self.used_bytes[pack] / self.unused_bytes[pack])
         left = sum(self.unused_bytes[pack] for pack in partly)
@@ -240,9 +239,7 @@ class _Survey:
         small = [
             pack
             for pack, used in self.used_bytes.items()
-            if used
-            and self.sizes.get(pack, 0) < _SMALL_SHARE * options.pack_bytes
-            and pack not in exclude
+            if used and self.sizes.get(pack, 0) < _SMALL_SHARE * options.pack_bytes
         ]
         if len(small) >= _MANY_SMALL:
             chosen += [pack for pack in small if pack not in chosen]

@@ -132,6 +132,14 @@ class Application:
             ),
         )
 
+    def close(self) -> None:
+        """Give the connections of all stores back."""
+        with self._guard:
+            opened = list(self._opened.values())
+            self._opened.clear()
+        for repository in opened:
+            repository.storage.close()
+
     def reachable(
         self, names: Sequence[str] = ()
     ) -> tuple[list[Repository], dict[str, StrongroomError]]:

@@ -61,6 +61,8 @@ def init(path: Path | None = None) -> InitReport:
                 raise
             Repository.open(storage, password, name=name)
             existing.append((name, declared.location))
+        finally:
+            storage.close()
     return InitReport(config, False, tuple(created), tuple(existing))
 
 

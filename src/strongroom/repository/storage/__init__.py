@@ -23,6 +23,7 @@ __all__ = [
     "LocalStorage",
     "MemoryStorage",
     "Patience",
+    "RetryingStorage",
     "Storage",
     "StoredFile",
     "location_kind",

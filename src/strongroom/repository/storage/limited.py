@@ -86,3 +86,6 @@ class LimitedStorage:
 
     def delete(self, name: str) -> None:
         self._inner.delete(name)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -105,6 +105,9 @@ class LocalStorage:
         with _explained(f"{self.location}: {name}"), contextlib.suppress(FileNotFoundError):
             os.unlink(self._root / name)
 
+    def close(self) -> None:
+        return None
+
     def _create(self, path: Path) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:

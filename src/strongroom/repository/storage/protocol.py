@@ -66,3 +66,7 @@ class Storage(Protocol):
     def delete(self, name: str) -> None:
         """Remove a file; it is not an error when it is gone already."""
         ...
+
+    def close(self) -> None:
+        """Give connections back; the next operation makes new ones."""
+        ...

@@ -181,6 +181,12 @@ class RestStorage:
             if error.code != "store-missing":
                 raise
 
+    def close(self) -> None:
+        with self._guard:
+            client, self._client_made = self._client_made, None
+        if client is not None:
+            client.close()
+
     def _ask(
         self, method: str, path: str, subject: str, **options: Any
     ) -> httpx.Response:  # Any: see httpx.Client.request

@@ -84,6 +84,9 @@ class RetryingStorage:
     def delete(self, name: str) -> None:
         self._try(lambda: self._inner.delete(name))
 
+    def close(self) -> None:
+        self._inner.close()
+
     def _try(self, operation: Callable[[], T]) -> T:
         pauses = self._patience.pauses(self._draw)
         while True:

@@ -205,6 +205,11 @@ class S3Storage:
         with _explained(self._subject(name)):
             self._client.delete_object(Bucket=self._place.bucket, Key=self._place.prefix + name)
 
+    def close(self) -> None:
+        client, self._client_made = self._client_made, None
+        if client is not None:
+            client.close()
+
     def _subject(self, name: str) -> str:
         return f"{self._location}: {name}"
 
@@ -266,6 +271,9 @@ class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads
             PartialCredentialsError,
             ProfileNotFound,
         )
+        from botocore.exceptions import (
+            ConnectionError as LostConnection,
+        )
         from urllib3.exceptions import HTTPError
 
         if isinstance(error, ClientError):
@@ -282,7 +290,7 @@ class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads
                 code="store-refused",
                 hint="Give `access:` in the configuration, or set AWS_ACCESS_KEY_ID and its kin.",
             ) from error
-        if isinstance(error, HTTPClientError | HTTPError | OSError):
+        if isinstance(error, HTTPClientError | LostConnection | HTTPError | OSError):
             raise StorageError(
                 _reason(error), subject=self._subject, code="store-unreachable"
             ) from error

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ _CONNECTIONS: Final = 4
 _CONNECT_TIMEOUT_SECONDS: Final = 15.0
 _KEEPALIVE_SECONDS: Final = 15.0
 _TIMEOUT_SECONDS: Final = 120.0
+_END_SECONDS: Final = 5.0
 _BLOCK_BYTES: Final = 1 << 18
 _TEMPORARY: Final = "-tmp-"
 
@@ -133,6 +135,17 @@ class SftpStorage:
             if error.code != "store-missing":
                 raise
 
+    def close(self) -> None:
+        with self._guard:
+            loop, self._loop, self._connecting = self._loop, None, None
+        if loop is None:
+            return
+        connection, self._connection, self._client = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(TimeoutError, OSError):
+                asyncio.run_coroutine_threadsafe(_ended(connection), loop).result(_END_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+
     # What is done on the other side; all of it in the loop's thread
 
     async def _create(self) -> None:
@@ -187,35 +200,35 @@ class SftpStorage:
     async def _load(self, name: str, offset: int, length: int | None) -> bytes:
         client = await self._connected()
         async with client.open(self._path(name), "rb") as file:
-            content = await file.read(-1 if length is None else length, offset)
-            assert isinstance(content, bytes)
-            return content
+            # Any: the library's own type is text or bytes, by how the file was opened
+            content: Any = await file.read(-1 if length is None else length, offset)
+            return bytes(content)
 
     async def _size(self, name: str) -> int:
         client = await self._connected()
         return int((await client.stat(self._path(name))).size or 0)
 
-    async def _list(self, folder: str) -> list[StoredFile]:
+    async def _list(self, folder: str) -> Sequence[StoredFile]:
         client = await self._connected()
         if folder != "data":
             return await self._entries(client, folder)
-        found: list[StoredFile] = []
+        found: Sequence[StoredFile] = ()
         for name in await self._names(client, folder):
             if len(name) == 2:
-                found += await self._entries(client, f"{folder}/{name}")
+                found = (*found, *await self._entries(client, f"{folder}/{name}"))
         return found
 
-    async def _names(self, client: asyncssh.SFTPClient, folder: str) -> list[str]:
+    async def _names(self, client: asyncssh.SFTPClient, folder: str) -> Sequence[str]:
         try:
-            return [str(one) for one in await client.listdir(self._path(folder))]
+            return [os.fsdecode(one) for one in await client.listdir(self._path(folder))]
         except _library().SFTPNoSuchFile:
             return []
 
-    async def _entries(self, client: asyncssh.SFTPClient, folder: str) -> list[StoredFile]:
+    async def _entries(self, client: asyncssh.SFTPClient, folder: str) -> Sequence[StoredFile]:
         found = []
         try:
             for one in await client.readdir(self._path(folder)):
-                name = f"{folder}/{one.filename}"
+                name = f"{folder}/{os.fsdecode(one.filename)}"
                 if is_layout_name(name):
                     at = one.attrs.mtime
                     moment = datetime.fromtimestamp(at, UTC) if at is not None else None
@@ -256,7 +269,9 @@ class SftpStorage:
         with self._guard:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True)
+                thread = threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="sftp", daemon=True
+                )
                 thread.start()
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         until = time.monotonic() + self._timeout_seconds
@@ -282,6 +297,16 @@ class SftpStorage:
         connection, self._connection, self._client = self._connection, None, None
         if connection is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(connection.abort)
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
+async def _ended(connection: asyncssh.SSHClientConnection) -> None:
+    connection.close()
+    await connection.wait_closed()
 
 
 def _options(place: SftpPlace, access: Access) -> dict[str, Any]:  # Any: of asyncssh.connect
