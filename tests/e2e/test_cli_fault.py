@@ -311,3 +311,19 @@ def test_json_is_one_document_whatever_happens(place: Place) -> None:
     assert threading.active_count() == 1 or all(
         one.daemon for one in threading.enumerate() if one is not threading.main_thread()
     )
+
+
+def test_a_lost_index_is_told_by_whatever_meets_it(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.json("init")
+    place.json("backup")
+    for file in (place.path / "local" / "index").iterdir():
+        file.unlink()
+    drill = place.json("drill")
+    assert drill["verdict"] == "PROVEN"
+    assert "index-incomplete" in {one["code"] for one in drill["findings"]}
+    restored = place.json("restore", "uploads", "--to", tmp_path / "back")
+    assert "index-incomplete" in {one["code"] for one in restored["findings"]}
+    backup = place.json("backup")
+    assert "pack-orphaned" in {one["code"] for one in backup["findings"]}
+    assert "index-incomplete" not in {one["code"] for one in place.json("drill")["findings"]}

@@ -116,7 +116,7 @@ class Encoder:
                 self._send(batch)
                 batch = None
             if batch is None:
-                batch = self._open[blob_type] = self._new_batch(blob_type)
+                batch = self._open[blob_type] = self._new_batch(blob_type, self._send_open)
             begin = batch.slot * self._geometry.slot_bytes + batch.used
             assert self._pool is not None
             self._pool.memory[begin : begin + length] = plaintext
@@ -131,7 +131,7 @@ class Encoder:
         They should hold less than a batch together. The records are there before the blobs are.
         """
         self._raise_failure()
-        batch = self._new_batch(BlobType.DATA)
+        batch = self._new_batch(BlobType.DATA, self._send_open_guarded)
         batch.files = len(files)
         records: Future[FileRecords] = Future()
         batch.records = records
@@ -143,9 +143,7 @@ class Encoder:
 
     def flush(self) -> None:
         """Everything that was put or read has been delivered when this returns."""
-        with self._guard:
-            for batch in list(self._open.values()):
-                self._send(batch)
+        self._send_open_guarded()
         with self._idle:
             self._idle.wait_for(lambda: not self._unfinished or self._failure is not None)
         self._raise_failure()
@@ -208,13 +206,27 @@ class Encoder:
         )
         self.engaged = self._pool is not None
 
-    def _new_batch(self, blob_type: BlobType) -> _Batch:
-        """An empty batch; waits for one to become free."""
+    def _new_batch(self, blob_type: BlobType, send_open: Callable[[], None]) -> _Batch:
+        """An empty batch; waits for one to become free.
+
+        Batches that are being filled are sent first: they may hold all slots that there are.
+        """
         assert self._pool is not None
-        slot = self._pool.take_slot(self._raise_failure)
+        slot = self._pool.try_slot()
+        if slot is None:
+            send_open()
+            slot = self._pool.take_slot(self._raise_failure)
         with self._idle:
             self._unfinished += 1
         return _Batch(slot, blob_type)
+
+    def _send_open_guarded(self) -> None:
+        with self._guard:
+            self._send_open()
+
+    def _send_open(self) -> None:
+        for batch in list(self._open.values()):
+            self._send(batch)
 
     def _send(self, batch: _Batch) -> None:
         """Have a batch of blobs encoded."""

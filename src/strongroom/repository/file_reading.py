@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from strongroom.errors import SourceError
 from strongroom.repository.tree import Node
 
 _READ_BYTES: Final = 4 << 20
 _ATTEMPTS: Final = 2
+_OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -122,7 +124,17 @@ def read_xattrs(target: int | bytes, problems: list[Problem]) -> dict[bytes, byt
 
 
 def unreadable(error: OSError) -> Problem:
-    """What an error says of the entry that was about to be read."""
+    """What an error says of the entry that was about to be read.
+
+    Raises SourceError when it is this process that cannot go on: a hole in the snapshot would not
+    be the entry's fault.
+    """
+    if error.errno in _OWN_LIMITS:
+        raise SourceError(
+            f"this process has run out of something: {os.strerror(error.errno or 0)}",
+            code="source-failed",
+            hint="Raise the limit of open files (`ulimit -n`) or free memory, then run it again.",
+        ) from error
     if error.errno in (errno.ENOENT, errno.ESTALE):
         return Problem("file-vanished", "it was listed, then gone")
     if error.errno in (errno.ELOOP, errno.ENOTDIR):

@@ -128,27 +128,25 @@ class FileWriter:
         """Owner, attributes, mode and times, in the order in which they don't undo each other."""
         follow = isinstance(target, int)
         unset: list[Unset] = []
-        what = ""
         try:
             if (metadata.uid, metadata.gid) != self.owner:
-                what = "owner could not be set"
                 os.chown(target, metadata.uid, metadata.gid, follow_symlinks=follow)
         except (OSError, OverflowError) as error:
-            unset.append(Unset(what, reason_of(error)))
-        try:
-            for name, value in metadata.xattrs.items():
-                what = "an extended attribute could not be set"
+            unset.append(Unset("owner could not be set", reason_of(error)))
+        for name, value in metadata.xattrs.items():
+            try:
                 os.setxattr(target, name, value, follow_symlinks=follow)
-        except OSError as error:
-            unset.append(Unset(what, reason_of(error)))
+            except OSError as error:
+                unset.append(Unset("an extended attribute could not be set", reason_of(error)))
         try:
             if metadata.mode is not None:
-                what = "mode could not be set"
                 os.chmod(target, metadata.mode)
-            what = "time could not be set"
+        except OSError as error:
+            unset.append(Unset("mode could not be set", reason_of(error)))
+        try:
             os.utime(target, ns=(metadata.mtime_ns, metadata.mtime_ns), follow_symlinks=follow)
         except (OSError, OverflowError) as error:
-            unset.append(Unset(what, reason_of(error)))
+            unset.append(Unset("time could not be set", reason_of(error)))
         return unset
 
 

@@ -46,6 +46,17 @@ class _OpenPack:
     buffer: mmap.mmap
     used: int
     entries: list[PackEntry]
+    is_single: bool = False  # its buffer fits nothing else
+
+
+def _memory(size_bytes: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size_bytes)
+    except OSError as error:
+        raise StorageError(
+            f"no memory for a pack of {size_bytes} bytes: {error.strerror}",
+            hint="Set a smaller `engine: {memory: ...}`, or free memory on this host.",
+        ) from error
 
 
 class Packer:
@@ -112,6 +123,10 @@ class Packer:
                 code = "pack-missing" if observed is None else "pack-size"
                 message = "its blobs are captured again as far as the sources still have them"
                 self.findings.append(finding(code, f"{self.repository.name}: {pack}", message))
+        unindexed = sum(index.entries(name.rpartition("/")[2]) is None for name in sizes)
+        if unindexed:
+            message = f"{unindexed} packs are in no index; what is missing of them is stored again"
+            self.findings.append(finding("pack-orphaned", self.repository.name, message))
         if not lost:
             return index
         trusted = BlobIndex()
@@ -147,25 +162,43 @@ class Packer:
         length = len(sealed)
         with self._guard:
             self.raise_failure()
-            pack = self._open.get(blob_type)
-            if pack is not None:
-                needed = pack.used + length + header_bytes(len(pack.entries) + len(blobs))
-                if needed > self._capacity or pack.used >= self._pack_bytes:
-                    self._send(blob_type)
-                    pack = None
-            if pack is None:
-                pack = self._open[blob_type] = _OpenPack(blob_type, self._buffer(blob_type), 0, [])
-            pack.buffer[pack.used : pack.used + length] = sealed
-            for blob_id, sealed_length, plain_length in blobs:
-                pack.entries.append(
-                    PackEntry(blob_type, blob_id, pack.used, sealed_length, plain_length)
-                )
-                pack.used += sealed_length
-            self.blob_counts[blob_type] += len(blobs)
+            alone = length + header_bytes(len(blobs))
+            if alone > self._capacity:
+                # The tree of a folder with a million files, for one: a pack of its own.
+                pack = _OpenPack(blob_type, _memory(alone), 0, [], is_single=True)
+                self._fill(pack, sealed, blobs)
+                self._send(pack)
+                return
+            open_pack = self._open.get(blob_type)
+            if open_pack is not None:
+                needed = open_pack.used + length + header_bytes(len(open_pack.entries) + len(blobs))
+                if needed > self._capacity or open_pack.used >= self._pack_bytes:
+                    self._send(self._open.pop(blob_type))
+                    open_pack = None
+            if open_pack is None:
+                open_pack = _OpenPack(blob_type, self._buffer(blob_type), 0, [])
+                self._open[blob_type] = open_pack
+            self._fill(open_pack, sealed, blobs)
+
+    def _fill(self, pack: _OpenPack, sealed: Buffer, blobs: Sequence[SealedBlob]) -> None:
+        pack.buffer[pack.used : pack.used + len(sealed)] = sealed
+        for blob_id, sealed_length, plain_length in blobs:
+            pack.entries.append(
+                PackEntry(pack.type, blob_id, pack.used, sealed_length, plain_length)
+            )
+            pack.used += sealed_length
+        self.blob_counts[pack.type] += len(blobs)
 
     def flush(self) -> None:
         """Store what is open, wait for all packs, confirm them on the store and index them."""
         self._drain()
+        if promised := sum(map(len, self._pending.values())):
+            # Somebody relies on blobs whose storing failed and was not noticed: never go on.
+            raise IntegrityError(
+                f"{promised} blobs were promised and never stored",
+                subject=self.repository.name,
+                code="verification-failed",
+            )
         if self._lock is not None:
             self._lock.confirm()
         self._write_index()
@@ -205,8 +238,9 @@ class Packer:
 
     def _buffer(self, blob_type: BlobType) -> mmap.mmap:
         if self._unmade[blob_type]:
+            made = _memory(self._capacity)
             self._unmade[blob_type] -= 1
-            return mmap.mmap(-1, self._capacity)
+            return made
         while True:
             begun = time.monotonic()
             try:
@@ -223,8 +257,7 @@ class Packer:
                     hint="It is caught up from another repository; or use `strongroom copy`.",
                 )
 
-    def _send(self, blob_type: BlobType) -> None:
-        pack = self._open.pop(blob_type)
+    def _send(self, pack: _OpenPack) -> None:
         tail = finish_pack(self.repository.codec(), pack.entries)
         pack.buffer[pack.used : pack.used + len(tail)] = tail
         pack.used += len(tail)
@@ -235,7 +268,7 @@ class Packer:
     def _drain(self) -> None:
         with self._guard:
             for blob_type in list(self._open):
-                self._send(blob_type)
+                self._send(self._open.pop(blob_type))
         with self._idle:
             self._idle.wait_for(lambda: self._unfinished == 0 or self._failure is not None)
         self.raise_failure()
@@ -248,7 +281,8 @@ class Packer:
             except BaseException as error:
                 self._failure = error
             finally:
-                self._free[pack.type].put(pack.buffer)
+                if not pack.is_single:
+                    self._free[pack.type].put(pack.buffer)
                 with self._idle:
                     self._unfinished -= 1
                     self._idle.notify_all()

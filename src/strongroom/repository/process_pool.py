@@ -72,6 +72,13 @@ class ProcessPool(Generic[Job]):
             )
             child.thread.start()
 
+    def try_slot(self) -> int | None:
+        """A free slot if there is one now."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return None
+
     def take_slot(self, check: Callable[[], None]) -> int:
         """A free slot; waits for one, and calls `check` from time to time, which may raise."""
         while True:
@@ -115,7 +122,7 @@ def start_pool(make: Callable[[], ProcessPool[Job]]) -> ProcessPool[Job] | None:
         return None
     try:
         return make()
-    except OSError:
+    except (OSError, RuntimeError):  # no memory, descriptors, processes or threads left
         _LOG.debug("no processes can be started", exc_info=True)
         return None
 
@@ -180,5 +187,9 @@ class _Child(Generic[Job]):
                 self._pipe.shutdown(socket.SHUT_WR)
 
     def _send(self, message: Any, descriptors: Sequence[int]) -> None:  # Any: a document
-        with contextlib.suppress(OSError):  # it has gone: the receiving thread notices
+        try:
             send_message(self._pipe, message, descriptors)
+        except OSError:
+            # It has gone, or never got all of it: either way it is ended, the receiving thread
+            # notices, and what it was given is done elsewhere.
+            self._program.kill()

@@ -55,6 +55,7 @@ class Repository:
         self._index: BlobIndex | None = None
         self._index_findings: list[Finding] = []
         self._salvaged: BlobIndex | None = None
+        self.salvage_findings: list[Finding] = []
 
     @property
     def location(self) -> str:
@@ -332,12 +333,17 @@ class Repository:
         with self._guard:
             if self._salvaged is None:
                 self._salvaged = BlobIndex()
+                found = 0
                 for file in list(self.storage.list("data")):
                     pack = file.name.rpartition("/")[2]
                     if index.entries(pack) is None:
                         with contextlib.suppress(IntegrityError):
                             entries = read_pack_header(self, pack, file.size_bytes)
                             self._salvaged.add_pack(pack, entries)
+                            found += 1
+                if found:
+                    message = f"{found} packs are in no index; what they hold was found in them"
+                    self.salvage_findings = [finding("index-incomplete", self.name, message)]
             return self._salvaged
 
 

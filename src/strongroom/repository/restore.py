@@ -283,6 +283,7 @@ class _Restore:
             if not file.remaining:
                 self._finish_empty(file)
         for run in runs:
+            self._raise_failure()
             whole = self._processed is not None and self._is_of_whole_files(run, places)
             task = self._send_run if whole else self._restore_run
             self._waiting.add(self._pool.submit(task, run, places))
@@ -368,6 +369,7 @@ class _Restore:
         """Hand a run to a process; its files are restored some time after this returns."""
         pool = self._processed
         assert pool is not None
+        self._raise_failure()
         try:
             stored = self._repository.load_pack(run.pack, run.begin, run.end)
         except IntegrityError:

@@ -169,14 +169,17 @@ class SnapshotWriter:
         waiting: deque[Future[list[bytes]]] = deque()
         size = 0
         texture = Texture.ROWS if profile is ROWS else Texture.FILE
-        for batch in cut(blocks, profile):
-            length = sum(map(len, batch))
-            size += length
-            waiting.append(self.submit(self._store_batch, batch, texture, cost_bytes=length))
-            while waiting and waiting[0].done():
-                blobs.extend(waiting.popleft().result())
-        for future in waiting:
-            blobs.extend(future.result())
+        try:
+            for batch in cut(blocks, profile):
+                length = sum(map(len, batch))
+                size += length
+                waiting.append(self.submit(self._store_batch, batch, texture, cost_bytes=length))
+                while waiting and waiting[0].done():
+                    blobs.extend(waiting.popleft().result())
+        finally:
+            # Also when the source fails: what a worker meets must not get lost.
+            for future in waiting:
+                blobs.extend(future.result())
         return Content(tuple(blobs), size)
 
     def put_bytes(self, content: Buffer) -> Content:
@@ -322,7 +325,13 @@ class SnapshotWriter:
     def _store(self, blob_type: BlobType, texture: Texture, plaintext: Buffer) -> bytes:
         blob_id = hashlib.sha256(plaintext).digest()
         if wanted := self._reserve(blob_type, blob_id):
-            self._encoder.put(blob_type, texture, blob_id, plaintext, wanted)
+            try:
+                self._encoder.put(blob_type, texture, blob_id, plaintext, wanted)
+            except OSError as error:
+                # Not the source's: whoever reads a file must not take it for that.
+                raise StorageError(
+                    f"this host refuses: {error.strerror or error}", subject="capture"
+                ) from error
         return blob_id
 
     def _reserve(self, blob_type: BlobType, blob_id: bytes) -> list[int]:

@@ -99,6 +99,8 @@ def report(
     extra: Mapping[str, Any] | None = None,  # Any: JSON values
 ) -> ProofReport:
     """Record what came out, and report it; a ledger that fails is a finding of the report."""
+    if candidate is not None:
+        outcome = with_findings(outcome, candidate.repository.salvage_findings)
     fields = {
         **identity(source, candidate),
         "target": target,

@@ -153,7 +153,7 @@ class TreeWalk:
 
     def _walk(self, directory: _Directory, parent_tree: str | None, depth: int) -> None:
         known = self._known_nodes(parent_tree)
-        for name in sorted(map(os.fsencode, os.listdir(directory.descriptor))):
+        for name in self._names(directory):
             try:
                 status = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
             except OSError as error:
@@ -173,6 +173,13 @@ class TreeWalk:
         self._walked.append(directory)
         if len(self._walked) > _WAITING_DIRECTORIES:
             self._finish_directories(keep=_WAITING_DIRECTORIES // 2)
+
+    def _names(self, directory: _Directory) -> list[bytes]:
+        try:
+            return sorted(map(os.fsencode, os.listdir(directory.descriptor)))
+        except OSError as error:
+            self._unreadable(directory, b"", error)
+            return []
 
     def _known_nodes(self, tree: str | None) -> dict[bytes, FormerNode]:
         if tree is None or self._parent is None:
