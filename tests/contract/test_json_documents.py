@@ -27,6 +27,7 @@ sources:
   code: {kind: git, path: app}
 repositories:
   local: {location: local, password: file:key}
+  second: {location: second, password: file:key}
 state: state
 """
 
@@ -57,6 +58,13 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "drill": PROOF,
     "check --read-data": {"findings": FINDING, "packs": (), "bytes_read": ()},
     "export latest:code --format git --output NEW": {"output": (), "bytes": (), "sha256": ()},
+    "prune --dry-run": {
+        "repositories": (),
+        "keep": ("id", "because"),
+        "drop": (),
+    },
+    "unlock": {"removed": ()},
+    "copy --from local --to second": {"snapshots": (), "added_bytes": (), "findings": FINDING},
     "hook install code": {"installed": ("source", "hook")},
     "hook remove": {"removed": ("source", "hook")},
 }
@@ -77,6 +85,9 @@ FAILURES: Mapping[str, str] = {
     "drill": "wrong-password",
     "check": "wrong-password",
     "export latest:code --format git --output NEW": "wrong-password",
+    "copy --from local --to local": "usage",
+    "prune": "wrong-password",
+    "unlock": "wrong-password",
     "hook install uploads": "usage",
     "hook remove uploads": "usage",
     "demo --dir UPLOADS": "target-not-empty",
@@ -91,6 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     made = make_place(tmp_path_factory.mktemp("json"), CONFIG)
     make_application(made.path / "app")
     new_repository(made.path / "local")
+    new_repository(made.path / "second")
     made.json("backup")
     made.json("backup", "uploads")
     return made
@@ -104,7 +116,7 @@ def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:
     }
     if "FIRST" in command:
         uploads = [one["id"] for one in place.snapshots() if one["source"] == "uploads"]
-        words |= {"FIRST": uploads[0], "SECOND": uploads[1]}
+        words |= {"FIRST": uploads[0], "SECOND": uploads[-1]}
     for word, value in words.items():
         command = command.replace(word, value)
     return command.split()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import database_suite, files_suite
-from bench.contenders import OURS, PROOF, RESTIC, VERIFY, Archiver, Restic, Strongroom
+from bench.contenders import FLUSHED, OURS, PROOF, RESTIC, VERIFY, Archiver, Restic, Strongroom
 from bench.sample import Book, Sample
 from bench.suite import Setting
 
@@ -50,7 +50,7 @@ def test_files_are_captured_restored_and_checked_by_all(tmp_path: Path) -> None:
         files_suite.FIRST: both,
         files_suite.NEXT: both,
         files_suite.UNCHANGED: both,
-        files_suite.RESTORE: [OURS, OURS + PROOF, RESTIC, RESTIC + VERIFY],
+        files_suite.RESTORE: [OURS, OURS + PROOF, RESTIC, RESTIC + VERIFY, RESTIC + FLUSHED],
         files_suite.CHECK: both,
     }
     assert book.faults == []

@@ -146,7 +146,10 @@ def test_one_of_two_repositories_away_makes_it_partial(tmp_path: Path) -> None:
     answer = place.run("--json", "backup")
     assert answer.status == 3
     assert [one["repository"] for one in answer.document["snapshots"]] == ["local"]
-    assert [one["code"] for one in answer.document["findings"]] == ["repository-failed"]
+    assert [one["code"] for one in answer.document["findings"]] == [
+        "repository-failed",
+        "repository-behind",
+    ]
 
 
 def test_an_exclusive_lock_means_busy(place: Place) -> None:

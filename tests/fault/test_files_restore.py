@@ -272,3 +272,33 @@ def test_a_killed_restore_leaves_no_wrong_file_under_its_name(tmp_path: Path) ->
     assert restore(repository, committed, tmp_path / "out") == []
     assert prove(repository, committed, tmp_path / "out") == []
     assert names(repository.storage, "locks") == []
+
+
+def test_hard_links_of_every_kind_stay_linked(tmp_path: Path) -> None:
+    """... and a copy in which they are not is not the same."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"content")
+    (tree / "symlink").symlink_to("file")
+    os.mkfifo(tree / "fifo")
+    for name in ("file", "symlink", "fifo"):
+        os.link(tree / name, tree / f"{name} again", follow_symlinks=False)
+    repository = new_repository()
+    committed, _ = capture(repository, tree)
+    target = tmp_path / "out"
+    assert restore(repository, committed, target) == []
+    for name in ("file", "symlink", "fifo"):
+        assert (target / name).lstat().st_ino == (target / f"{name} again").lstat().st_ino
+    assert prove(repository, committed, target) == []
+    for name in ("symlink", "fifo"):
+        (target / f"{name} again").unlink()
+        if name == "symlink":
+            (target / f"{name} again").symlink_to("file")
+        else:
+            os.mkfifo(target / f"{name} again")
+        status = (tree / name).lstat()
+        times = (status.st_mtime_ns, status.st_mtime_ns)
+        os.utime(target / f"{name} again", ns=times, follow_symlinks=False)
+    os.utime(target, ns=(tree.stat().st_mtime_ns, tree.stat().st_mtime_ns))
+    found = prove(repository, committed, target)
+    assert sum("hard links are split" in one.message for one in found) == 2

@@ -219,7 +219,7 @@ def test_a_garbage_index_stops_nobody(ground: Ground, content: bytes | str) -> N
         ground.rewrite(f"index/{index_files(ground)[0].name}", flipped)
         assert {"index-unreadable", "blob-missing"} <= set(ground.codes())
     assert ground.restored() == ""
-    assert ground.captured_again()[1] == ["index-unreadable"]
+    assert set(ground.captured_again()[1]) - {"pack-orphaned"} == {"index-unreadable"}
     ground.assert_heals()
 
 

@@ -93,6 +93,7 @@ repositories:
   local:
     location: /backup
     password: command:pass …
+    access: {}
 engine:
   workers: 1
   memory: 128MiB

@@ -454,7 +454,7 @@ def test_the_manifest_says_what_was_asked_for(tree: Path) -> None:
     assert manifest == {
         "format": 1, "kind": "files", "source": "tree", "path": str(tree), "exclude": ["*.tmp"],
         "required": ["folder"], "files": 3, "size_bytes": sum(SIZES.values()),
-        "chunks": "fastcdc 512KiB/1MiB/8MiB",
+        "chunks": "fastcdc 512KiB/1MiB/8MiB", "one_file_system": False,
     }  # fmt: skip
 
 

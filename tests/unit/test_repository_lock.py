@@ -95,8 +95,8 @@ def test_an_old_exclusive_lock_of_another_host_is_told_with_the_remedy(
 ) -> None:
     planted(repository, exclusive=True, time=(datetime.now(UTC) - timedelta(days=3)).isoformat())
     with pytest.raises(BusyError) as raised:
-        repository.new_lock().acquire()
-    assert "restic unlock" in raised.value.hint
+        repository.new_lock(exclusive=True).acquire()
+    assert "strongroom unlock" in raised.value.hint
     assert "an exclusive lock since" in raised.value.message
 
 

@@ -29,9 +29,9 @@ _HEADER: Final = """\
 # Names that the sample chooses: section -> name -> (kind of source, which example).
 _NAMED: Final[dict[str, dict[str, tuple[str, int]]]] = {
     "sources": {"database": ("postgres", 0), "uploads": ("files", 0), "code": ("git", 0)},
-    "repositories": {"local": ("", 0), "offsite": ("", 1)},
+    "repositories": {"local": ("", 0), "offsite": ("", 1), "vault": ("", 2), "rest": ("", 3)},
 }
-_SWITCHED_OFF_NAMES: Final = {"offsite"}
+_SWITCHED_OFF_NAMES: Final = {"offsite", "vault", "rest"}
 _SPELLED_OUT: Final = {"application", "environment", "objectives", "schedule"}
 
 

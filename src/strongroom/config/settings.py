@@ -250,12 +250,36 @@ class RepositorySettings(Section):
 
     location: Location = setting(
         "A path, s3:URL/BUCKET/PREFIX, sftp:USER@HOST:/PATH or rest:URL.",
-        examples=["/backup/tms", "s3:https://s3.example.com/tms-backup"],
+        examples=[
+            "/backup/tms",
+            "s3:https://s3.example.com/tms-backup",
+            "sftp:backup@vault.example.com:/srv/tms",
+            "rest:https://backup.example.com/tms",
+        ],
     )
-    access: StoreAccess = setting("How the store lets us in.", factory=StoreAccess)
     password: Secret = setting(
         "Where the repository's password is kept.",
         examples=["file:/etc/strongroom/local.key", "env:OFFSITE_PASSWORD"],
+    )
+    access: StoreAccess = setting(
+        "How the store lets us in.",
+        factory=StoreAccess,
+        examples=[
+            {},
+            {
+                "access_key": "env:OFFSITE_KEY_ID",
+                "secret_key": "env:OFFSITE_KEY",
+                "session_token": "env:OFFSITE_TOKEN",
+                "region": "eu-central-1",
+                "profile": "backup",
+                "ca_file": "/etc/strongroom/ca.pem",
+            },
+            {
+                "identity": "/etc/strongroom/id_ed25519",
+                "known_hosts": "/etc/strongroom/known_hosts",
+            },
+            {"user": "env:REST_USER", "password": "env:REST_PASSWORD"},
+        ],
     )
 
 

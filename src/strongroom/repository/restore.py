@@ -181,10 +181,13 @@ class _Restore:
             if self._processed is not None:
                 self._processed.close()
             self._remove_partial()
-        for first, other in self._links:
-            os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
         for relative, node in self._later:
             self._make_special(relative, node)
+        for first, other in self._links:
+            try:
+                os.link(self._absolute(first), self._absolute(other), follow_symlinks=False)
+            except FileNotFoundError as error:  # what could not be made cannot be linked either
+                self._tolerate(other, [Unset("a hard link could not be made", reason_of(error))])
         for relative in sorted(self._made, key=lambda one: one.count(b"/"), reverse=True):
             self._finish_directory(relative)
         flush_file_system(self._target)
@@ -236,16 +239,17 @@ class _Restore:
 
     def _take(self, relative: bytes, node: Node, group: list[_File]) -> None:
         self.report.files += 1
-        if node.type != "file":
-            self._later.append((relative, node))
-            return
         if node.links > 1:
-            # With the content, because an inode's number can be given away during a capture.
-            file = (node.device_id, node.inode, node.content)
+            # With what it holds, because an inode's number can be given away during a capture.
+            held = (node.content, node.linktarget, node.device)
+            file = (node.type, node.device_id, node.inode, *held)
             first = self._first_links.setdefault(file, relative)
             if first != relative:
                 self._links.append((first, relative))
                 return
+        if node.type != "file":
+            self._later.append((relative, node))
+            return
         offsets = [0]
         for blob_id in node.content:
             entry = self._repository.locate(BlobType.DATA, blob_id).entry

@@ -146,7 +146,7 @@ class _Comparison:
                 self._note("tree-metadata", relative, f"link to {found!r}, not {node.linktarget!r}")
         elif node.type in ("dev", "chardev") and status.st_rdev != node.device:
             self._note("tree-metadata", relative, "another device")
-        elif node.type == "file":
+        if node.type != "dir":
             if node.links > 1:
                 self._expected_links.setdefault((node.device_id, node.inode), []).append(relative)
             if status.st_nlink > 1:
