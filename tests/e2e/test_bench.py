@@ -54,7 +54,7 @@ def test_files_are_captured_restored_and_checked_by_all(tmp_path: Path) -> None:
         files_suite.CHECK: both,
     }
     assert book.faults == []
-    assert len(book.verified) == 5
+    assert len(book.verified) == 6
     assert not list(tmp_path.iterdir())
     first, unchanged = (
         next(one for one in book.samples if one.measure == measure and one.contender == OURS)

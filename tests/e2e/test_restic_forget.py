@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,14 +81,29 @@ def stored(repository: Repository, moments: list[tuple[datetime, frozenset[str]]
 
 def their_decision(restic: Restic, place: Path, rules: Rules, zone: str) -> dict[str, set[str]]:
     """What stock restic keeps, with its reasons without numbers."""
-    printed = restic.run(
-        place, "forget", "--dry-run", "--json", "--group-by", "host", *arguments(rules), TZ=zone
-    )
-    (group,) = json.loads(printed.splitlines()[0])
+    words = ("forget", "--dry-run", "--json", "--group-by", "host", *arguments(rules))
+    answer = restic.attempt(place, *words, TZ=zone)
+    if b"refusing to delete last snapshot" in answer.stdout + answer.stderr:
+        return {}  # newer releases have a guard against a policy that keeps nothing
+    assert answer.returncode == 0, answer.stderr
+    (group,) = json.loads(answer.stdout.splitlines()[0])
     return {
         kept["id"]: set(one["matches"])
         for kept, one in zip(group["keep"] or (), group["reasons"] or (), strict=True)
     }
+
+
+def comparable(reasons: dict[str, set[str]], restic: Restic) -> dict[str, set[str]]:
+    """Reasons without numbers and brackets. Releases before 0.16 don't keep the oldest one."""
+    found = {}
+    for snapshot, words in reasons.items():
+        plain = {re.split(" within | snapshot", one)[0] for one in words}
+        plain = {re.sub(r"[\[\]]", "", one) for one in plain}
+        if restic.version < (0, 16):
+            plain = {one for one in plain if not one.startswith("oldest ")}
+        if plain:
+            found[snapshot] = plain
+    return found
 
 
 @pytest.mark.parametrize("restic", stock_restics(), ids=str)
@@ -106,15 +122,6 @@ def test_the_same_words_keep_the_same_snapshots(
     repository = new_repository(place)
     times = [(end - timedelta(minutes=minutes), tags) for minutes, tags in moments]
     kept = stored(repository, times)
-    ours = {
-        one.id: set(one.because) - set(OURS)
-        for one in decide(kept, rules, NOW)
-        if set(one.because) - set(OURS) and one.keep
-    }
+    ours = {one.id: set(one.because) - set(OURS) for one in decide(kept, rules, NOW) if one.keep}
     theirs = their_decision(restic, place, rules, "UTC")
-    assert ours.keys() == theirs.keys()
-    for snapshot, reasons in theirs.items():
-        words = {reason.split(" within ")[0].split(" snapshot")[0] for reason in reasons}
-        assert {
-            reason.split(" within ")[0].split(" snapshot")[0] for reason in ours[snapshot]
-        } == words
+    assert comparable(ours, restic) == comparable(theirs, restic)

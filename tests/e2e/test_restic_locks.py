@@ -113,6 +113,8 @@ def test_unlock_removes_what_we_told_to_remove(ground: Ground, restic: Restic) -
     with pytest.raises(BusyError) as raised:
         repository.new_lock(exclusive=True).acquire()
     assert "strongroom unlock" in raised.value.hint
+    (file,) = (store / "locks").iterdir()
+    os.utime(file, (1_700_000_000, 1_700_000_000))
     _, findings = capture(repository, tree)  # adding hurts nobody who is long gone
     assert [one.code for one in findings] == ["lock-stale"]
     restic.run(store, "unlock")
