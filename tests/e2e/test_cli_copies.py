@@ -58,6 +58,22 @@ def test_a_repository_that_was_away_is_caught_up_by_hand(place: Place) -> None:
     assert drill["verdict"] == "PROVEN"
 
 
+def test_an_unreadable_snapshot_makes_a_copy_of_all_partial(place: Place) -> None:
+    (place.path / "second").rename(place.path / "away")
+    for _ in range(2):
+        assert place.run("backup").status == 3
+    (place.path / "away").rename(place.path / "second")
+    bad, good = sorted((place.path / "local" / "snapshots").iterdir())
+    bad.chmod(0o600)
+    bad.write_bytes(bad.read_bytes()[::-1])
+    answer = place.run("--json", "copy", "--from", "local", "--to", "second")
+    assert answer.status == 3
+    assert [one["code"] for one in answer.document["findings"]] == ["snapshot-unreadable"]
+    assert [one["from_id"] for one in answer.document["snapshots"]] == [good.name]
+    named = place.run("copy", good.name, "--from", "local", "--to", "second")
+    assert named.status == 0
+
+
 def test_the_next_backup_catches_up_itself(place: Place) -> None:
     """... what it captures: older points come by `copy`."""
     place.json("backup")

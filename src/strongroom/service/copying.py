@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from strongroom.errors import EXIT_FINE, ConfigError, StrongroomError
+from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, ConfigError, StrongroomError
 from strongroom.evidence import Entry
-from strongroom.model import Finding
+from strongroom.model import Finding, Severity
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.copy import CopyReport, copy_snapshots
 from strongroom.service.application import Application
@@ -30,7 +30,8 @@ class Copied:
 
     @property
     def exit_status(self) -> int:
-        return EXIT_FINE
+        failed = any(one.severity is Severity.FAILURE for one in self.findings)
+        return EXIT_PARTIAL if failed else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
@@ -58,13 +59,22 @@ def copy(application: Application, source: str, target: str, wanted: Sequence[st
     with giver.reading():
         listed = giver.snapshots()
         chosen = [giver.find(one) for one in wanted] if wanted else list(listed.snapshots)
-        return copy_recorded(application, giver, taker, chosen)
+        # Of all, one that cannot be read is one that is not copied.
+        missed = () if wanted else listed.findings
+        return copy_recorded(application, giver, taker, chosen, missed)
 
 
 def copy_recorded(
-    application: Application, giver: Repository, taker: Repository, chosen: Sequence[Snapshot]
+    application: Application,
+    giver: Repository,
+    taker: Repository,
+    chosen: Sequence[Snapshot],
+    missed: Sequence[Finding] = (),
 ) -> Copied:
-    """Copy and write down what was copied, also when it did not come to its end."""
+    """Copy and write down what was copied, also when it did not come to its end.
+
+    `missed` tells what should be copied and can't even be listed.
+    """
     begun = time.monotonic()
     report = CopyReport()
     failure: StrongroomError | None = None
@@ -92,7 +102,7 @@ def copy_recorded(
             len(chosen) - len(report.snapshots),
             report.added_bytes,
             time.monotonic() - begun,
-            tuple(report.findings),
+            (*missed, *report.findings),
         )
         fields = copied.as_json()
         if failure is not None:
