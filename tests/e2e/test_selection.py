@@ -47,7 +47,9 @@ def test_a_lost_newest_snapshot_is_no_green_of_an_older_one(tmp_path: Path, code
     assert back.status == 41
     assert code in _codes(back.document)
     assert any((tmp_path / "back").rglob("LPO-1.pdf"))
-    assert code in _codes(place.json("snapshots"))
+    listed = place.run("--json", "snapshots")
+    assert listed.status == 3
+    assert code in _codes(listed.document)
     check = place.run("--json", "check")
     assert check.status == 30
     assert code in _codes(check.document)

@@ -58,7 +58,7 @@ def snapshots(run: Run, sources: tuple[str, ...], repository: str | None) -> int
     lines = table(heads, rows, right="SIZE") if rows else ["No snapshots yet."]
     lines += finding_lines(report.findings, all_of_them=run.verbose)
     run.result(report.as_json(), lines)
-    return 0
+    return report.exit_status
 
 
 @click.command(

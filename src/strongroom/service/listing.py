@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from strongroom.errors import StorageError
-from strongroom.model import Finding, Verdict
+from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StorageError
+from strongroom.model import Finding, Severity, Verdict
 from strongroom.repository import Node, Snapshot
 from strongroom.service.application import Application
 from strongroom.service.rendering import time_json
@@ -53,6 +53,12 @@ class SnapshotReport:
 
     snapshots: tuple[Listed, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """Partial when something that should be listed is not there or can't be read."""
+        failed = any(one.severity is Severity.FAILURE for one in self.findings)
+        return EXIT_PARTIAL if failed else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
