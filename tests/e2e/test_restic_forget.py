@@ -18,27 +18,12 @@ from strongroom.repository import Repository, Snapshot
 from strongroom.repository.snapshot import encode_snapshot
 from tests.support.repository_ground import new_repository
 from tests.support.restic import Restic, stock_restics
+from tests.support.retention_ground import some_rules
 
 NOW = datetime.now(UTC)
 OURS = ("newest of its source",)
 COUNTS = st.one_of(st.none(), st.integers(1, 8))
-SPANS = st.one_of(st.none(), st.integers(1, 400).map(lambda days: timedelta(days=days)))
-RULES = st.builds(
-    Rules,
-    last=COUNTS,
-    hourly_count=COUNTS,
-    daily_count=COUNTS,
-    weekly_count=COUNTS,
-    monthly_count=COUNTS,
-    yearly_count=COUNTS,
-    within=SPANS,
-    hourly=SPANS,
-    daily=SPANS,
-    weekly=SPANS,
-    monthly=SPANS,
-    yearly=SPANS,
-    tags=st.lists(st.frozensets(st.sampled_from("ab"), min_size=1), max_size=2).map(tuple),
-).filter(lambda rules: not rules.keeps_nothing)
+RULES = some_rules(last=COUNTS, counts=COUNTS).filter(lambda rules: not rules.keeps_nothing)
 # Minutes before a moment near a year's end, so that ISO weeks and month ends come up.
 MOMENTS = st.lists(
     st.tuples(

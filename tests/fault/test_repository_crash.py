@@ -21,13 +21,13 @@ from tests.support.observation import small_disk
 from tests.support.repository_ground import (
     PASSWORD,
     SMALL_PACKS,
+    assert_restorable,
     capture,
     check_codes,
     names,
     new_repository,
     prove,
     restore,
-    view_of,
 )
 from tests.support.restic import stock_restics
 from tests.support.tree_ground import describe, make_plain_tree
@@ -39,17 +39,6 @@ def opened(storage: Storage | Path) -> Repository:
     if isinstance(storage, Path):
         storage = LocalStorage(storage)
     return Repository.open(storage, PASSWORD, name="store")
-
-
-def assert_restorable(repository: Repository, snapshots: list[Snapshot]) -> None:
-    """Every file of these snapshots reads back, verified blob by blob."""
-    listed = {one.id for one in repository.snapshots().snapshots}
-    for snapshot in snapshots:
-        assert snapshot.id in listed
-        view = view_of(repository, Committed("store", snapshot, 0))
-        for path, node in view.walk():
-            if node.type == "file":
-                assert len(view.read(path)) == node.size
 
 
 # The n-th operation fails
@@ -267,8 +256,10 @@ def test_killed_at_twenty_moments_every_earlier_snapshot_restores(
         committed, findings = capture(
             repository, tree, parent=snapshots[-1], options=SMALL_PACKS, after=timedelta(0)
         )
-        codes = [one.code for one in findings if one.code != "pack-orphaned"]
-        assert codes == ["lock-removed"] * stale
+        codes = [one.code for one in findings]
+        orphaned = codes.count("pack-orphaned")  # depends on when it was killed; told once
+        assert orphaned <= 1
+        assert sorted(codes) == ["lock-removed"] * stale + ["pack-orphaned"] * orphaned
         assert names(repository.storage, "locks") == []
         assert set(check_codes(repository)) <= HARMLESS
         locks += stale

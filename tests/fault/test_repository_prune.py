@@ -23,6 +23,7 @@ from tests.support.failing_storage import FailingStorage, Failure, copied
 from tests.support.repository_ground import (
     PASSWORD,
     SMALL_PACKS,
+    assert_restorable,
     capture,
     check_codes,
     names,
@@ -85,16 +86,6 @@ def opened(storage: Storage) -> Repository:
     return Repository.open(storage, PASSWORD, name="store")
 
 
-def assert_whole(repository: Repository, snapshots: list[Snapshot]) -> None:
-    listed = {one.id for one in repository.snapshots().snapshots}
-    for snapshot in snapshots:
-        assert snapshot.id in listed
-        view = view_of(repository, Committed("store", snapshot, 0))
-        for path, node in view.walk():
-            if node.type == "file":
-                assert len(view.read(path)) == node.size
-
-
 def size_of(storage: Storage) -> int:
     return sum(one.size_bytes for one in storage.list("data"))
 
@@ -110,7 +101,7 @@ def test_space_is_freed_and_the_rest_is_whole(ground: Ground, tmp_path: Path) ->
     # Headers of packs and what is sealed anew are a little.
     assert abs((before - after) - plan.freed_bytes) < 20_000
     assert check_codes(repository) == []
-    assert_whole(reopened(repository), ground.snapshots[2:])
+    assert_restorable(reopened(repository), ground.snapshots[2:])
     newest = Committed("store", ground.snapshots[-1], 0)
     assert restore(repository, newest, tmp_path / "out") == []
     assert prove(repository, newest, tmp_path / "out") == []
@@ -154,7 +145,7 @@ def test_stock_restic_agrees(tmp_path: Path) -> None:
     # And when it prunes what is left, nothing is left to do for us.
     stock_restics()[-1].run(tmp_path / "store", "forget", ground.snapshots[2].id, "--prune")
     assert check_codes(ground.repository) == []
-    assert_whole(reopened(ground.repository), ground.snapshots[3:])
+    assert_restorable(reopened(ground.repository), ground.snapshots[3:])
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
@@ -181,7 +172,7 @@ def test_whatever_operation_fails_nothing_needed_is_lost(
         after = opened(storage)
         codes = set(check_codes(after))
         assert codes <= HARMLESS, (failing.failed, codes)
-        assert_whole(after, ground.snapshots[2:])
+        assert_restorable(after, ground.snapshots[2:])
         # The next run goes on and ends clean.
         left = {one.id for one in after.snapshots().snapshots}
         prune(after, [one for one in ground.drop if one in left])
@@ -207,7 +198,7 @@ def test_what_is_captured_meanwhile_stays_whole(ground: Ground) -> None:
     execute(repository, plan, report=report, options=AT_ONCE)
     assert report.spared
     assert check_codes(repository) == []
-    assert_whole(reopened(repository), [*ground.snapshots[2:], since.snapshot])
+    assert_restorable(reopened(repository), [*ground.snapshots[2:], since.snapshot])
 
 
 def test_while_somebody_writes_nothing_is_removed(ground: Ground) -> None:
@@ -223,7 +214,7 @@ def test_while_somebody_writes_nothing_is_removed(ground: Ground) -> None:
         other.release()
     assert set(before[0]) <= set(names(repository.storage, "data"))
     assert before[1] == names(repository.storage, "snapshots")
-    assert_whole(reopened(repository), ground.snapshots)
+    assert_restorable(reopened(repository), ground.snapshots)
 
 
 def test_on_top_of_damage_nothing_is_pruned(ground: Ground) -> None:
@@ -307,4 +298,4 @@ def test_several_programs_at_once_lose_nothing(tmp_path: Path) -> None:
     assert not failures
     restic.check(store)
     assert set(check_codes(repository)) <= HARMLESS
-    assert_whole(reopened(repository), list(repository.snapshots().snapshots))
+    assert_restorable(reopened(repository), list(repository.snapshots().snapshots))

@@ -11,26 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
+from tests.support.retention_ground import some_rules
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-SPANS = st.one_of(st.none(), st.integers(1, 400).map(lambda days: timedelta(days=days)))
 COUNTS = st.one_of(st.none(), st.integers(0, 12))
-RULES = st.builds(
-    Rules,
-    last=st.one_of(st.none(), st.integers(1, 5)),
-    hourly_count=COUNTS,
-    daily_count=COUNTS,
-    weekly_count=COUNTS,
-    monthly_count=COUNTS,
-    yearly_count=COUNTS,
-    within=SPANS,
-    hourly=SPANS,
-    daily=SPANS,
-    weekly=SPANS,
-    monthly=SPANS,
-    yearly=SPANS,
-    tags=st.lists(st.frozensets(st.sampled_from("ab"), min_size=1), max_size=2).map(tuple),
-)
+RULES = some_rules(last=st.one_of(st.none(), st.integers(1, 5)), counts=COUNTS)
 HISTORIES = st.lists(
     st.builds(
         lambda minutes, proven, pinned, tags: Kept(

@@ -151,3 +151,14 @@ def check_codes(repository: Repository, *, read_data: bool = True) -> list[str]:
 def names(storage: Storage, folder: str) -> list[str]:
     """The names of all files below a folder of the layout, in order."""
     return sorted(file.name for file in storage.list(folder))
+
+
+def assert_restorable(repository: Repository, snapshots: list[Snapshot]) -> None:
+    """Every file of these snapshots reads back, verified blob by blob."""
+    listed = {one.id for one in repository.snapshots().snapshots}
+    for snapshot in snapshots:
+        assert snapshot.id in listed
+        view = view_of(repository, Committed("store", snapshot, 0))
+        for path, node in view.walk():
+            if node.type == "file":
+                assert len(view.read(path)) == node.size
