@@ -1,4 +1,4 @@
-"""Made-up retention rules."""
+"""Made-up retention policies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAGS = st.lists(st.frozensets(st.sampled_from("ab"), min_size=1), max_size=2).m
 def some_rules(
     *, last: st.SearchStrategy[int | None], counts: st.SearchStrategy[int | None]
 ) -> st.SearchStrategy[Rules]:
-    """Rules of every kind at once, with numbers from these strategies."""
+    """A policy with rules of every kind at once, with numbers from these strategies."""
     return st.builds(
         Rules,
         last=last,
