@@ -134,7 +134,7 @@ def test_a_flipped_bit(ground: Ground, blob_type: BlobType) -> None:
     assert ground.codes() == expected  # data is not read without --read-data
     assert ground.codes(read_data=True) == sorted(["pack-content", *expected])
     assert ground.restored() == "pack-damaged"
-    subjects = {one.subject for one in check_repository(ground.repository, read_data=True).findings}
+    subjects = {one.subject for one in check_repository(ground.repository, read=list).findings}
     assert f"store: {name[-64:]}" in subjects
 
 

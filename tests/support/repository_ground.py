@@ -144,7 +144,7 @@ def prove(repository: Repository, committed: Committed, target: Path) -> list[Fi
 
 def check_codes(repository: Repository, *, read_data: bool = True) -> list[str]:
     """The codes of what our check sees, from a repository that remembers nothing."""
-    report = check_repository(reopened(repository), read_data=read_data)
+    report = check_repository(reopened(repository), read=list if read_data else None)
     return sorted({one.code for one in report.findings})
 
 

@@ -8,7 +8,7 @@ exclusive lock is held, so that a long verification never stops a backup.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -29,22 +29,28 @@ from strongroom.repository.tree import Node
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check saw. `packs` were looked at, `bytes_read` of them were read whole."""
+    """What a check saw. `packs` were looked at; `read` were read whole, `bytes_read` in all."""
 
     findings: list[Finding] = field(default_factory=list)
     packs: int = 0
     snapshots: int = 0
     bytes_read: int = 0
+    read: list[str] = field(default_factory=list)
 
 
 def check_repository(
     repository: Repository,
     *,
-    read_data: bool = False,
+    read: Callable[[Mapping[str, int]], Sequence[str]] | None = None,
+    may_go_on: Callable[[], bool] = lambda: True,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Check index against packs, every snapshot's trees, and with `read_data` every byte."""
+    """Check index against packs, every snapshot's trees, and every byte of some packs.
+
+    `read` chooses them, in order, given the sizes in bytes of all that are there; no further one
+    is begun once `may_go_on` says no.
+    """
     with repository.reading() as noticed:
         check = _Check(repository, workers, progress or Silent())
         check.report.findings.extend(noticed)
@@ -55,8 +61,8 @@ def check_repository(
         check.index_files()
         check.packs()
         check.trees((one.short_id, one.tree) for one in listed.snapshots)
-        if read_data:
-            check.read_all()
+        if read is not None:
+            check.read(read, may_go_on)
     check.report.findings.sort(key=lambda one: (one.subject, one.code))
     return check.report
 
@@ -143,14 +149,21 @@ class _Check:
         if size != node.size:
             self._note("size-differs", subject, f"its blobs hold {size} bytes, not {node.size}")
 
-    def read_all(self) -> None:
-        """Read every pack of the index and verify name, header and each blob."""
-        present = [pack for pack in self._packs if pack in self._sizes]
-        self._progress.begin("read data", sum(self._sizes[pack] for pack in present))
+    def read(
+        self,
+        choose: Callable[[Mapping[str, int]], Sequence[str]],
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        """Read the chosen packs of the index and verify name, header and each blob."""
+        sizes = {pack: self._sizes[pack] for pack in self._packs if pack in self._sizes}
+        chosen = choose(sizes)
+        self._progress.begin("read data", sum(sizes[pack] for pack in chosen))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="check") as pool:
             waiting: set[Future[tuple[int, list[str]]]] = set()
             subjects: dict[Future[tuple[int, list[str]]], str] = {}
-            for pack in present:
+            for pack in chosen:
+                if not may_go_on():
+                    break
                 future = pool.submit(self._read_pack, pack)
                 subjects[future] = pack
                 waiting.add(future)
@@ -169,6 +182,8 @@ class _Check:
             pack = subjects.pop(future)
             size, faults = future.result()
             self.report.bytes_read += size
+            if size:
+                self.report.read.append(pack)
             for fault in faults:
                 self._note("pack-content", pack, fault)
 
