@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
-from bench import database_suite, files_suite
+from bench import database_suite, files_suite, s3_suite, scale_suite, upkeep_suite
 from bench.contenders import FLUSHED, NEWEST, OURS, RESTIC, VERIFY
 from bench.sample import Sample
 
@@ -111,6 +111,24 @@ TARGETS: Sequence[Target] = (
     Target(database_suite.UNCHANGED, Quantity.WALL, RESTIC, None),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_DIRECTORY, 1.25),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_CUSTOM, None),
+    *_with_newest(
+        [
+            (upkeep_suite.COPY, Quantity.WALL, 0.8),
+            (upkeep_suite.PRUNE, Quantity.WALL, 1.0),
+            (upkeep_suite.PRUNE, Quantity.STORED, 1.03),
+            (s3_suite.FIRST, Quantity.WALL, 0.7),
+            (scale_suite.first(100_000), Quantity.WALL, 1.0),
+        ]
+    ),
+    Target(s3_suite.NEXT, Quantity.WALL, RESTIC, None),
+    Target(s3_suite.NEXT, Quantity.WALL, NEWEST, None),
+    *(
+        Target(measure(size), Quantity.WALL, peer, None)
+        for measure in (scale_suite.first, scale_suite.next_day)
+        for size in scale_suite.SIZES
+        for peer in (RESTIC, NEWEST)
+        if (measure, size) != (scale_suite.first, 100_000)
+    ),
 )
 
 

@@ -30,16 +30,46 @@ _ERROR_TAIL_CHARACTERS = 800
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """A place on an S3 server of this host: its address, the keys, and where its files lie."""
+
+    location: str
+    directory: Path
+    access_key: str
+    secret_key: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """A contender's own directory for one round, and what it captures there."""
 
     directory: Path
     files: Path | None = None
     server: Server | None = None
+    bucket: Bucket | None = None
 
     @property
     def repository(self) -> Path:
-        return self.directory / "repository"
+        """Where the repository's files lie on this host's disk."""
+        return self.directory / "repository" if self.bucket is None else self.bucket.directory
+
+    @property
+    def location(self) -> str:
+        """What restic and we call it."""
+        return str(self.repository) if self.bucket is None else self.bucket.location
+
+    @property
+    def second(self) -> Path:
+        """Another repository, into which the first one is copied."""
+        return self.directory / "second"
 
     @property
     def password(self) -> Path:
@@ -75,6 +105,17 @@ class Archiver(Protocol):
 
     def check(self, home: Home) -> Sequence[Argv]: ...
 
+    def create_second(self, home: Home) -> None:
+        """Makes an empty second repository. Raises CommandError."""
+
+    def copy(self, home: Home) -> Sequence[Argv]: ...
+
+    def forget_second(self, home: Home) -> None:
+        """Leaves the first repository as the only one to capture into. Raises CommandError."""
+
+    def keep_last(self, home: Home) -> Sequence[Argv]:
+        """Drops all snapshots but the newest, and frees their space."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restic:
@@ -90,6 +131,7 @@ class Restic:
         return {
             **base_environment(home.directory),
             **database,
+            **_keys(home),
             "RESTIC_PASSWORD_FILE": str(home.password),
             "RESTIC_CACHE_DIR": str(home.directory / "cache"),
         }
@@ -117,8 +159,22 @@ class Restic:
     def check(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "check", "--read-data")]
 
+    def create_second(self, home: Home) -> None:
+        words = (self.program, "--quiet", "--repo", home.second)
+        _prepare([*words, "init", "--repository-version", "2"], self.environment(home), home)
+
+    def forget_second(self, home: Home) -> None:
+        pass  # a restic knows of one repository at a time
+
+    def copy(self, home: Home) -> Sequence[Argv]:
+        source = ("--from-repo", home.location, "--from-password-file", home.password)
+        return [[self.program, "--quiet", "--repo", home.second, "copy", *source]]
+
+    def keep_last(self, home: Home) -> Sequence[Argv]:
+        return [self._command(home, "forget", "--keep-last", "1", "--prune")]
+
     def _command(self, home: Home, *words: str | Path) -> Argv:
-        return [self.program, "--quiet", "--repo", home.repository, *words]
+        return [self.program, "--quiet", "--repo", home.location, *words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +189,34 @@ class Strongroom:
     restore_words: tuple[str, ...] = ("--no-proof",)
 
     def environment(self, home: Home) -> Mapping[str, str]:
-        return base_environment(home.directory)
+        return {**base_environment(home.directory), **_keys(home)}
 
     def create(self, home: Home) -> None:
         _make_home(home)
+        self._configure(home, {"local": home.location})
+
+    def create_second(self, home: Home) -> None:
+        self._configure(home, {"local": home.location, "second": str(home.second)})
+
+    def forget_second(self, home: Home) -> None:
+        self._configure(home, {"local": home.location})
+
+    def _configure(self, home: Home, repositories: Mapping[str, str]) -> None:
         sources: dict[str, dict[str, str]] = {}
         if home.files is not None:
             sources["uploads"] = {"kind": "files", "path": str(home.files)}
         if home.server is not None:
             sources["database"] = {"kind": "postgres", "url": home.server.url}
-        location = {"location": str(home.repository), "password": f"file:{home.password}"}
+        password = f"file:{home.password}"
         document = {
             "version": 1,
             "application": "benchmark",
             "sources": sources,
-            "repositories": {"local": location},
+            "repositories": {
+                name: {"location": location, "password": password}
+                for name, location in repositories.items()
+            },
+            "retention": {"local": {"last": 1}},
             "objectives": {"copies": 1},
             "state": str(home.directory / "state"),
         }
@@ -166,6 +235,12 @@ class Strongroom:
 
     def check(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "check", "--read-data")]
+
+    def copy(self, home: Home) -> Sequence[Argv]:
+        return [self._command(home, "copy", "--from", "local", "--to", "second")]
+
+    def keep_last(self, home: Home) -> Sequence[Argv]:
+        return [self._command(home, "prune", "local", "--yes")]
 
     def drill_database(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "drill", "database")]
@@ -201,6 +276,10 @@ def base_environment(directory: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TZ": "UTC",
     }
+
+
+def _keys(home: Home) -> Mapping[str, str]:
+    return {} if home.bucket is None else home.bucket.environment
 
 
 def _make_home(home: Home) -> None:

@@ -22,13 +22,13 @@ from bench.suite import Entry, Setting, ask_stock_restic, create_homes, take_tur
 
 FIRST, NEXT, UNCHANGED = "files.first", "files.next-day", "files.unchanged"
 RESTORE, CHECK, TINY = "files.restore", "files.check", "tiny.first"
-_LEAST_FILES = 50
+LEAST_FILES = 50
 
 
 def run_files(setting: Setting, book: Book) -> None:
     """Measures everything about the PDF-like files."""
     files = setting.work / "uploads"
-    count = max(_LEAST_FILES, round(files_workload.FILES * setting.scale))
+    count = max(LEAST_FILES, round(files_workload.FILES * setting.scale))
     total = files_workload.make_files(files, seed=setting.seed, count=count)
     print(f"files: {count} files, {total / 1e6:.1f} MB", flush=True)
     try:
@@ -45,41 +45,44 @@ def run_files(setting: Setting, book: Book) -> None:
 def run_tiny(setting: Setting, book: Book) -> None:
     """Measures the first capture of tiny files."""
     files = setting.work / "tiny"
-    count = max(_LEAST_FILES, round(files_workload.TINY_FILES * setting.scale))
+    count = max(LEAST_FILES, round(files_workload.TINY_FILES * setting.scale))
     total = files_workload.make_tiny(files, seed=setting.seed, count=count)
     print(f"tiny: {count} files, {total / 1e6:.1f} MB", flush=True)
     try:
         for number in range(setting.rounds):
-            entries = _entries(setting, book, TINY, number, files)
-            _capture(book, TINY, number, entries)
+            entries = make_entries(setting, book, TINY, number, files)
+            capture(book, TINY, number, entries)
             if number == 0:
-                _ask_about_ours(setting, book, entries, TINY)
+                ask_about_ours(setting, book, entries, TINY)
             shutil.rmtree(setting.work / TINY)
     finally:
         shutil.rmtree(files)
 
 
 def _round(setting: Setting, book: Book, files: Path, number: int) -> None:
-    entries = _entries(setting, book, FIRST, number, files)
-    entries = _capture(book, FIRST, number, entries)
+    entries = make_entries(setting, book, FIRST, number, files)
+    entries = capture(book, FIRST, number, entries)
     change = files_workload.next_day(files, seed=setting.seed, day=number + 1)
     print(f"files: a day passes: {change}", flush=True)
-    entries = _capture(book, NEXT, number, entries)
-    entries = _capture(book, UNCHANGED, number, entries)
+    entries = capture(book, NEXT, number, entries)
+    entries = capture(book, UNCHANGED, number, entries)
     for entry in with_verification(entries):
         _restore(setting, book, number, entry)
     for entry in entries:
         take_turn(book, turn_of(entry, CHECK, number), entry.contender.check(entry.home))
     if number == 0:
-        _ask_about_ours(setting, book, entries, FIRST)
+        ask_about_ours(setting, book, entries, FIRST)
 
 
-def _entries(setting: Setting, book: Book, family: str, number: int, files: Path) -> list[Entry]:
+def make_entries(
+    setting: Setting, book: Book, family: str, number: int, files: Path
+) -> list[Entry]:
+    """The contenders of a round, each in a fresh home from which it captures `files`."""
     made = [Entry(one, setting.home(one, family, files=files)) for one in setting.archivers]
     return create_homes(book, family, number, made)
 
 
-def _capture(book: Book, measure: str, number: int, entries: Sequence[Entry]) -> list[Entry]:
+def capture(book: Book, measure: str, number: int, entries: Sequence[Entry]) -> list[Entry]:
     """Lets each entry capture; returns those that did."""
     return [
         entry
@@ -123,7 +126,8 @@ def _restore(setting: Setting, book: Book, number: int, entry: Entry) -> None:
         book.confirm(sentence, difference is None, difference or "")
 
 
-def _ask_about_ours(setting: Setting, book: Book, entries: Sequence[Entry], family: str) -> None:
+def ask_about_ours(setting: Setting, book: Book, entries: Sequence[Entry], family: str) -> None:
+    """Lets stock restic read our repository among these."""
     for entry in entries:
         if entry.contender.name == OURS:
             ask_stock_restic(setting, book, entry.home, family)

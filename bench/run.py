@@ -27,9 +27,12 @@ from bench.files_suite import run_files, run_tiny
 from bench.machine import describe_machine, describe_versions
 from bench.newest_restic import NewerResticError, newest_restic
 from bench.report import HEADER, Facts, render
+from bench.s3_suite import run_s3
 from bench.sample import Book
+from bench.scale_suite import run_scale
 from bench.server import MAJOR
 from bench.suite import Setting
+from bench.upkeep_suite import run_upkeep
 from strongroom.postgres.programs import find_programs
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -39,6 +42,9 @@ SUITES: dict[str, Callable[[Setting, Book], None]] = {
     "files": run_files,
     "tiny": run_tiny,
     "database": run_database,
+    "upkeep": run_upkeep,
+    "s3": run_s3,
+    "scale": run_scale,
 }
 _SPACE_BYTES = 12e9  # at scale 1: data, three repositories, WAL, dumps
 _SPACE_A_ROUND_BYTES = 11e9  # five restored trees, which stay until the last is timed
