@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from strongroom.errors import BusyError, IntegrityError, StorageError
-from strongroom.repository import Committed, Repository, Snapshot, Storage, WriterOptions
+from strongroom.repository import (
+    Committed,
+    Folder,
+    Repository,
+    Snapshot,
+    SnapshotWriter,
+    Storage,
+    WriterOptions,
+)
 from strongroom.repository.prune import (
     PruneOptions,
     PrunePlan,
@@ -19,6 +28,8 @@ from strongroom.repository.prune import (
     execute,
     plan_prune,
 )
+from strongroom.repository.storage import MemoryStorage
+from strongroom.repository.storage.protocol import StoredFile
 from tests.support.failing_storage import FailingStorage, Failure, copied
 from tests.support.repository_ground import (
     PASSWORD,
@@ -215,6 +226,43 @@ def test_while_somebody_writes_nothing_is_removed(ground: Ground) -> None:
     assert set(before[0]) <= set(names(repository.storage, "data"))
     assert before[1] == names(repository.storage, "snapshots")
     assert_restorable(reopened(repository), ground.snapshots)
+
+
+class Backwards(MemoryStorage):
+    """Another host's view of the same store, which lists files in another order."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__()
+        self.__dict__ = storage.__dict__
+
+    def list(self, folder: str) -> Iterator[StoredFile]:
+        yield from sorted(super().list(folder), key=lambda one: one.name, reverse=True)
+
+
+def test_a_plan_that_another_prune_has_overtaken_is_not_carried_out() -> None:
+    """Of blobs that lie in two packs each would spare the one that the other deletes."""
+    storage = MemoryStorage()
+    repository = new_repository(storage)
+    content, kept = os.urandom(50_000), []
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(SnapshotWriter([reopened(repository)], SMALL_PACKS))
+            for _ in range(2)
+        ]
+        for number, writer in enumerate(writers):
+            folder = Folder(number)
+            folder.add(b"twice stored", writer.put_bytes(content))
+            now = datetime.now(UTC)
+            kept += writer.commit(folder.store(writer), paths=["/"], tags=[], time=now)
+    first, second = opened(storage), opened(Backwards(storage))
+    plans = [planned(first, []), planned(second, [])]
+    assert set(plans[0].delete) & set(plans[1].delete) < set(plans[0].delete)
+    execute(second, plans[1], report=PruneReport(), options=AT_ONCE)
+    with pytest.raises(BusyError, match="has pruned since"):
+        execute(first, plans[0], report=PruneReport(), options=AT_ONCE)
+    prune(repository, [])
+    assert check_codes(repository) == []
+    assert_restorable(reopened(repository), [one.snapshot for one in kept])
 
 
 def test_on_top_of_damage_nothing_is_pruned(ground: Ground) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from strongroom.errors import IntegrityError, StorageError
+from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Progress, Silent
 from strongroom.repository.index import MAX_BLOBS_PER_FILE, decode_index, encode_index
 from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
@@ -46,7 +46,10 @@ class PruneOptions:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What a run will do. Sizes are of sealed blobs, in bytes; packs are named by their ids."""
+    """What a run will do. Sizes are of sealed blobs, in bytes; packs are named by their ids.
+
+    `index_files` are those that the plan relies on.
+    """
 
     drop: tuple[str, ...]
     keep: tuple[str, ...]
@@ -59,6 +62,7 @@ class PrunePlan:
     delete_bytes: int
     repack_bytes: int
     rewritten_bytes: int
+    index_files: frozenset[str] = frozenset()
 
     @property
     def freed_bytes(self) -> int:
@@ -131,6 +135,8 @@ def plan_prune(
     `now` is the store's. IntegrityError when a needed pack is gone or of another size.
     """
     dropped = frozenset(drop)
+    # Before the index is read: what goes after this line is missed later.
+    index_files = frozenset(one.name for one in repository.storage.list("index"))
     marks = _Marks(repository)
     marks.add(one.tree for one in snapshots if one.id not in dropped)
     files = {one.name: one for one in repository.storage.list("data")}
@@ -156,6 +162,7 @@ def plan_prune(
         delete_bytes=sum(size[pack] for pack in (*delete, *orphans)),
         repack_bytes=sum(size[pack] for pack in repack),
         rewritten_bytes=sum(survey.used_bytes[pack] for pack in repack),
+        index_files=index_files,
     )
 
 
@@ -264,6 +271,7 @@ def execute(
     try:
         lock.acquire()
         lock.confirm()
+        _must_be_current(repository, plan)
         needed = _needed_since(repository, plan)
         doomed = {*plan.delete, *plan.repack, *plan.orphans} - needed
         report.spared = sorted(needed & {*plan.delete, *plan.repack, *plan.orphans})
@@ -289,6 +297,18 @@ def execute(
             report.freed_bytes += sizes[name]
     finally:
         lock.release()
+
+
+def _must_be_current(repository: Repository, plan: PrunePlan) -> None:
+    """BusyError when another prune has come between: of two packs with the same blobs it may have
+    kept the one that this plan deletes."""
+    present = {one.name for one in repository.storage.list("index")}
+    if not plan.index_files <= present:
+        raise BusyError(
+            "another program has pruned since this run was planned; nothing was removed",
+            subject=repository.name,
+            hint="Run `strongroom prune` again.",
+        )
 
 
 def _repack(
