@@ -63,7 +63,8 @@ def test_an_unreadable_snapshot_makes_a_copy_of_all_partial(place: Place) -> Non
     for _ in range(2):
         assert place.run("backup").status == 3
     (place.path / "away").rename(place.path / "second")
-    bad, good = sorted((place.path / "local" / "snapshots").iterdir())
+    captured = sorted(one["id"] for one in place.snapshots() if one["repository"] == "local")
+    bad, good = (place.path / "local" / "snapshots" / one for one in captured)
     bad.chmod(0o600)
     bad.write_bytes(bad.read_bytes()[::-1])
     answer = place.run("--json", "copy", "--from", "local", "--to", "second")

@@ -52,7 +52,7 @@ def test_tags_are_those_of_the_interface(place: Place) -> None:
     from strongroom.repository import Repository, open_storage
 
     opened = Repository.open(open_storage(str(place.path / "local")), PASSWORD, name="local")
-    newest = opened.snapshots().snapshots[-1]
+    newest = opened.find("latest", source="uploads")
     point = place.snapshots()[-1]["recovery_point"]
     assert newest.tags == (
         "strongroom",

@@ -62,7 +62,7 @@ def test_a_dry_run_tells_and_removes_nothing(place: Place) -> None:
     report = place.json("prune", "--dry-run")
     assert {one["id"] for one in report["drop"]} == set(dropped)
     assert all(one["because"] == ["no rule keeps it"] for one in report["drop"])
-    (kept,) = report["keep"]
+    (kept,) = (one for one in report["keep"] if one["id"] == model["id"])
     assert kept["because"] == ["last snapshot", "newest of its source"]
     assert len(place.snapshots()) == 3
     told = place.run("prune", "--dry-run")
@@ -139,3 +139,14 @@ def test_space_is_freed(place: Place) -> None:
     assert report["freed_bytes"] > 5_800_000
     assert place.json("check", "--read-data")["findings"] == []
     stock_restics()[-1].check(place.path / "local")
+
+
+def test_on_top_of_a_damaged_index_nothing_goes(place: Place) -> None:
+    model = backup(place, "one")
+    older(place, model, 2)
+    listed = len(place.snapshots())
+    (place.path / "local/index" / ("ab" * 32)).write_bytes(b"garbage")
+    answer = place.run("--json", "prune", "--yes")
+    assert answer.status != 0
+    assert "index files are unreadable" in answer.document["error"]["message"]
+    assert len(place.snapshots()) == listed

@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ from typing import Any, Final
 
 from strongroom.errors import ConfigError, StorageError
 
+# The kind of the record with which a ledger goes on from a copy of a lost one.
+ADOPTED: Final = "ledger-adopted"
 _GENESIS: Final = "0" * 64
 _OWN_FIELDS: Final = frozenset({"seq", "at", "kind", "previous", "hash"})
 _TAIL_BYTES: Final = 64 << 10
@@ -91,21 +93,7 @@ class Ledger:
 
     def verify(self) -> Sequence[Fault]:
         """Every place where the chain is broken; empty when the ledger is whole."""
-        faults: list[Fault] = []
-        previous, seq, number = _GENESIS, 0, 0
-        hashes: dict[int, str] = {}
-        for number, line in self._lines():
-            try:
-                entry = _decode(line)
-            except ValueError as error:
-                faults.append(Fault(number, str(error)))
-                continue
-            if entry.seq != seq + 1:
-                faults.append(Fault(number, f"record {seq + 1} is expected, {entry.seq} stands"))
-            elif _previous(line) != previous:
-                faults.append(Fault(number, "it does not follow from the line before"))
-            previous, seq = entry.hash, entry.seq
-            hashes[seq] = entry.hash
+        faults, hashes, number = _broken(self._lines())
         head = self._read_head()
         if head is not None and hashes.get(head.seq) != head.hash:
             missing = "the last record that was written is missing or another one"
@@ -113,6 +101,42 @@ class Ledger:
         elif head is None and hashes:
             faults.append(Fault(number + 1, f"{self._head_path.name} is missing or unreadable"))
         return faults
+
+    def branch(self) -> str:
+        """The hash with which this ledger begins, or from which it went on alone after it was lost:
+        the same for all its copies, another one for every other ledger. Empty without records."""
+        return branch(self.entries())
+
+    # Copies of it
+
+    def content(self) -> bytes:
+        """All whole lines as they stand; empty when there is no ledger."""
+        try:
+            lines = self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return lines[: lines.rfind(b"\n") + 1]
+
+    def adopt(self, content: bytes, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
+        """Go on where a copy of a lost ledger ends; returns the record that says so.
+
+        The file must be missing: ConfigError when it is not, or when the copy's chain is broken.
+        """
+        faults, hashes, _ = _broken(enumerate(content.splitlines(), start=1))
+        if faults or not hashes:
+            message = faults[0].message if faults else "it holds no record"
+            raise ConfigError(f"this copy is no ledger: {message}", subject=str(self.path))
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._temporary(self.path, content) as temporary:
+                os.link(temporary, self.path)  # fails when somebody else was faster
+        except FileExistsError:
+            raise ConfigError("there is a ledger already", subject=str(self.path)) from None
+        except OSError as error:
+            raise self._failed(error) from error
+        return self.append(ADOPTED, fields)
 
     # Writing
 
@@ -152,19 +176,28 @@ class Ledger:
         return Entry(head.seq + 1, now, kind, dict(fields), digest)
 
     def _save_head(self, head: _Head) -> None:
-        temporary = self._head_path.with_name(f"{self._head_path.name}-{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, json.dumps({"seq": head.seq, "hash": head.hash}).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(self._head_path)
+        content = json.dumps({"seq": head.seq, "hash": head.hash}).encode()
+        with self._temporary(self._head_path, content) as temporary:
+            temporary.rename(self._head_path)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    @contextlib.contextmanager
+    def _temporary(self, beside: Path, content: bytes) -> Iterator[Path]:
+        """A file of this content on stable storage, to be renamed or linked to its place."""
+        temporary = beside.with_name(f"{beside.name}-{secrets.token_hex(4)}")
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _last(self, file: int) -> tuple[_Head, bytes]:
         """The last whole record, and what a torn write left behind it."""
@@ -214,11 +247,14 @@ class Ledger:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StorageError(
-                f"the ledger cannot be read: {os.strerror(error.errno or 0)}",
-                subject=str(self.path),
-                code="store-refused",
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"the ledger cannot be read: {os.strerror(error.errno or 0)}",
+            subject=str(self.path),
+            code="store-refused",
+        )
 
     def _read_head(self) -> _Head | None:
         try:
@@ -226,6 +262,44 @@ class Ledger:
             return _Head(int(fields["seq"]), str(fields["hash"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def records(content: bytes) -> list[Entry]:
+    """The records of a copy of a ledger, in order; ConfigError when its chain is broken."""
+    lines = content.splitlines()
+    faults, _, _ = _broken(enumerate(lines, start=1))
+    if faults:
+        raise ConfigError(f"line {faults[0].line}: {faults[0].message}", subject="ledger")
+    return [_decode(line) for line in lines]
+
+
+def branch(entries: Iterable[Entry]) -> str:
+    """See `Ledger.branch`."""
+    found = ""
+    for entry in entries:
+        if not found or entry.kind == ADOPTED:
+            found = entry.hash
+    return found
+
+
+def _broken(lines: Iterable[tuple[int, bytes]]) -> tuple[list[Fault], dict[int, str], int]:
+    """Where the chain is broken, the hash of each record by its number, and the last line's."""
+    faults: list[Fault] = []
+    previous, seq, number = _GENESIS, 0, 0
+    hashes: dict[int, str] = {}
+    for number, line in lines:
+        try:
+            entry = _decode(line)
+        except ValueError as error:
+            faults.append(Fault(number, str(error)))
+            continue
+        if entry.seq != seq + 1:
+            faults.append(Fault(number, f"record {seq + 1} is expected, {entry.seq} stands"))
+        elif _previous(line) != previous:
+            faults.append(Fault(number, "it does not follow from the line before"))
+        previous, seq = entry.hash, entry.seq
+        hashes[seq] = entry.hash
+    return faults, hashes, number
 
 
 def _encode(record: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -69,6 +69,7 @@ class Packer:
         pack_bytes: int,
         most_buffers: int,
         may_wait: Callable[[float], bool] = lambda _: True,
+        lock: Lock | None = None,
     ) -> None:
         self.repository = repository
         self._may_wait = may_wait
@@ -95,16 +96,19 @@ class Packer:
         self._stored: list[tuple[str, int]] = []
         self._unindexed: list[tuple[str, list[PackEntry]]] = []
         self._indexed_at = time.monotonic()
-        self._lock: Lock | None = None
+        self._lock = lock
+        self._owns_lock = lock is None
         self._known = BlobIndex()
         self._fresh = BlobIndex()  # what this run has stored
         self._threads: list[threading.Thread] = []
         self._records = threading.Lock()
 
     def begin(self) -> None:
-        """Take the lock, load the index, and trust only packs that the store really holds."""
-        self._lock = self.repository.new_lock()
-        self._lock.acquire()
+        """Take the lock unless the caller holds one, load the index, and trust only packs that the
+        store really holds."""
+        if self._lock is None:
+            self._lock = self.repository.new_lock()
+            self._lock.acquire()
         self.findings.extend(self.repository.index_findings)
         self._known = self._trusted(self.repository.index)
         for _ in range(self._uploaders):
@@ -227,7 +231,7 @@ class Packer:
         except StrongroomError:
             pass  # the run has failed already, with an error of its own that is being raised
         finally:
-            if self._lock is not None:
+            if self._lock is not None and self._owns_lock:
                 self.findings.extend(self._lock.findings)
                 self._lock.release()
 

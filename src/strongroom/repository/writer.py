@@ -20,11 +20,11 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from strongroom.errors import BusyError, IntegrityError, StorageError, StrongroomError
@@ -34,6 +34,7 @@ from strongroom.repository.compression import Texture
 from strongroom.repository.encoding import Encoder, FileRecords
 from strongroom.repository.encoding_child import SealedBlob
 from strongroom.repository.file_reading import Content, FileRecord, blocks_of, read_file
+from strongroom.repository.lock import Lock
 from strongroom.repository.pack import BlobType
 from strongroom.repository.packer import DEFAULT_PACK_BYTES, Packer
 from strongroom.repository.repository import Repository
@@ -100,8 +101,13 @@ class SnapshotWriter:
     """Collects one snapshot; a context manager. Its methods are safe from several threads."""
 
     def __init__(
-        self, repositories: Sequence[Repository], options: WriterOptions = WriterOptions()
+        self,
+        repositories: Sequence[Repository],
+        options: WriterOptions = WriterOptions(),
+        *,
+        locks: Mapping[str, Lock] = MappingProxyType({}),
     ) -> None:
+        """`locks` are those that the caller holds already, by the repository's name."""
         most_buffers = max(3, _PACK_BUFFERS // len(repositories))
         self._packers = [
             Packer(
@@ -109,6 +115,7 @@ class SnapshotWriter:
                 pack_bytes=options.pack_bytes,
                 most_buffers=most_buffers,
                 may_wait=self._may_wait,
+                lock=locks.get(repository.name),
             )
             for repository in repositories
         ]

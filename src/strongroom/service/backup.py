@@ -6,8 +6,9 @@ does not stop the others; what is missing is said, and the exit status is not 0.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,8 +17,10 @@ from typing import Any, Final
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
 from strongroom.repository import Repository, Snapshot, SnapshotView, SnapshotWriter
+from strongroom.repository.lock import Lock
 from strongroom.service.application import LOG, Application
 from strongroom.service.copying import copy_recorded
+from strongroom.service.ledger_copy import store_copies, take_up
 from strongroom.service.point import new_point_id
 from strongroom.service.rendering import error_json, stages_json, time_json
 from strongroom.service.selection import from_future, is_from_future
@@ -115,14 +118,18 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
     run = _Run(application, repositories, new_point_id(begun_at))
     for name, error in unreachable.items():
         run.findings.append(finding("repository-failed", name, str(error)))
-    try:
-        for source in sources:
-            run.capture(source)
-        run.catch_up()
-    finally:
-        recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
-    if isinstance(recorded, Finding):
-        run.findings.append(recorded)
+    with run.locked():
+        run.findings.extend(take_up(application, run.repositories))
+        try:
+            for source in sources:
+                run.capture(source)
+            run.catch_up()
+        finally:
+            recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
+        if isinstance(recorded, Finding):
+            run.findings.append(recorded)
+        else:
+            run.copy_ledger()
     if not run.snapshots and run.errors:
         raise run.errors[0][1]
     point = RecoveryPoint(
@@ -150,6 +157,7 @@ class _Run:
         self.findings: list[Finding] = []
         self.errors: list[tuple[str, StrongroomError]] = []
         self.stages: list[Stage] = []
+        self._locks: dict[str, Lock] = {}
         self.repositories, self._before = self._listed(repositories)
 
     def _listed(
@@ -167,6 +175,32 @@ class _Run:
                 self.findings.append(finding("repository-failed", repository.name, str(error)))
         raise errors[0]
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds each repository's lock for all that this run stores; whichever can't be locked now
+        is tried again for each source."""
+        try:
+            for repository in self.repositories:
+                lock = repository.new_lock()
+                self._locks[repository.name] = lock
+                try:
+                    lock.acquire()
+                except StrongroomError:
+                    LOG.debug("repository %s is not locked", repository.name, exc_info=True)
+                    del self._locks[repository.name]
+                    lock.release()
+            yield
+        finally:
+            self._gather_from_locks()
+            with contextlib.ExitStack() as ending:
+                for lock in self._locks.values():
+                    ending.callback(lock.release)
+
+    def _gather_from_locks(self) -> None:
+        for lock in self._locks.values():
+            self.findings.extend(lock.findings)
+            lock.findings.clear()
+
     def capture(self, source: Source) -> None:
         """One source into all repositories; its error is kept, not raised."""
         begun = time.monotonic()
@@ -182,7 +216,7 @@ class _Run:
         application, progress = self.application, self.application.progress
         begun, now = time.monotonic(), datetime.now(UTC)
         parent = self._parent(source)
-        writer = SnapshotWriter(self.repositories, application.writer_options())
+        writer = SnapshotWriter(self.repositories, application.writer_options(), locks=self._locks)
         progress.begin(source.name, parent.snapshot.size_bytes if parent else None)
         try:
             with writer:
@@ -204,6 +238,7 @@ class _Run:
         finally:
             progress.end()
             self.findings.extend(writer.findings)
+            self._gather_from_locks()
         seconds = time.monotonic() - begun
         self.snapshots.extend(
             SnapshotRef(
@@ -254,6 +289,19 @@ class _Run:
                 ref = replace(having[before.id], repository=name, id=made, added_bytes=0)
                 self.snapshots.append(ref)
                 lacking.discard(ref.source)
+
+    def copy_ledger(self) -> None:
+        """Put the ledger, with this run's record, where the run's snapshots are."""
+        holders = {one.repository for one in self.snapshots}
+        repositories = [
+            self.application.repository(name)
+            for name in self.application.settings.repositories
+            if name in holders
+        ]
+        if repositories:
+            self.findings.extend(
+                store_copies(self.application, repositories, self.point, self._locks)
+            )
 
     def _parent(self, source: Source) -> SnapshotView | None:
         """The newest snapshot of the same source in the first repository that could be listed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, ConfigError, StrongroomError
@@ -13,6 +13,7 @@ from strongroom.model import Finding, Severity
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.copy import CopyReport, copy_snapshots
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import is_copy, store_copies
 from strongroom.service.rendering import error_json
 
 
@@ -58,10 +59,17 @@ def copy(application: Application, source: str, target: str, wanted: Sequence[st
     giver, taker = application.repository(source), application.repository(target)
     with giver.reading():
         listed = giver.snapshots()
-        chosen = [giver.find(one) for one in wanted] if wanted else list(listed.snapshots)
+        if wanted:
+            chosen = [giver.find(one) for one in wanted]
+        else:
+            chosen = [one for one in listed.snapshots if not is_copy(one)]
         # Of all, one that cannot be read is one that is not copied.
         missed = () if wanted else listed.findings
-        return copy_recorded(application, giver, taker, chosen, missed)
+        copied = copy_recorded(application, giver, taker, chosen, missed)
+    if copied.snapshots:
+        noticed = store_copies(application, [taker])
+        copied = replace(copied, findings=(*copied.findings, *noticed))
+    return copied
 
 
 def copy_recorded(
@@ -111,8 +119,5 @@ def copy_recorded(
         if report.snapshots or failure is not None:
             recorded = application.record("copy", fields)
     if isinstance(recorded, Finding):
-        return Copied(
-            copied.source, copied.target, copied.snapshots, copied.present, copied.added_bytes,
-            copied.seconds, (*copied.findings, recorded),
-        )  # fmt: skip
+        return replace(copied, findings=(*copied.findings, recorded))
     return copied

@@ -12,6 +12,7 @@ from strongroom.errors import BusyError, IntegrityError, StorageError, Strongroo
 from strongroom.model import Finding, Stage, Verdict, finding, judge
 from strongroom.recovery import Outcome, drill
 from strongroom.service.application import LOG, Application
+from strongroom.service.ledger_copy import take_up
 from strongroom.service.leftover import sandbox
 from strongroom.service.proof import EXITS, ProofReport, evidence_json, report, with_findings
 from strongroom.service.rendering import stages_json
@@ -66,8 +67,11 @@ def drill_sources(
     reports: list[ProofReport] = []
     errors: list[StrongroomError] = []
     sources = application.sources(names)
+    taken_up: list[Finding] = []
+    with contextlib.suppress(StrongroomError):  # no repository opens: each drill says so itself
+        taken_up = take_up(application)
     for source in sources:
-        noticed: list[Finding] = []
+        noticed = [*taken_up]
         try:
             reports.append(_drill(application, source, snapshot, repository, noticed))
         except StrongroomError as error:

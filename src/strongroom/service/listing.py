@@ -13,6 +13,7 @@ from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StorageError
 from strongroom.model import Finding, Severity, Verdict
 from strongroom.repository import Node, Snapshot
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import is_copy
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import find, reading, survey
 
@@ -84,7 +85,7 @@ def snapshots(
     limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
     listed = []
     for one in surveyed.candidates:
-        if sources and one.snapshot.source not in sources:
+        if is_copy(one.snapshot) or (sources and one.snapshot.source not in sources):
             continue
         at, verdict = known.get(one.snapshot.id, (None, Verdict.UNKNOWN))
         if verdict is Verdict.PROVEN and at is not None and at < limit:

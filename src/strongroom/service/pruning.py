@@ -20,7 +20,9 @@ from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_conse
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, execute, plan_prune
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import is_copy, lasting, store_copies, take_up
 from strongroom.service.listing import proofs
+from strongroom.service.selection import say_all
 
 # Dropping more than this share at once is more often a mistake than meant.
 _CONSENT_SHARE: Final = 0.5
@@ -96,6 +98,7 @@ def prune(
     when others use a repository: then nothing was removed from it.
     """
     moment = now or datetime.now(UTC)
+    say_all(application, take_up(application))
     results = []
     for name in names or list(application.settings.repositories):
         repository = application.repository(name)
@@ -121,6 +124,12 @@ def _prune_one(
                 subject=repository.name,
                 hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
             )
+        if repository.index_findings:
+            raise StorageError(
+                f"{len(repository.index_findings)} index files are unreadable: nothing is pruned",
+                subject=repository.name,
+                hint="Run `strongroom check`, then `strongroom repair`.",
+            )
         decisions = tuple(_decide_all(application, repository.name, listed.snapshots, now))
         drop = [one.id for one in decisions if not one.keep]
         plan = plan_prune(
@@ -128,9 +137,12 @@ def _prune_one(
         )
     if dry_run:
         return Pruned(repository.name, decisions, plan)
-    if not consent and needs_consent(decisions, share=_CONSENT_SHARE):
+    copies = {one.id for one in listed.snapshots if is_copy(one)}
+    captures = [one for one in decisions if one.id not in copies]
+    if not consent and needs_consent(captures, share=_CONSENT_SHARE):
+        dropped = sum(not one.keep for one in captures)
         raise ConfigError(
-            f"{len(drop)} of {len(decisions)} snapshots would be dropped",
+            f"{dropped} of {len(captures)} snapshots would be dropped",
             subject=repository.name,
             code="usage",
             hint="Look at `strongroom prune --dry-run`, then say --yes when this is meant.",
@@ -156,6 +168,8 @@ def _carry_out(
             f"what would be dropped cannot be written down, so nothing is: {intent.message}",
             subject=intent.subject,
         )
+    # Whoever takes up that copy knows that what is gone went on purpose.
+    notes = store_copies(application, [repository]) if plan.drop else []
     report = PruneReport()
     application.progress.begin(f"prune {repository.name}", plan.rewritten_bytes or None)
     try:
@@ -172,8 +186,9 @@ def _carry_out(
                 "locked": report.locked,
             },
         )
-    notes = (recorded,) if isinstance(recorded, Finding) else ()
-    return Pruned(repository.name, decisions, plan, report, notes)
+    if isinstance(recorded, Finding):
+        notes.append(recorded)
+    return Pruned(repository.name, decisions, plan, report, tuple(notes))
 
 
 def _store_now(repository: Repository) -> datetime:
@@ -193,12 +208,16 @@ def _decide_all(
     }
     zone = ZoneInfo(application.settings.schedule.time_zone)
     by_source: dict[str, list[Snapshot]] = {}
+    copies: list[Snapshot] = []
     for one in snapshots:
         mine = one.application == application.name and one.source in application.settings.sources
         if mine and one.source is not None:
             by_source.setdefault(one.source, []).append(one)
+        elif is_copy(one) and one.application == application.name:
+            copies.append(one)
         else:
             yield Decision(one.id, True, ("of another application or source",))
+    points: set[str | None] = set()
     for source, group in by_source.items():
         group.sort(key=lambda one: one.time)
         suspended = shrunk([one.size_bytes for one in group])
@@ -215,7 +234,21 @@ def _decide_all(
             for one in group
         ]
         rules = _rules(application.settings.policy(source, repository))
-        yield from decide(kept, rules, now, zone=zone, suspended=suspended)
+        decisions = decide(kept, rules, now, zone=zone, suspended=suspended)
+        staying = {one.id for one in decisions if one.keep}
+        points |= {one.point for one in group if one.id in staying}
+        yield from decisions
+    yield from _decide_copies(copies, points)
+
+
+def _decide_copies(copies: Sequence[Snapshot], points: set[str | None]) -> Iterator[Decision]:
+    """Copies of the ledger go with the last snapshot of their recovery point."""
+    reasons = lasting(copies, points)
+    for one in copies:
+        if one.id in reasons:
+            yield Decision(one.id, True, (reasons[one.id],))
+        else:
+            yield Decision(one.id, False, ("newer copies of the ledger hold all that it holds",))
 
 
 def _captures(application: Application, repository: str) -> tuple[dict[str, int], set[str]]:

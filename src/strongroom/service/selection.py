@@ -20,6 +20,7 @@ from strongroom.errors import ConfigError, StorageError, StrongroomError
 from strongroom.model import Finding, Progress, finding
 from strongroom.repository import Repository, Snapshot, SnapshotList, SnapshotView
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import is_copy
 
 LATEST = "latest"
 # How far the clocks of two hosts may differ.
@@ -181,6 +182,7 @@ def choose(
     if at is not None:
         found = [one for one in found if one.snapshot.time <= at]
     if wanted == LATEST:
+        found = [one for one in found if not is_copy(one.snapshot)]
         candidate = _newest(found, source, at)
         findings = surveyed.about([source] if source is not None else [])
     else:

@@ -1,0 +1,206 @@
+"""Copies of the ledger in the repositories: what was observed must not be lost with the host.
+
+With each capture the ledger goes into every repository that received it, also when snapshots were
+copied into one, and before some are dropped from one: as a snapshot of its own (`kind:ledger`, one
+file, so that any restic reads it). On a host whose ledger is gone, the longest copy is taken up
+again. A copy that holds what the ledger here does not is a failure: then somebody has cut or
+rewritten one of them.
+
+Several hosts may share a repository. Their ledgers are told apart by the tag `ledger:`, the
+beginning of the hash with which each began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+from strongroom.errors import StrongroomError
+from strongroom.evidence import Entry, branch, records
+from strongroom.model import Finding, finding
+from strongroom.repository import (
+    ROWS,
+    Folder,
+    Repository,
+    Snapshot,
+    SnapshotView,
+    SnapshotWriter,
+)
+from strongroom.repository.lock import Lock
+from strongroom.service.application import LOG, Application, make_private
+
+KIND: Final = "ledger"
+PATH: Final = b"/.strongroom/ledger.jsonl"
+_TAG_DIGITS: Final = 16
+
+
+def is_copy(snapshot: Snapshot) -> bool:
+    """Whether this snapshot holds a ledger, and no source."""
+    return snapshot.kind == KIND and snapshot.source is None
+
+
+def store_copies(
+    application: Application,
+    repositories: Sequence[Repository],
+    point: str | None = None,
+    locks: Mapping[str, Lock] = MappingProxyType({}),
+) -> list[Finding]:
+    """Put the ledger as it stands into each repository; a finding for each that did not take it.
+
+    The copy belongs to a recovery point if one is given. `locks` are those that the caller holds
+    already, by repository.
+    """
+    ledger = application.ledger
+    now = datetime.now(UTC)
+    options = replace(application.writer_options(), workers=1, processes=0)
+    try:
+        writer = SnapshotWriter(repositories, options, locks=locks)
+        with writer:
+            folder = Folder(int(now.timestamp()) * 10**9)
+            folder.add(PATH, writer.put_stream([ledger.content()], ROWS))
+            writer.commit(
+                folder.store(writer),
+                paths=[PATH.decode()],
+                tags=[
+                    "strongroom",
+                    f"kind:{KIND}",
+                    f"application:{application.name}",
+                    *([f"point:{point}"] if point else []),
+                    f"ledger:{ledger.branch()[:_TAG_DIGITS]}",
+                ],
+                time=now,
+            )
+    except StrongroomError as error:
+        LOG.debug("the ledger was not copied", exc_info=True)
+        return [finding("evidence-uncopied", error.subject or "ledger", str(error))]
+    return [
+        finding("evidence-uncopied", one.subject, one.message)
+        for one in writer.findings
+        if one.code == "repository-failed"
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy that can be read, with the number of its records."""
+
+    repository: Repository
+    snapshot: Snapshot
+    content: bytes
+    length: int
+
+
+def take_up(
+    application: Application, repositories: Sequence[Repository] | None = None
+) -> list[Finding]:
+    """Go on with the longest copy when this host has no ledger: it is new, or has lost it.
+
+    Asks all repositories that open unless some are given. A finding when that was done, and one
+    for each copy that can't be read.
+    """
+    if application.ledger.path.exists():
+        return []
+    findings: list[Finding] = []
+    found: list[_Copy] = []
+    for repository in application.reachable()[0] if repositories is None else repositories:
+        try:
+            with repository.reading():
+                for snapshot in _newest_of_each(application, repository):
+                    match _load(repository, snapshot):
+                        case _Copy() as copy:
+                            found.append(copy)
+                        case unreadable:
+                            findings.append(unreadable)
+        except StrongroomError as error:
+            findings.append(finding("ledger-unreadable", repository.name, str(error)))
+    if not found:
+        return findings
+    best = max(found, key=lambda one: (one.length, one.snapshot.time))
+    fields = {
+        "application": application.name,
+        "repository": best.repository.name,
+        "snapshot": best.snapshot.id,
+        "records": best.length,
+    }
+    try:
+        make_private(application.state)
+        application.ledger.adopt(best.content, fields)
+    except StrongroomError:
+        return findings  # nothing can be written here, which the record to come tells
+    message = (
+        f"{best.length} records were taken from snapshot {best.snapshot.short_id} of "
+        f"{best.repository.name}"
+    )
+    return [*findings, finding("ledger-adopted", "ledger", message)]
+
+
+def _load(repository: Repository, snapshot: Snapshot) -> _Copy | Finding:
+    try:
+        content = SnapshotView(repository, snapshot).read(PATH)
+        return _Copy(repository, snapshot, content, len(records(content)))
+    except StrongroomError as error:
+        subject = f"{repository.name}: snapshots/{snapshot.id}"
+        return finding("ledger-unreadable", subject, str(error))
+
+
+def compare(application: Application, repository: Repository) -> list[Finding]:
+    """Failures when the ledger here is not the newest copy's continuation, or is broken itself."""
+    ledger = application.ledger
+    subject = str(ledger.path)
+    findings = [
+        finding("ledger-broken", subject, f"line {one.line}: {one.message}")
+        for one in ledger.verify()[:3]
+    ]
+    mine = ledger.branch()[:_TAG_DIGITS]
+    newest = [one for one in _newest_of_each(application, repository) if _branch_tag(one) == mine]
+    if not mine or not newest:
+        return findings
+    where = f"snapshot {newest[0].short_id} of {repository.name}"
+    match _load(repository, newest[0]):
+        case _Copy() as copy:
+            copied = records(copy.content)
+            return [*findings, *_differences(list(ledger.entries()), copied, subject, where)]
+        case unreadable:
+            return [*findings, unreadable]
+
+
+def lasting(copies: Sequence[Snapshot], points: Collection[str | None]) -> dict[str, str]:
+    """For each copy of a ledger that stays the reason why, by its id: it is the newest of its
+    ledger, or belongs to one of the recovery points that stay."""
+    newest = {_branch_tag(one): one.id for one in sorted(copies, key=lambda one: one.time)}
+    kept = {one.id: "its recovery point stays" for one in copies if one.point in points}
+    return kept | dict.fromkeys(newest.values(), "the newest copy of its ledger")
+
+
+def _differences(
+    here: Sequence[Entry], copied: Sequence[Entry], subject: str, where: str
+) -> Iterator[Finding]:
+    if branch(copied) != branch(here):
+        yield finding("ledger-differs", subject, f"{where} holds another ledger")
+        return
+    known = {one.seq: one.hash for one in here}
+    for entry in copied:
+        if entry.seq not in known:
+            message = f"record {entry.seq} of {len(copied)} in {where} is missing here"
+            yield finding("ledger-differs", subject, message)
+            return
+        if known[entry.seq] != entry.hash:
+            message = f"record {entry.seq} is another one in {where}"
+            yield finding("ledger-differs", subject, message)
+            return
+
+
+def _newest_of_each(application: Application, repository: Repository) -> list[Snapshot]:
+    """The newest copy of each ledger of this application, by the order of their times."""
+    newest: dict[str, Snapshot] = {}
+    for snapshot in repository.snapshots().snapshots:
+        if is_copy(snapshot) and snapshot.application == application.name:
+            newest[_branch_tag(snapshot)] = snapshot
+    return list(newest.values())
+
+
+def _branch_tag(snapshot: Snapshot) -> str:
+    return next((tag[7:] for tag in snapshot.tags if tag.startswith("ledger:")), "")

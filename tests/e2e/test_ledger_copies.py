@@ -1,0 +1,175 @@
+"""The ledger goes into every repository with each capture, and comes back from there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.evidence import Ledger, records
+from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.support.restic import stock_restics
+
+CONFIG = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+repositories:
+  local: {location: local, password: file:key}
+  second: {location: second, password: file:key}
+retention: {local: {last: 1}, second: {last: 1}}
+state: state
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = make_place(tmp_path, CONFIG)
+    made.json("init")
+    return made
+
+
+def ledger_of(place: Place) -> Ledger:
+    return Ledger(place.path / "state/ledger.jsonl")
+
+
+def codes(document: dict[str, Any]) -> list[str]:
+    return [one["code"] for one in document["findings"]]
+
+
+def copied_snapshots(place: Place, repository: str) -> list[dict[str, Any]]:
+    restic = stock_restics()[0]
+    listed = restic.run(place.path / repository, "snapshots", "--tag", "kind:ledger", "--json")
+    found: list[dict[str, Any]] = json.loads(listed)
+    return found
+
+
+def copies(place: Place, repository: str, target: Path) -> list[bytes]:
+    """The copies in a repository, oldest first, as stock restic gives them."""
+    contents = []
+    for number, one in enumerate(copied_snapshots(place, repository)):
+        folder = target / f"{repository}-{number}"
+        restic = stock_restics()[0]
+        restic.run(place.path / repository, "restore", one["id"], "--target", folder)
+        contents.append((folder / ".strongroom/ledger.jsonl").read_bytes())
+    return contents
+
+
+def test_each_capture_puts_a_copy_into_each_repository(place: Place, tmp_path: Path) -> None:
+    for _ in range(2):
+        place.json("backup")
+        place.json("drill")
+    whole = ledger_of(place).content()
+    for repository in ("local", "second"):
+        first, second = copies(place, repository, tmp_path / "copies")
+        assert whole.startswith(second)
+        assert second.startswith(first)
+        # The record of the capture itself is in it.
+        assert [one.kind for one in records(second)] == ["backup", "drill", "backup"]
+        stock_restics()[0].check(place.path / repository)
+    assert "kind:ledger" not in json.dumps(place.json("snapshots"))
+    assert place.json("check", "--read-data")["findings"] == []
+
+
+def test_a_host_that_lost_its_ledger_goes_on_with_a_copy(place: Place) -> None:
+    place.json("backup")
+    assert place.json("drill")["verdict"] == "PROVEN"
+    place.json("backup")
+    before = ledger_of(place).content()
+    shutil.rmtree(place.path / "state")
+    report = place.json("backup")
+    assert "ledger-adopted" in codes(report)
+    entries = list(ledger_of(place).entries())
+    assert ledger_of(place).content().startswith(before)
+    assert [one.kind for one in entries][-2:] == ["ledger-adopted", "backup"]
+    assert ledger_of(place).verify() == []
+    assert "ledger-adopted" not in codes(place.json("backup"))
+    assert place.json("check")["findings"] == []
+
+
+def test_what_vanished_is_noticed_on_a_new_host(place: Place) -> None:
+    gone = place.json("backup")["snapshots"][0]["id"]
+    place.json("backup")
+    shutil.rmtree(place.path / "state")
+    (place.path / "local/snapshots" / gone).unlink()
+    answer = place.run("--json", "drill")
+    assert answer.status == 41
+    assert "snapshot-vanished" in codes(answer.document)
+
+
+def test_a_proof_outlives_the_host(place: Place) -> None:
+    proven = place.json("backup")["snapshots"][0]
+    assert place.json("drill", "--repository", "local")["verdict"] == "PROVEN"
+    (place.uploads / "more").write_text("more")
+    place.json("backup")
+    shutil.rmtree(place.path / "state")
+    report = place.json("prune", "--dry-run", "local")
+    reasons = {one["id"]: one["because"] for one in report["keep"]}
+    assert "newest proven of its source" in reasons[proven["id"]]
+
+
+@pytest.mark.parametrize("cut", ["the end", "a word"])
+def test_a_ledger_that_was_cut_or_changed_is_a_failure(place: Place, cut: str) -> None:
+    for _ in range(3):
+        place.json("backup")
+    path = place.path / "state/ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    if cut == "the end":
+        path.write_bytes(b"".join(lines[:-1]))
+        path.with_name("ledger.jsonl.head").unlink()
+        ledger_of(place).append("drill", {"application": "tms", "note": "hides the cut"})
+        expected = "ledger-differs"
+    else:
+        path.write_bytes(b"".join([lines[0], lines[1].replace(b"uploads", b"UPLOADS"), lines[2]]))
+        expected = "ledger-broken"
+    answer = place.run("--json", "check", "local")
+    assert answer.status == 30
+    assert expected in codes(answer.document)
+
+
+def test_another_host_has_a_ledger_of_its_own(place: Place, tmp_path: Path) -> None:
+    place.json("backup")
+    shared = CONFIG.replace("location: ", f"location: {place.path}/")
+    other = make_place(tmp_path / "other", shared)
+    assert "ledger-adopted" in codes(other.json("check", "local"))
+    for one in (place, other, place):
+        one.json("backup")
+    assert other.json("check")["findings"] == []
+    assert place.json("check")["findings"] == []
+    assert len(copied_snapshots(place, "local")) == 4
+
+
+def test_old_copies_go_with_their_recovery_point(place: Place) -> None:
+    for number in range(3):
+        (place.uploads / "changing").write_text(str(number))
+        place.json("backup")
+    report = place.json("prune", "--yes")
+    assert sum("copies of the ledger" in one["because"][0] for one in report["drop"]) == 4
+    # The newest of the captures, and the one that tells of the drops.
+    assert len(copied_snapshots(place, "local")) == 2
+    stock_restics()[0].check(place.path / "local")
+    shutil.rmtree(place.path / "state")
+    assert "ledger-adopted" in codes(place.json("check"))
+
+
+def test_a_damaged_copy_stops_nothing(place: Place) -> None:
+    place.json("backup")
+    before = ledger_of(place).content()
+    shutil.rmtree(place.path / "state")
+    for pack in (place.path / "local/data").rglob("*"):
+        if pack.is_file():
+            pack.chmod(0o600)
+            pack.write_bytes(pack.read_bytes()[:100])
+    report = place.run("--json", "backup").document
+    assert {"ledger-unreadable", "ledger-adopted"} <= set(codes(report))
+    assert ledger_of(place).content().startswith(before)
+
+
+def test_secrets_are_not_in_it(place: Place, tmp_path: Path) -> None:
+    place.json("backup")
+    (content,) = copies(place, "local", tmp_path / "copies")
+    assert PASSWORD.encode() not in content
