@@ -42,7 +42,8 @@ def run_s3(setting: Setting, book: Book) -> None:
 
 def _home(place: Path, contender: Archiver, server: S3Server, files: Path) -> Home:
     assert server.root is not None
-    name = "".join(letter if letter.isalnum() else "-" for letter in contender.name).lower()
+    # As buckets may be called.
+    name = "".join(letter for letter in contender.name.lower() if letter.isalnum())
     location = f"s3:{server.url}/{name}/repository"
     bucket = Bucket(location, server.root / name, ACCESS_KEY, SECRET_KEY)
     return Home(place / "homes" / name, files, bucket=bucket)

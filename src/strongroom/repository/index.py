@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from strongroom.errors import IntegrityError
-from strongroom.repository.pack import BlobType, PackEntry, checked_id
+from strongroom.repository.pack import BlobType, PackEntry, checked_id, pack_bytes
 
 MAX_BLOBS_PER_FILE: Final = 50_000
 _RAW: Final = (1 << 32) - 1
@@ -102,12 +102,14 @@ class BlobIndex:
                 return
             number = len(self._packs)
             begin = len(self._offsets)
-            for blob_type, blob_id, offset, length, plain_length in kept:
-                self._ids += blob_id
-                self._packs_of.append(number << 1 | (blob_type is BlobType.TREE))
-                self._offsets.append(offset)
-                self._lengths.append(length)
-                self._plain_lengths.append(_RAW if plain_length is None else plain_length)
+            data, tree = number << 1, number << 1 | 1
+            self._ids += b"".join([one.id for one in kept])
+            self._packs_of.extend([tree if one.type is BlobType.TREE else data for one in kept])
+            self._offsets.extend([one.offset for one in kept])
+            self._lengths.extend([one.length for one in kept])
+            self._plain_lengths.extend(
+                [_RAW if one.plain_length is None else one.plain_length for one in kept]
+            )
             self._begins.append(begin)
             self._packs.append(pack)
             self._numbers.setdefault(pack, number)
@@ -120,6 +122,17 @@ class BlobIndex:
     def packs(self) -> Iterator[tuple[str, tuple[PackEntry, ...]]]:
         for number in range(len(self._packs)):
             yield self._packs[number], self._slice(number)
+
+    def pack_sizes(self) -> Iterator[tuple[str, int]]:
+        """Every pack with the size in bytes that its file must have; a million blobs take
+        milliseconds."""
+        ends = [*self._begins, len(self._offsets)][1:]
+        for pack, begin, end in zip(self._packs, self._begins, ends, strict=True):
+            raw = self._plain_lengths[begin:end].count(_RAW)
+            yield pack, pack_bytes(end - begin, raw, sum(self._lengths[begin:end]))
+
+    def has_pack(self, pack: str) -> bool:
+        return pack in self._numbers
 
     def entries(self, pack: str) -> tuple[PackEntry, ...] | None:
         number = self._numbers.get(pack)

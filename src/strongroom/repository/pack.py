@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -152,13 +152,17 @@ def header_bytes(count: int) -> int:
     return count * _ZSTD_ENTRY.size + OVERHEAD_BYTES + _LENGTH.size
 
 
-def whole_pack_bytes(entries: Iterable[PackEntry]) -> int:
+def whole_pack_bytes(entries: Sequence[PackEntry]) -> int:
     """The size of the pack that holds exactly these blobs."""
-    size = OVERHEAD_BYTES + _LENGTH.size
-    for entry in entries:
-        layout = _RAW_ENTRY if entry.plain_length is None else _ZSTD_ENTRY
-        size += entry.length + layout.size
-    return size
+    raw = sum(entry.plain_length is None for entry in entries)
+    return pack_bytes(len(entries), raw, sum(entry.length for entry in entries))
+
+
+def pack_bytes(count: int, raw: int, sealed_bytes: int) -> int:
+    """The size of a pack of `count` blobs, `raw` of them not compressed, that are `sealed_bytes`
+    together."""
+    header = raw * _RAW_ENTRY.size + (count - raw) * _ZSTD_ENTRY.size
+    return sealed_bytes + header + OVERHEAD_BYTES + _LENGTH.size
 
 
 def finish_pack(codec: BlobCodec, entries: list[PackEntry]) -> bytes:

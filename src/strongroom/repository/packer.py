@@ -28,7 +28,6 @@ from strongroom.repository.pack import (
     PackEntry,
     finish_pack,
     header_bytes,
-    whole_pack_bytes,
 )
 from strongroom.repository.repository import Repository, pack_name
 from strongroom.repository.storage.protocol import Buffer
@@ -120,14 +119,14 @@ class Packer:
         """The part of the index whose packs the store holds whole; the rest becomes findings."""
         sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
         lost: set[str] = set()
-        for pack, entries in index.packs():
+        for pack, expected in index.pack_sizes():
             observed = sizes.get(pack_name(pack))
-            if observed != whole_pack_bytes(entries):
+            if observed != expected:
                 lost.add(pack)
                 code = "pack-missing" if observed is None else "pack-size"
                 message = "its blobs are captured again as far as the sources still have them"
                 self.findings.append(finding(code, f"{self.repository.name}: {pack}", message))
-        unindexed = sum(index.entries(name.rpartition("/")[2]) is None for name in sizes)
+        unindexed = sum(not index.has_pack(name.rpartition("/")[2]) for name in sizes)
         if unindexed:
             message = f"{unindexed} packs are in no index; what is missing of them is stored again"
             self.findings.append(finding("pack-orphaned", self.repository.name, message))

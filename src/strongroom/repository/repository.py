@@ -336,7 +336,7 @@ class Repository:
                 found = 0
                 for file in list(self.storage.list("data")):
                     pack = file.name.rpartition("/")[2]
-                    if index.entries(pack) is None:
+                    if not index.has_pack(pack):
                         with contextlib.suppress(IntegrityError):
                             entries = read_pack_header(self, pack, file.size_bytes)
                             self._salvaged.add_pack(pack, entries)
