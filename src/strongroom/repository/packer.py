@@ -98,7 +98,7 @@ class Packer:
         self._lock = lock
         self._owns_lock = lock is None
         self._known = BlobIndex()
-        self._fresh = BlobIndex()  # what this run has stored
+        self._fresh = BlobIndex()  # what this run has stored and not yet indexed
         self._threads: list[threading.Thread] = []
         self._records = threading.Lock()
 
@@ -151,7 +151,8 @@ class Packer:
             return False
         pending = self._pending[blob_type]
         with self._names:
-            if blob_id in pending or self._fresh.has(blob_type, blob_id):
+            known = self._fresh.has(blob_type, blob_id) or self._known.has(blob_type, blob_id)
+            if blob_id in pending or known:
                 return False
             pending.add(blob_id)
             return True
@@ -296,12 +297,9 @@ class Packer:
         with memoryview(pack.buffer) as whole, whole[: pack.used] as content:
             name = hashlib.sha256(content).hexdigest()
             self.repository.storage.save(pack_name(name), content)
-        # An index takes less memory than a set; what no index file names yet is not "known".
-        self._fresh.add_pack(name, pack.entries)
-        with self._names:  # never the guard: whoever adds may hold it, waiting for this pack
-            for entry in pack.entries:
-                self._pending[entry.type].discard(entry.id)
         with self._records:
+            # An index takes less memory than a set; what no index file names yet is not "known".
+            self._fresh.add_pack(name, pack.entries)
             self._stored.append((name, pack.used))
             self._unindexed.append((name, pack.entries))
             self.added_bytes += pack.used
@@ -309,13 +307,21 @@ class Packer:
             aged = time.monotonic() - self._indexed_at > _INDEX_EVERY_SECONDS
             if count >= MAX_BLOBS_PER_FILE or aged:
                 self._write_index()
+        with self._names:  # never the guard: whoever adds may hold it, waiting for this pack
+            for entry in pack.entries:
+                self._pending[entry.type].discard(entry.id)
 
     def _write_index(self) -> None:
         packs, self._unindexed = self._unindexed, []
         if packs:
             self.repository.save_file("index", encode_index(packs))
-            for pack, entries in packs:
-                self.repository.index.add_pack(pack, entries)
+            with self._names:  # a blob is in the one or the other whenever somebody asks
+                for index in {
+                    id(one): one for one in (self.repository.index, self._known)
+                }.values():
+                    for pack, entries in packs:
+                        index.add_pack(pack, entries)
+                self._fresh = BlobIndex()
         self._indexed_at = time.monotonic()
 
     def _confirm(self) -> None:

@@ -35,7 +35,10 @@ from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former
 from strongroom.repository.writer import READ_TOGETHER_BYTES
 
 _BATCH_FILES: Final = 200
+# Directories that wait for their content, and what may lie in them together: a node takes about
+# half a kilobyte.
 _WAITING_DIRECTORIES: Final = 200
+_WAITING_ENTRIES: Final = 20_000
 _DEEPEST: Final = 400
 # Of the system's 4096 for a whole path: below a target, files of such a directory can be made.
 _LONGEST_PATH_BYTES: Final = 3072
@@ -56,6 +59,7 @@ class _Directory:
     name: bytes
     nodes: dict[bytes, bytes] = field(default_factory=dict)
     pending: list[_Reading] = field(default_factory=list)
+    entries: int = 0
     batched: bool = False  # a file of it lies in the batch that is not yet submitted
 
 
@@ -108,6 +112,7 @@ class TreeWalk:
         self._batch_bytes = 0
         self._skipped: list[int] = []
         self._walked: deque[_Directory] = deque()
+        self._waiting_entries = 0
         self._descriptors: set[int] = set()
         self._guard = threading.Lock()
         self._root: Node | None = None
@@ -153,7 +158,9 @@ class TreeWalk:
 
     def _walk(self, directory: _Directory, parent_tree: str | None, depth: int) -> None:
         known = self._known_nodes(parent_tree)
-        for name in self._names(directory):
+        names = self._names(directory)
+        directory.entries = len(names)
+        for name in names:
             try:
                 status = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
             except OSError as error:
@@ -171,8 +178,10 @@ class TreeWalk:
             else:
                 self._take_special(directory, name, status)
         self._walked.append(directory)
-        if len(self._walked) > _WAITING_DIRECTORIES:
-            self._finish_directories(keep=_WAITING_DIRECTORIES // 2)
+        self._waiting_entries += directory.entries
+        many = len(self._walked) > _WAITING_DIRECTORIES
+        if many or self._waiting_entries > _WAITING_ENTRIES:
+            self._finish_directories(keep=len(self._walked) // 2)
 
     def _names(self, directory: _Directory) -> list[bytes]:
         try:
@@ -211,6 +220,7 @@ class TreeWalk:
         """Store walked directories, innermost first, until at most `keep` wait for content."""
         while len(self._walked) > keep:
             directory = self._walked.popleft()
+            self._waiting_entries -= directory.entries
             if directory.batched:
                 self._submit_batch()
             for reading in directory.pending:
