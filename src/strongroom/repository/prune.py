@@ -362,13 +362,15 @@ def _needed_since(repository: Repository, plan: PrunePlan) -> set[str]:
 def _rewrite_index(repository: Repository, doomed: set[str]) -> None:
     """Index files without the doomed packs: all new ones are stored before an old one goes."""
     old: list[str] = []
-    staying: list[tuple[str, list[PackEntry]]] = []
-    for file in list(repository.storage.list("index")):
-        packs = decode_index(repository.load_file(file.name), file.name)
-        if any(pack in doomed for pack, _ in packs):
-            old.append(file.name)
-            staying += [(pack, entries) for pack, entries in packs if pack not in doomed]
-    for part in _parts(staying):
+
+    def staying() -> Iterator[tuple[str, list[PackEntry]]]:
+        for file in list(repository.storage.list("index")):
+            packs = decode_index(repository.load_file(file.name), file.name)
+            if any(pack in doomed for pack, _ in packs):
+                old.append(file.name)
+                yield from ((pack, entries) for pack, entries in packs if pack not in doomed)
+
+    for part in _parts(staying()):  # read as they are written: a million blobs are never in memory
         repository.save_file("index", encode_index(part))
     for name in old:
         repository.storage.delete(name)
