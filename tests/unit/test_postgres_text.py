@@ -16,7 +16,7 @@ from strongroom.postgres.messages import (
     from_psql,
     of_the_host,
 )
-from strongroom.postgres.schema_dump import with_stable_key
+from strongroom.postgres.schema_dump import for_every_server, with_stable_key
 from strongroom.postgres.statement import copy_in, copy_out, qualified, quote_literal
 from strongroom.postgres.surroundings import create_database_statement, set_clause
 
@@ -126,6 +126,18 @@ def test_a_planted_key_does_not_open_the_script() -> None:
     assert key[1] != b"guessed"
     assert result.count(b"\\unrestrict " + key[1]) == 1
     assert b"\\unrestrict guessed\n" in result
+
+
+def test_a_script_asks_no_server_for_what_it_does_not_know() -> None:
+    before = b"--\n-- a dump\n--\n\n\\restrict abc\n\nSET statement_timeout = 0;\n"
+    after = b"SET row_security = off;\n\n--\n-- Name: f\n--\n\nCREATE FUNCTION f() AS $$\n"
+    new = b"SET transaction_timeout = 0;\n"
+    result = for_every_server(before + new + after + new)
+    (asking,) = result.removeprefix(before).removesuffix(after + new).splitlines()
+    assert asking.startswith(b"SELECT pg_catalog.set_config(name, '0', false) FROM ")
+    assert result == before + asking + b"\n" + after + new
+    # What stands in a body is somebody's own.
+    assert for_every_server(before + after + new) == before + after + new
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ The archive that a parallel load needs is made once; the plain scripts are writt
 pg_restore, so that all three are the same dump. Plain scripts carry `\\restrict` lines with a
 random key, which keep hostile names from becoming psql commands. The key is replaced by the digest
 of the script without those lines: equal schemas give equal scripts, and nobody can put a key into
-a script whose digest it is.
+a script whose digest it is. Every script loads into the source's own version, though the programs
+that write it may be newer.
 """
 
 from __future__ import annotations
@@ -26,10 +27,20 @@ __all__ = [
     "dump_archive",
     "dump_large_objects",
     "dump_roles",
+    "for_every_server",
     "plain_scripts",
     "with_stable_key",
 ]
 
+# From 17 on the programs also switch off a timeout that older servers have not: an error, by which
+# a careful psql stops. It stands among the settings with which a script begins.
+_NEW_TIMEOUT: Final = re.compile(
+    rb"\A((?:(?:--.*|\\restrict \w+|SET \w+ = .*)?\n)*?)SET transaction_timeout = 0;\n"
+)
+_TIMEOUT_IF_KNOWN: Final = (
+    rb"\1SELECT pg_catalog.set_config(name, '0', false)"
+    rb" FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';" + b"\n"
+)
 _RESTRICT: Final = re.compile(rb"^\\restrict ([A-Za-z0-9]+)\n", re.MULTILINE)
 
 
@@ -70,7 +81,7 @@ def plain_scripts(
     ):
         arguments = [programs.path("pg_restore"), f"--section={section}", "--file=-"]
         text = stream_output(arguments, environment, crew, subject=subject, stdin=archive)
-        parts[path] = with_stable_key(b"".join(text))
+        parts[path] = with_stable_key(for_every_server(b"".join(text)))
     return parts
 
 
@@ -90,7 +101,14 @@ def dump_large_objects(
     arguments = [programs.path("pg_dump"), "--data-only", "--blobs", "--exclude-table=*.*"]
     arguments += [f"--snapshot={snapshot}", "--no-password", "-d", connection.database_argument()]
     subject = connection.describe()
-    return stream_output(arguments, connection.environment(), crew, subject=subject)
+    blocks = stream_output(arguments, connection.environment(), crew, subject=subject)
+    for number, block in enumerate(blocks):
+        yield block if number else for_every_server(block)
+
+
+def for_every_server(script: Block) -> bytes:
+    """A script, or its first block, without a setting that only newer servers know."""
+    return _NEW_TIMEOUT.sub(_TIMEOUT_IF_KNOWN, script, count=1)
 
 
 def with_stable_key(script: bytes) -> bytes:
