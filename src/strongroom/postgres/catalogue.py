@@ -232,12 +232,24 @@ def read_collations(connection: psycopg.Connection) -> dict[str, str]:
 
 
 def read_removals(connection: psycopg.Connection) -> tuple[str, ...]:
-    """Statements for what a new database has and this one lacks; pg_dump doesn't mention it."""
+    """Statements for what a new database has and this one lacks; pg_dump doesn't mention it.
+
+    Up to version 14 everybody may create in a new database's schema `public`. Newer programs, which
+    we take, expect that nobody may, and leave out what they think is so anyway.
+    """
     row = connection.execute(
         b"SELECT pg_catalog.to_regnamespace('public') IS NULL,"
-        b" NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpgsql')"
+        b" NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpgsql'),"
+        b" NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a"
+        b"  WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE')"
     ).fetchone()
     assert row is not None
-    no_schema, no_language = row
-    found = ["DROP SCHEMA public"] if no_schema else []
-    return (*found, "DROP EXTENSION plpgsql") if no_language else tuple(found)
+    no_schema, no_language, closed = row
+    found = []
+    if no_schema:
+        found.append("DROP SCHEMA public")
+    elif closed and connection.info.server_version < 150000:
+        found.append("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    if no_language:
+        found.append("DROP EXTENSION plpgsql")
+    return tuple(found)
