@@ -119,7 +119,8 @@ def _buckets(connection: psycopg.Connection) -> list[Coverage]:
 
 def _subscriptions(connection: psycopg.Connection) -> list[Coverage]:
     row = connection.execute(
-        b"SELECT count(s.oid) FROM pg_catalog.pg_subscription s"
+        # Not the OID: on 13 it is for superusers.
+        b"SELECT count(s.subdbid) FROM pg_catalog.pg_subscription s"
         b" JOIN pg_catalog.pg_database d ON d.oid = s.subdbid"
         b" WHERE d.datname = current_database()"
     ).fetchone()

@@ -340,7 +340,8 @@ WHERE {user_made("pg_publication", "p.oid")}"""
 
 
 def _subscriptions(version: int) -> str:
-    # Never the connection string: it may hold a password, and most roles may not read it.
+    # Never the connection string: it may hold a password, and most roles may not read it. Nor may
+    # they read the OID, and so the comment, or `subsynccommit` on 13.
     newer = [
         since(version, 14, "s.subsynccommit AS synchronous_commit,"),
         since(
