@@ -41,8 +41,16 @@ _NOT_CARRIED: Final = frozenset(
     }
 )  # fmt: skip
 
-# What a newer version does otherwise: from 17 on partitions share their parent's identity.
-_OF_THE_VERSION: Final = frozenset({("columns", "identity")})
+# What a newer version does otherwise: from 14 on its own conversion functions take one argument
+# more, from 15 on the schema public belongs to a role of the server, unless an older dump gives it
+# away, from 17 on partitions share their parent's identity, and 18 streams to a subscription unless
+# told otherwise.
+_OF_THE_VERSION: Final = frozenset(
+    {
+        ("columns", "identity"), ("conversions", "function"), ("schemas", "owner"),
+        ("subscriptions", "streaming"),
+    }
+)  # fmt: skip
 
 # Every new database has these, and no dump drops them where the captured one has them not.
 _IN_NEW_DATABASES: Final = frozenset({"extension plpgsql", "schema public"})
