@@ -85,6 +85,13 @@ install_packages() {
     "${pip[@]}" --no-deps --no-build-isolation --editable .
 }
 
+# Servers of versions that no Debian has. Without them the tests of these versions fail; that is
+# told, and keeps nobody from running the others.
+fetch_older_servers() {
+    [ "$purpose" = test ] || return 0
+    "$venv/bin/python" -m tools.older_postgresql "$venv/postgresql" || true
+}
+
 current() {
     local -r stamp="$venv/.ready-$1"
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint "$1")" ] && [ -x "$venv/bin/python" ]
@@ -104,11 +111,13 @@ main() {
     # The tests' set-up holds everything that the program's does.
     if current test || { [ "$purpose" = run ] && current run; }; then
         install_programs
+        fetch_older_servers
         return
     fi
     install_programs
     make_venv
     install_packages
+    fetch_older_servers
     fingerprint "$purpose" >"$venv/.ready-$purpose"
     say "ready"
 }
