@@ -7,11 +7,17 @@ worker runs them all.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.demo_ground import DemoGround, demo_ground
+from tests.support.older_servers import path_with_older_servers
+
+
+def pytest_configure() -> None:
+    os.environ["PATH"] = path_with_older_servers()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from strongroom.model import Piece
 from strongroom.postgres.cluster import Cluster
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.exchange import Block
+from strongroom.postgres.programs import find_programs
 
 HERE = Path(__file__).parent
 ODD_LENGTHS = (1, 700, 13, 4096, 65_537)
@@ -70,12 +71,13 @@ def psql(
     *arguments: str,
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """What psql of the cluster's version prints; stops at the first error."""
+    """What psql prints that fits the cluster's version; stops at the first error."""
     words = [
         word for name, value in (variables or {}).items() for word in ("-v", f"{name}={value}")
     ]
+    program = find_programs(cluster.major).path("psql")
     done = subprocess.run(
-        [cluster.programs.path("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", *words, *arguments],
+        [program, "-XqAt", "-v", "ON_ERROR_STOP=1", *words, *arguments],
         env=connection.environment(),
         capture_output=True,
         text=True,

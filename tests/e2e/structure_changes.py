@@ -111,7 +111,7 @@ CLUSTER = [
     differs("ALTER ROLE anon RESET statement_timeout", "role anon", "settings"),
     differs("COMMENT ON ROLE trainer IS 'learns'", "role trainer", "comment"),
     extra("GRANT trainer TO anon", "membership of anon in trainer"),
-    extra("GRANT pg_read_all_data TO anon", "membership of anon in pg_read_all_data"),
+    extra("GRANT pg_monitor TO anon", "membership of anon in pg_monitor"),
     extra("GRANT service TO bystander", "membership of bystander in service"),
     missing("REVOKE authenticated FROM authenticator",
             "membership of authenticator in authenticated"),
@@ -384,8 +384,10 @@ SUBJECTS = {
     "TYPE app.floats": "type app.floats",
     "TABLE app.nothing": "table app.nothing",
 }
+# On 13 most roles may not read a subscription's comment: nobody does.
+LATER = {"SUBSCRIPTION incoming": 14}
 REMARKS = [
-    differs(f"COMMENT ON {what} IS 'changed'", subject, "changed")
+    differs(f"COMMENT ON {what} IS 'changed'", subject, "changed", LATER.get(what, 13))
     for what, subject in COMMENTED.items()
 ] + [
     differs(f"ALTER {what} OWNER TO service", SUBJECTS[what], "owner: expected postgres")

@@ -9,7 +9,7 @@ CREATE ROLE auditor LOGIN;
 CREATE ROLE bystander LOGIN;
 GRANT anon, authenticated TO authenticator;
 GRANT trainer TO "Odd Role" WITH ADMIN OPTION;
-GRANT pg_read_all_data TO auditor;
+GRANT pg_monitor TO auditor;
 ALTER ROLE anon SET statement_timeout = '3s';
 ALTER ROLE authenticated SET search_path = "$user", public, "Odd Schema";
 COMMENT ON ROLE trainer IS 'teaches';

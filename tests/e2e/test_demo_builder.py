@@ -23,11 +23,13 @@ from strongroom.postgres.connection import Connection
 if TYPE_CHECKING:
     from strongroom.demo.database import Session
 
-# Each module fixture starts a server: one worker runs them all.
-pytestmark = pytest.mark.xdist_group("demo")
-
 ROWS = 6_000
-MAJORS = (15, 17, 18)
+# Each version has one server: one worker runs all tests of it.
+MAJORS = [
+    pytest.param(one, marks=pytest.mark.xdist_group(f"built-{one}"))
+    for one in (13, 14, 15, 16, 17, 18)
+]
+SEEDS = pytest.mark.xdist_group("built-of-seeds")
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,12 @@ def test_newer_servers_get_what_only_they_have(built: Built) -> None:
     invokers = built.values(
         "SELECT relname FROM pg_class WHERE reloptions::text LIKE '%security_invoker%' ORDER BY 1"
     )
-    assert invokers == ["outstanding_invoices", "trainee_certificates"]
-    parsed = built.values("SELECT proname FROM pg_proc WHERE prosqlbody IS NOT NULL ORDER BY 1")
-    assert {"certificate_count", "vat_of"} <= set(parsed)
+    assert invokers == (
+        ["outstanding_invoices", "trainee_certificates"] if version >= 150_000 else []
+    )
+    if version >= 140_000:
+        parsed = built.values("SELECT proname FROM pg_proc WHERE prosqlbody IS NOT NULL")
+        assert {"certificate_count", "vat_of"} <= set(parsed)
     virtual = built.values("SELECT attname FROM pg_attribute WHERE attgenerated = 'v'")
     assert virtual == (["days"] if version >= 180_000 else [])
 
@@ -136,8 +141,9 @@ def test_row_security_shows_each_role_its_own(built: Built) -> None:
         claims = f'{{"sub": "{trainee}", "role": "authenticated"}}'
         session.execute("SELECT set_config('request.jwt.claims', %s, true)", (claims,))
         assert built.values(count) == expected
-        assert built.values("SELECT count(*) FROM public.trainee_certificates") == expected
         assert expected != [0]
+        if session.info.server_version >= 150_000:  # an older one's views see what their owner does
+            assert built.values("SELECT count(*) FROM public.trainee_certificates") == expected
 
 
 def test_every_document_is_the_file_that_its_row_describes(built: Built) -> None:
@@ -221,10 +227,12 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     return found
 
 
+@SEEDS
 def test_the_same_seed_gives_the_same_rows_and_files(digests: dict[str, dict[str, str]]) -> None:
     assert digests["first"] == digests["second"]
 
 
+@SEEDS
 def test_another_seed_gives_others(digests: dict[str, dict[str, str]]) -> None:
     same = {name for name, digest in digests["first"].items() if digests["other"][name] == digest}
     assert "public.trainees" not in same

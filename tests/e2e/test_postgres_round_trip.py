@@ -19,11 +19,12 @@ from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.load import LoadOptions, LoadReport, load_database
 from strongroom.postgres.manifest import Manifest
+from strongroom.postgres.programs import find_programs
 from strongroom.postgres.proof import ProofOptions, ProofReport, prove_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from tests.e2e.postgres_directory import DirectoryStore, make_database, psql
 
-MAJORS = (15, 17, 18)
+MAJORS = (13, 14, 15, 16, 17, 18)
 
 
 @dataclass
@@ -134,7 +135,8 @@ def _identity(store: DirectoryStore) -> Manifest:
 def test_the_folder_restores_with_psql_alone(trip: Trip) -> None:
     server = trip.cluster.connection()
     environment = server.environment() | {"SKIP_ROLES": "1"}
-    environment["PATH"] = f"{trip.cluster.programs.directory}:{environment['PATH']}"
+    programs = find_programs(trip.cluster.major).directory
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
     done = subprocess.run(
         ["sh", "restore.sh", 'by "hand"'],
         cwd=trip.store.root,

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
+from strongroom.postgres.programs import find_programs
 from tests.house.ground import ROOT
 from tests.support.demo_ground import DemoGround
 
 CHAPTER = "Restore without us"
-MAJORS = [pytest.param(one, marks=pytest.mark.xdist_group(f"demo-{one}")) for one in (15, 18)]
+MAJORS = [
+    pytest.param(one, marks=pytest.mark.xdist_group(f"demo-{one}")) for one in (13, 14, 15, 16, 18)
+]
 
 
 def _blocks() -> list[str]:
@@ -46,7 +49,7 @@ class Returned:
 
 def _environment(ground: DemoGround, server: Cluster) -> dict[str, str]:
     """What the chapter says to set; no way to Strongroom or Python."""
-    programs = server.programs.directory
+    programs = find_programs(server.major).directory
     connection = server.connection()
     return {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
