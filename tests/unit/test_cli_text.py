@@ -9,7 +9,7 @@ import click
 import pytest
 
 from strongroom.cli.run import Run, error_lines, redact
-from strongroom.cli.text import clock, count, finding_lines, size, span, table
+from strongroom.cli.text import clock, count, finding_lines, hint_lines, size, span, table
 from strongroom.errors import SourceError, StrongroomError
 from strongroom.model import finding
 
@@ -82,6 +82,22 @@ def test_the_worst_findings_come_first_and_notes_only_on_request() -> None:
         "  warning  folder-missing  lpos: gone",
         "  note  content-order  t: order",
     ]
+
+
+def test_every_code_that_fails_has_its_remedy_once() -> None:
+    found = [
+        finding("pack-missing", "local: ab", "gone"),
+        finding("pack-missing", "local: cd", "gone"),
+        finding("folder-missing", "lpos", "gone"),
+        finding("content-differs", "t", "differs"),
+    ]
+    lines = [click.unstyle(line) for line in hint_lines(found)]
+    assert [line.split("  ")[1:3] for line in lines] == [
+        ["hint", "content-differs"],
+        ["hint", "pack-missing"],
+    ]
+    assert lines[1].endswith("Run `strongroom repair`: other repositories give what is lost.")
+    assert hint_lines(found[2:3]) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import click
 
 from strongroom.cli.command import Command
 from strongroom.cli.run import Run
-from strongroom.cli.text import coloured, count, finding_lines, size, span
+from strongroom.cli.text import coloured, count, finding_lines, hint_lines, size, span
 
 if TYPE_CHECKING:
     from strongroom.plan.rereading import Amount
@@ -89,8 +89,9 @@ def check(
     """Check the integrity of one repository, or of all.
 
     Without --read-data: indexes, snapshots, directories, and that every pack is there in its
-    full size. What was read is remembered, so that a part each day comes to all of it. It is not a
-    proof that an application comes back; `strongroom drill` is.
+    full size. Of every damage it tells which snapshots and paths it touches. What was read is
+    remembered, so that a part each day comes to all of it. It is not a proof that an application
+    comes back; `strongroom drill` is.
     """
     from strongroom.plan.rereading import EVERYTHING
     from strongroom.service.inspection import Reading
@@ -103,6 +104,7 @@ def check(
     lines: list[str] = []
     for one in report.repositories:
         lines += finding_lines(one.findings, all_of_them=run.verbose)
+        lines += hint_lines(one.findings)
         lines.append(_line(one, with_data=reading is not None))
     lines += [f"  {coloured(one.severity.value)}  {one.message}" for one in report.notes]
     run.result(report.as_json(), lines)

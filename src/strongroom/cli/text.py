@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from strongroom.findings import FINDING_KINDS
 from strongroom.model import Finding, Severity, Verdict
 
 _COLOURS: Final = {
@@ -17,6 +18,7 @@ _COLOURS: Final = {
     "UNKNOWN": "yellow",
     "FAILED": "red",
     "note": "blue",
+    "hint": "cyan",
     "warning": "yellow",
     "unknown": "yellow",
     "failure": "red",
@@ -91,3 +93,9 @@ def finding_lines(findings: Sequence[Finding], *, all_of_them: bool = False) -> 
     if len(shown) > limit:
         lines.append(f"  … and {len(shown) - limit} more; --verbose shows all")
     return lines
+
+
+def hint_lines(findings: Iterable[Finding]) -> list[str]:
+    """What to do about these findings: a line for each code that is a failure, once."""
+    codes = dict.fromkeys(one.code for one in findings if one.severity is Severity.FAILURE)
+    return [f"  {coloured('hint')}  {code}  {FINDING_KINDS[code].remedy}" for code in sorted(codes)]

@@ -1,37 +1,35 @@
 """The repository's own integrity: structure always, every byte when asked.
 
 Goes beyond stock restic's check: it also validates the order of tree entries and that a file's
-size is the sum of its blobs. A finding names what is damaged; nothing is repaired here. No
-exclusive lock is held, so that a long verification never stops a backup.
+size is the sum of its blobs. A finding names what is damaged, and which snapshots and paths it
+touches; nothing is repaired here. No exclusive lock is held, so that a long verification never
+stops a backup.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
 
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository.index import decode_index
-from strongroom.repository.pack import (
-    BlobType,
-    PackEntry,
-    decode_header,
-    header_bytes,
-    whole_pack_bytes,
-)
-from strongroom.repository.repository import Repository, pack_name
+from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
+from strongroom.repository.pack_reading import read_pack
+from strongroom.repository.repository import Repository
+from strongroom.repository.snapshot import Snapshot
+from strongroom.repository.touched import Marks, Touched, touched_by
 from strongroom.repository.tree import Node
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check saw. `packs` were looked at; `read` were read whole, `bytes_read` in all."""
+    """What a check saw. `packs` were looked at; `read` were read whole, `bytes_read` in all;
+    `touched` tells of damages what they touch."""
 
     findings: list[Finding] = field(default_factory=list)
+    touched: dict[Finding, Touched] = field(default_factory=dict)
     packs: int = 0
     snapshots: int = 0
     bytes_read: int = 0
@@ -56,13 +54,14 @@ def check_repository(
         check.report.findings.extend(noticed)
         # Snapshots are listed before the index is read: what they need must be in it.
         listed = repository.snapshots()
-        check.report.findings.extend(listed.findings)
+        check.unreadable_snapshots(listed.findings)
         check.report.snapshots = len(listed.snapshots)
         check.index_files()
         check.packs()
         check.trees((one.short_id, one.tree) for one in listed.snapshots)
         if read is not None:
             check.read(read, may_go_on)
+        check.attribute(listed.snapshots)
     check.report.findings.sort(key=lambda one: (one.subject, one.code))
     return check.report
 
@@ -75,6 +74,17 @@ class _Check:
         self._progress = progress
         self._packs: dict[str, list[PackEntry]] = {}
         self._sizes: dict[str, int] = {}
+        self._unindexed: list[int] = []  # findings of index files that cannot be read
+        self._damaged: dict[str, int] = {}  # packs, with the finding that tells what they touch
+        self._unverified: dict[str, Sequence[PackEntry]] = {}
+        self._marks = Marks()
+
+    def unreadable_snapshots(self, findings: Iterable[Finding]) -> None:
+        """Each of them is lost as a whole."""
+        for one in findings:
+            snapshot = one.subject.rpartition("/")[2]
+            self.report.findings.append(one)
+            self.report.touched[one] = Touched(1, (snapshot,), (f"{snapshot[:8]}:/",))
 
     def index_files(self) -> None:
         """Read every index file by itself, so that what merging hides is seen."""
@@ -83,7 +93,7 @@ class _Check:
             try:
                 packs = decode_index(repository.load_file(file.name), file.name)
             except IntegrityError as error:
-                self._note("index-unreadable", file.name, error.message)
+                self._unindexed.append(self._note("index-unreadable", file.name, error.message))
                 continue
             for pack, entries in packs:
                 if pack in self._packs:
@@ -99,10 +109,12 @@ class _Check:
         for pack, entries in self._packs.items():
             observed = self._sizes.get(pack)
             if observed is None:
-                self._note("pack-missing", pack, f"{len(entries)} blobs are lost with it")
+                message = f"{len(entries)} blobs are lost with it"
+                self._damaged[pack] = self._note("pack-missing", pack, message)
+                self._unverified[pack] = entries
             elif observed != whole_pack_bytes(entries):
-                expected = whole_pack_bytes(entries)
-                self._note("pack-size", pack, f"{observed} bytes, the index says {expected}")
+                message = f"{observed} bytes, the index says {whole_pack_bytes(entries)}"
+                self._damaged[pack] = self._note("pack-size", pack, message)
         for pack in sorted(self._sizes.keys() - self._packs.keys()):
             self._note("pack-orphaned", pack, f"{self._sizes[pack]} bytes in no index")
         self.report.packs = len(self._sizes)
@@ -118,15 +130,15 @@ class _Check:
                     continue
                 seen.add(tree)
                 if not self._repository.index.has(BlobType.TREE, bytes.fromhex(tree)):
-                    self._note(
-                        "blob-missing", f"{snapshot}:{path}", f"tree {tree[:12]} is in no index"
-                    )
+                    message = f"tree {tree[:12]} is in no index"
+                    place = self._note("blob-missing", f"{snapshot}:{path}", message)
+                    self._marks.tree(tree, place, *self._unindexed)
                 for node in self._read_tree(snapshot, path, tree):
                     inner = path + node.name.decode("utf-8", "backslashreplace")
                     if node.subtree is not None:
                         stack.append((inner + "/", node.subtree))
                     elif node.type == "file":
-                        self._check_file(f"{snapshot}:{inner}", node)
+                        self._check_file(f"{snapshot}:{inner}", tree, node)
 
     def _read_tree(self, snapshot: str, path: str, tree: str) -> list[Node]:
         try:
@@ -135,19 +147,23 @@ class _Check:
             if error.code != "index-damaged":  # that one is noted already
                 unsorted = error.code == "tree-damaged" and "unsorted" in error.message
                 code = "tree-order" if unsorted else "tree-unreadable"
-                self._note(code, f"{snapshot}:{path}", error.message)
+                place = self._note(code, f"{snapshot}:{path}", error.message)
+                self._marks.tree(tree, place)
             return []
 
-    def _check_file(self, subject: str, node: Node) -> None:
+    def _check_file(self, subject: str, tree: str, node: Node) -> None:
         index = self._repository.index
         size = 0
         for blob_id in node.content:
             if not index.has(BlobType.DATA, blob_id):
-                self._note("blob-missing", subject, f"blob {blob_id.hex()[:12]} is in no index")
+                message = f"blob {blob_id.hex()[:12]} is in no index"
+                place = self._note("blob-missing", subject, message)
+                self._marks.entry(tree, node.name, place, *self._unindexed)
                 return
             size += index.find(BlobType.DATA, blob_id).entry.size_bytes
         if size != node.size:
-            self._note("size-differs", subject, f"its blobs hold {size} bytes, not {node.size}")
+            message = f"its blobs hold {size} bytes, not {node.size}"
+            self._marks.entry(tree, node.name, self._note("size-differs", subject, message))
 
     def read(
         self,
@@ -182,44 +198,65 @@ class _Check:
             pack = subjects.pop(future)
             size, faults = future.result()
             self.report.bytes_read += size
+            self._progress.advance(size)
             if size:
                 self.report.read.append(pack)
             for fault in faults:
-                self._note("pack-content", pack, fault)
+                self._damaged.setdefault(pack, self._note("pack-content", pack, fault))
 
     def _read_pack(self, pack: str) -> tuple[int, list[str]]:
         """The bytes read, and what is wrong with them (three things at most)."""
-        name = pack_name(pack)
         try:
-            content = memoryview(self._repository.storage.load(name))
-        except StorageError as error:
+            reading = read_pack(self._repository, pack, self._packs[pack])
+        except (IntegrityError, StorageError) as error:
+            self._unverified[pack] = self._packs[pack]
             return 0, [error.message]
-        self._progress.advance(len(content))
-        faults: list[str] = []
-        if hashlib.sha256(content).hexdigest() != pack:
-            faults.append("the bytes are not those of its name")
-        codec = self._repository.codec()
-        indexed = self._packs[pack]
-        tail = content[-header_bytes(len(indexed)) :]
+        if reading.faults:
+            self._unverified[pack] = reading.damaged
+        return reading.size_bytes, list(reading.faults[:3])
+
+    def attribute(self, snapshots: Sequence[Snapshot]) -> None:
+        """Tell of every damage which snapshots and paths it touches, when there is any."""
+        for pack, place in self._damaged.items():
+            if pack not in self._unverified:
+                self._read_pack(pack)
+            for entry in filter(self._is_lost, self._unverified[pack]):
+                if entry.type is BlobType.TREE:
+                    self._marks.tree(entry.id.hex(), place)
+                else:
+                    self._marks.blob(entry.id, place)
+        found: dict[int, Touched] = {}
+        if not self._marks.is_empty:
+            found = touched_by(self._readable, snapshots, self._marks)
+        findings = self.report.findings
+        told = {*self._unindexed, *self._damaged.values()}
+        for place in sorted(told | found.keys()):
+            touched, one = found.get(place, Touched()), findings[place]
+            itself = one.subject.partition(": ")[2]
+            if touched.paths[:2] != (itself,):
+                one = findings[place] = replace(one, message=f"{one.message}; {touched}")
+            self.report.touched[one] = touched
+
+    def _readable(self, tree: str) -> list[Node]:
+        """A directory, empty when it can't be read: that was noted before."""
         try:
-            if decode_header(codec, tail, len(content), name) != indexed_in_order(indexed):
-                faults.append("its header lists other blobs than the index")
-        except IntegrityError as error:
-            faults.append(error.message)
-        for entry in indexed:
-            try:
-                codec.decode(
-                    entry.id, content[entry.offset : entry.offset + entry.length],
-                    entry.plain_length,
-                )  # fmt: skip
-            except IntegrityError as error:
-                faults.append(f"blob {entry.id.hex()[:12]}: {error.message}")
-        return len(content), faults[:3]
+            return self._repository.read_tree(tree)
+        except (IntegrityError, StorageError):
+            return []
 
-    def _note(self, code: str, subject: str, message: str) -> None:
-        self.report.findings.append(finding(code, f"{self._repository.name}: {subject}", message))
+    def _is_lost(self, entry: PackEntry) -> bool:
+        """Whether no copy of a blob in a damaged pack can be read."""
+        places = self._repository.places(entry.type, entry.id)
+        if all(one.pack not in self._sizes for one in places):
+            return True
+        try:
+            self._repository.read_blob(entry.type, entry.id)
+        except (IntegrityError, StorageError):
+            return True
+        return False
 
-
-def indexed_in_order(entries: Iterable[PackEntry]) -> list[PackEntry]:
-    """Index entries in the order in which the header lists them."""
-    return sorted(entries, key=attrgetter("offset"))
+    def _note(self, code: str, subject: str, message: str) -> int:
+        """Report something; returns where it stands among the findings until they are sorted."""
+        found = finding(code, f"{self._repository.name}: {subject}", message)
+        self.report.findings.append(found)
+        return len(self.report.findings) - 1

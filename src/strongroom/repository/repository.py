@@ -8,6 +8,7 @@ through the headers of their packs. Nothing here writes blobs; that is `writer`'
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -177,24 +178,26 @@ class Repository:
         """A blob's verified plaintext, from whichever copy of it is whole."""
         location = self.locate(blob_type, blob_id)
         try:
-            return self._read_at(location)
+            return self.read_at(location)
         except IntegrityError as error:
             return self.read_other_copy(location, error)
 
     def read_other_copy(self, location: Location, error: IntegrityError) -> bytes:
         """The plaintext of the blob that is damaged at `location`; raises `error` if there is no
         other copy. There is one when a pack was lost and its blobs were captured again."""
-        blob_type, blob_id = location.entry.type, location.entry.id
-        others = [self.index.find(blob_type, blob_id)] if self.index.has(blob_type, blob_id) else []
-        others += self.index.copies(blob_type, blob_id)
-        salvaged = self._salvage()
-        if salvaged.has(blob_type, blob_id):
-            others += [salvaged.find(blob_type, blob_id), *salvaged.copies(blob_type, blob_id)]
-        for other in others:
+        for other in self.places(location.entry.type, location.entry.id):
             if other.pack != location.pack:
                 with contextlib.suppress(IntegrityError):
-                    return self._read_at(other)
+                    return self.read_at(other)
         raise error
+
+    def places(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
+        """Everywhere that a blob lies: as the index says, then as the packs that are in none do."""
+        found: list[Location] = []
+        for index in (self.index, self._salvage()):
+            if index.has(blob_type, blob_id):
+                found += [index.find(blob_type, blob_id), *index.copies(blob_type, blob_id)]
+        return found
 
     def decode(self, location: Location, sealed: Buffer) -> bytes:
         """The verified plaintext of the blob at `location`, whose sealed bytes these are."""
@@ -206,19 +209,23 @@ class Repository:
                 location.pack, f"blob {entry.id.hex()[:12]}: {error.message}"
             ) from error
 
-    def load_pack(self, pack: str, begin: int, end: int) -> bytes:
-        """Bytes of a pack; IntegrityError `pack-damaged` when it is gone or ends before."""
+    def load_pack(self, pack: str, begin: int, end: int | None = None) -> bytes:
+        """Bytes of a pack, to its end if none is given; IntegrityError `pack-damaged` when it is
+        gone, ends before, or lies where the medium cannot be read."""
         name = pack_name(pack)
         try:
-            return self.storage.load(name, begin, end - begin)
+            return self.storage.load(name, begin, None if end is None else end - begin)
         except StorageError as error:
             if error.code == "store-missing":
                 raise self._pack_damaged(pack, "the pack is gone") from error
-            if error.code == "store-failed" and self.storage.size(name) < end:
+            if isinstance(cause := error.__cause__, OSError) and cause.errno == errno.EIO:
+                raise self._pack_damaged(pack, "the medium cannot read it") from error
+            if error.code == "store-failed" and end and self.storage.size(name) < end:
                 raise self._pack_damaged(pack, "the pack ends too early") from error
             raise
 
-    def _read_at(self, location: Location) -> bytes:
+    def read_at(self, location: Location) -> bytes:
+        """The verified plaintext of the blob at just this place."""
         entry = location.entry
         sealed = self.load_pack(location.pack, entry.offset, entry.offset + entry.length)
         return self.decode(location, sealed)
@@ -351,11 +358,11 @@ def read_pack_header(repository: Repository, pack: str, size_bytes: int) -> list
     """The blobs that a pack's own header lists; IntegrityError when it has none."""
     name = pack_name(pack)
     guess = min(size_bytes, _HEADER_GUESS_BYTES)
-    tail = repository.storage.load(name, size_bytes - guess, guess)
+    tail = repository.load_pack(pack, size_bytes - guess, size_bytes)
     if guess >= 4 and guess < size_bytes:
         length = int.from_bytes(tail[-4:], "little") + 4
         if guess < length <= min(size_bytes, 16 << 20):
-            tail = repository.storage.load(name, size_bytes - length, length)
+            tail = repository.load_pack(pack, size_bytes - length, size_bytes)
     return decode_header(repository.codec(), tail, size_bytes, name)
 
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,12 +19,14 @@ from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, finding
 from strongroom.plan.rereading import EVERYTHING, Amount, choose_packs
 from strongroom.repository import Repository
+from strongroom.repository.touched import MOST_OF_ONE, Touched
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import compare, take_up
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import stored_snapshots, vanished
 
 EXIT_DAMAGED: Final = 30  # as IntegrityError's `data-damaged`
+_MOST_RECORDED: Final = 5  # paths of a finding that go into the ledger
 _NAME_BYTES: Final = 8
 
 
@@ -38,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One repository's answer."""
+    """One repository's answer; `touched` tells of damages which snapshots and paths they touch."""
 
     repository: str
     findings: tuple[Finding, ...]
@@ -48,16 +50,25 @@ class Checked:
     packs_read: tuple[str, ...] = ()
     never_read_bytes: int | None = None
     oldest_read_at: datetime | None = None
+    touched: Mapping[Finding, Touched] = field(default_factory=dict)
 
     @property
     def is_sound(self) -> bool:
         return not any(one.severity is Severity.FAILURE for one in self.findings)
 
-    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+    def findings_json(self, most: int = MOST_OF_ONE) -> list[dict[str, Any]]:  # Any: JSON values
+        """The findings; a damage has under `touched` its paths, at most so many."""
+        return [
+            one.as_json()
+            | ({"touched": self.touched[one].as_json(most)} if one in self.touched else {})
+            for one in self.findings
+        ]
+
+    def as_json(self, most: int = MOST_OF_ONE) -> dict[str, Any]:  # Any: JSON values
         return {
             "repository": self.repository,
             "sound": self.is_sound,
-            "findings": [one.as_json() for one in self.findings],
+            "findings": self.findings_json(most),
             "packs": self.packs,
             "bytes_read": self.bytes_read,
             "packs_read": len(self.packs_read),
@@ -79,9 +90,9 @@ class CheckedAll:
         return EXIT_FINE if all(one.is_sound for one in self.repositories) else EXIT_DAMAGED
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        findings = [found for one in self.repositories for found in one.findings]
+        findings = [found for one in self.repositories for found in one.findings_json()]
         return {
-            "findings": [one.as_json() for one in (*findings, *self.notes)],
+            "findings": [*findings, *(one.as_json() for one in self.notes)],
             "packs": sum(one.packs for one in self.repositories),
             "bytes_read": sum(one.bytes_read for one in self.repositories),
             "repositories": [one.as_json() for one in self.repositories],
@@ -106,7 +117,7 @@ def check(
         results.append(checked)
         fields = {
             "read_data": reading is not None,
-            **checked.as_json(),
+            **checked.as_json(_MOST_RECORDED),
             "read": _shortened(checked.packs_read),
         }
         recorded = application.record("check", fields)
@@ -136,7 +147,12 @@ def _check_one(
         findings = [*report.findings, *(one for _, one in gone)]
         findings += compare(application, repository)
     checked = Checked(
-        repository.name, (), report.packs, report.bytes_read, time.monotonic() - begun
+        repository.name,
+        (),
+        report.packs,
+        report.bytes_read,
+        time.monotonic() - begun,
+        touched=report.touched,
     )
     if reading is None:
         return replace(checked, findings=tuple(findings))
