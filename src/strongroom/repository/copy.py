@@ -76,7 +76,7 @@ def copy_snapshots(
             copy.blobs_of(snapshot)
             packer.flush()
             packer.confirm_lock()
-            made = target.save_file("snapshots", _record(source, snapshot))
+            made = target.save_file("snapshots", derived_record(source, snapshot))
             report.snapshots.append((snapshot.id, made))
             report.blobs = copy.blobs
         done = True
@@ -90,21 +90,22 @@ def missing_snapshots(target: Repository, snapshots: Sequence[Snapshot]) -> list
     """Those that the target does not have, oldest first.
 
     It has a snapshot that it knows by its id or as its origin, and one of the same capture, which
-    has other bytes in each repository.
+    has other bytes in each repository. What was repaired there does not stand for the whole one.
     """
-    ids: set[str] = set()
+    whole: set[str] = set()
+    repaired: set[str] = set()
     captures = set()
     for one in target.snapshots().snapshots:
-        ids |= {one.id, one.original or one.id}
+        ids = repaired if one.is_repaired else whole
+        ids.update((one.id, one.original or one.id))
         captures.add(_capture(one))
-    return sorted(
-        (
-            one
-            for one in snapshots
-            if not ids & {one.id, one.original or one.id} and _capture(one) not in captures
-        ),
-        key=lambda one: (one.time, one.id),
-    )
+
+    def is_there(one: Snapshot) -> bool:
+        known = whole | repaired if one.is_repaired else whole
+        return bool(known & {one.id, one.original or one.id}) or _capture(one) in captures
+
+    missing = [one for one in snapshots if not is_there(one)]
+    return sorted(missing, key=lambda one: (one.time, one.id))
 
 
 def _capture(one: Snapshot) -> tuple[object, ...]:
@@ -112,9 +113,15 @@ def _capture(one: Snapshot) -> tuple[object, ...]:
     return (one.time, one.tree, one.paths, one.tags, one.hostname, one.username)
 
 
-def _record(source: Repository, snapshot: Snapshot) -> bytes:
-    """The snapshot's own record with its origin, and without a parent, which may be elsewhere."""
+def derived_record(
+    source: Repository,
+    snapshot: Snapshot,
+    **changes: Any,  # Any: JSON
+) -> bytes:
+    """The snapshot's own record with its origin, and without a parent, which may be elsewhere;
+    `changes` replace its fields."""
     fields: dict[str, Any] = json.loads(source.load_file(f"snapshots/{snapshot.id}"))  # Any: JSON
+    fields |= changes
     decode_snapshot(json.dumps(fields).encode(), snapshot.id)  # nothing unfit gets further
     fields.pop("parent", None)
     fields["original"] = snapshot.original or snapshot.id

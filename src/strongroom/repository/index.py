@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from strongroom.errors import IntegrityError
@@ -219,6 +219,22 @@ def _encode_entry(entry: PackEntry) -> str:
         f'{{"id":"{blob_id.hex()}","type":"{blob_type.value}",'
         f'"offset":{offset},"length":{length}{plainly}}}'
     )
+
+
+def index_parts(
+    packs: Iterable[tuple[str, Sequence[PackEntry]]],
+) -> Iterator[list[tuple[str, Sequence[PackEntry]]]]:
+    """Packs by the index file: all blobs of one in the same."""
+    part: list[tuple[str, Sequence[PackEntry]]] = []
+    count = 0
+    for pack, entries in packs:
+        part.append((pack, entries))
+        count += len(entries)
+        if count >= MAX_BLOBS_PER_FILE:
+            yield part
+            part, count = [], 0
+    if part:
+        yield part
 
 
 def decode_index(content: bytes, subject: str) -> list[tuple[str, list[PackEntry]]]:

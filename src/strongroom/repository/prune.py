@@ -13,14 +13,14 @@ damage would make it final. Packs younger than a grace period, by the store's cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Progress, Silent
-from strongroom.repository.index import MAX_BLOBS_PER_FILE, decode_index, encode_index
+from strongroom.repository.index import Location, decode_index, encode_index, index_parts
 from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
 from strongroom.repository.packer import DEFAULT_PACK_BYTES, Packer
 from strongroom.repository.repository import Repository, pack_name
@@ -114,7 +114,7 @@ class _Marks:
                 "a snapshot needs a blob that no index names: nothing is pruned",
                 subject=f"{self._repository.name}: {blob_id.hex()[:12]}",
                 code="index-damaged",
-                hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+                hint="Run `strongroom check`, then `strongroom repair`.",
             )
         if self.used[place]:
             return False
@@ -225,7 +225,7 @@ class _Survey:
             f"a pack that is needed {what}: nothing is pruned",
             subject=f"{self._repository.name}: {pack}",
             code="pack-damaged",
-            hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+            hint="Run `strongroom check`, then `strongroom repair`.",
         )
 
     def worth_repacking(self, options: PruneOptions) -> list[str]:
@@ -321,7 +321,7 @@ def _repack(
     marks.add(snapshots[one].tree for one in plan.keep if one in snapshots)
     chosen = set(plan.repack)
     wanted = (
-        (0, location)
+        location
         for place, location in index.locations()
         if marks.used[place] and location.pack in chosen
     )
@@ -329,19 +329,39 @@ def _repack(
     done = False
     try:
         packer.begin()
-        for run in gather_runs(wanted, run_bytes=_RUN_BYTES, most_blobs=_RUN_BLOBS):
-            stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
-            for _, location in run.wanted:
-                entry = location.entry
-                begin = entry.offset - run.begin
-                sealed = stored[begin : begin + entry.length]
-                repository.decode(location, sealed)
-                packer.add(entry.type, sealed, [(entry.id, entry.length, entry.plain_length)])
-                progress.advance(entry.length)
+        move_blobs(packer, wanted, run_bytes=_RUN_BYTES, progress=progress)
         packer.flush()
         done = True
     finally:
         packer.end(abandoned=not done)
+
+
+def move_blobs(
+    packer: Packer, wanted: Iterable[Location], *, run_bytes: int, progress: Progress
+) -> None:
+    """Put blobs of the packer's repository into new packs, verified and as they are sealed.
+
+    Neighbours are read together up to `run_bytes`; with 0, each blob by itself. IntegrityError
+    when one of them is not whole there.
+    """
+    repository = packer.repository
+    keyed = ((0, location) for location in wanted)
+    for run in gather_runs(keyed, run_bytes=run_bytes, most_blobs=_RUN_BLOBS):
+        try:
+            stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
+        except IntegrityError:
+            if len(run.wanted) == 1:
+                raise
+            alone = [location for _, location in run.wanted]  # what lies between is unreadable
+            move_blobs(packer, alone, run_bytes=0, progress=progress)
+            continue
+        for _, location in run.wanted:
+            entry = location.entry
+            begin = entry.offset - run.begin
+            sealed = stored[begin : begin + entry.length]
+            repository.decode(location, sealed)
+            packer.add(entry.type, sealed, [(entry.id, entry.length, entry.plain_length)])
+            progress.advance(entry.length)
 
 
 def _needed_since(repository: Repository, plan: PrunePlan) -> set[str]:
@@ -363,6 +383,7 @@ def _rewrite_index(repository: Repository, doomed: set[str]) -> None:
     """Index files without the doomed packs: all new ones are stored before an old one goes."""
     old: list[str] = []
 
+    # Read as they are written: a million blobs are never in memory.
     def staying() -> Iterator[tuple[str, list[PackEntry]]]:
         for file in list(repository.storage.list("index")):
             packs = decode_index(repository.load_file(file.name), file.name)
@@ -370,23 +391,7 @@ def _rewrite_index(repository: Repository, doomed: set[str]) -> None:
                 old.append(file.name)
                 yield from ((pack, entries) for pack, entries in packs if pack not in doomed)
 
-    for part in _parts(staying()):  # read as they are written: a million blobs are never in memory
+    for part in index_parts(staying()):
         repository.save_file("index", encode_index(part))
     for name in old:
         repository.storage.delete(name)
-
-
-def _parts(
-    packs: Iterable[tuple[str, list[PackEntry]]],
-) -> Iterator[list[tuple[str, list[PackEntry]]]]:
-    """Packs by the index file: all blobs of one in the same."""
-    part: list[tuple[str, list[PackEntry]]] = []
-    count = 0
-    for pack, entries in packs:
-        part.append((pack, entries))
-        count += len(entries)
-        if count >= MAX_BLOBS_PER_FILE:
-            yield part
-            part, count = [], 0
-    if part:
-        yield part

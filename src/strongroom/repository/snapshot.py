@@ -19,6 +19,7 @@ from strongroom.model import Finding
 from strongroom.repository.pack import checked_id
 from strongroom.repository.tree import parse_time
 
+REPAIRED: Final = "repaired"  # a tag, which `restic repair snapshots` gives as well
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +53,11 @@ class Snapshot:
     @property
     def point(self) -> str | None:
         return self._tag("point")
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether something was taken out of it because it was lost."""
+        return REPAIRED in self.tags
 
     @property
     def short_id(self) -> str:

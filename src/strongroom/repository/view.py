@@ -69,7 +69,7 @@ def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:
         stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
     except IntegrityError:
         read_blob = repository.read_blob
-        return [(key, read_blob(BlobType.DATA, one.entry.id)) for key, one in run.wanted]
+        return [(key, read_blob(one.entry.type, one.entry.id)) for key, one in run.wanted]
     plain: list[tuple[int, bytes]] = []
     for key, location in run.wanted:
         begin = location.entry.offset - run.begin
