@@ -63,6 +63,9 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "keep": ("id", "because"),
         "drop": (),
     },
+    "repair --dry-run": {
+        "repositories": ("repository", "plan", "done", "healed_blobs", "findings")
+    },
     "unlock": {"removed": ()},
     "copy --from local --to second": {"snapshots": (), "added_bytes": (), "findings": FINDING},
     "hook install code": {"installed": ("source", "hook")},
@@ -87,6 +90,7 @@ FAILURES: Mapping[str, str] = {
     "export latest:code --format git --output NEW": "wrong-password",
     "copy --from local --to local": "usage",
     "prune": "wrong-password",
+    "repair": "wrong-password",
     "unlock": "wrong-password",
     "hook install uploads": "usage",
     "hook remove uploads": "usage",

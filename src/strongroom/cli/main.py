@@ -30,6 +30,7 @@ from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
 from strongroom.cli.prune import prune
+from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
@@ -50,6 +51,7 @@ COMMANDS: Final = (
     prove,
     drill,
     check,
+    repair,
     copy,
     prune,
     unlock,

@@ -95,6 +95,7 @@ def _drill(
     surveyed = survey(application, [repository] if repository else [])
     noticed.extend(surveyed.about([source.name]) if wanted == LATEST else surveyed.unreachable)
     choice = choose(surveyed, wanted, source=source.name)
+    noticed[:] = choice.findings
     copies = [choice.candidate]
     if wanted == LATEST and repository is None:
         copies = _by_turn(application, choice)

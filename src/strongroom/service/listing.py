@@ -41,6 +41,7 @@ class Listed:
             "bytes": one.size_bytes,
             "verdict": self.verdict.value,
             "proven_at": time_json(self.proven_at) if self.proven_at else None,
+            "repaired": one.is_repaired,
             "recovery_point": one.point,
             "tree": one.tree,
             "host": one.hostname,
@@ -78,7 +79,8 @@ def snapshots(
     """What there is, of all sources and repositories or the named ones, with verdicts.
 
     A snapshot is PROVEN when the ledger says so and the proof is not older than `proof_age`;
-    STALE when it is; FAILED after a failed drill; UNKNOWN when nothing was tried.
+    STALE when it is; FAILED after a failed drill, and when it was repaired: something is missing
+    in it; UNKNOWN when nothing was tried.
     """
     surveyed = survey(application, repositories)
     known = proofs(application)
@@ -90,6 +92,8 @@ def snapshots(
         at, verdict = known.get(one.snapshot.id, (None, Verdict.UNKNOWN))
         if verdict is Verdict.PROVEN and at is not None and at < limit:
             verdict = Verdict.STALE
+        if one.snapshot.is_repaired:
+            verdict = Verdict.FAILED
         listed.append(Listed(one.repository.name, one.snapshot, verdict, at))
     return SnapshotReport(tuple(listed), surveyed.about(sources))
 

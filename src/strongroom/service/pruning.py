@@ -122,7 +122,7 @@ def _prune_one(
             raise StorageError(
                 f"{len(listed.findings)} snapshot files are unreadable: what they need is unknown",
                 subject=repository.name,
-                hint="Run `strongroom check`, and `strongroom copy` from a sound repository.",
+                hint="Run `strongroom check`, then `strongroom repair`.",
             )
         if repository.index_findings:
             raise StorageError(
@@ -264,6 +264,11 @@ def _captures(application: Application, repository: str) -> tuple[dict[str, int]
                 order[str(one["id"])] = entry.seq
         failed -= set(map(str, entry.fields.get("wanted", ())))
         failed |= {str(one["source"]) for one in entry.fields.get("errors", ())}
+    for entry in application.ledger.entries("repair"):
+        # What a repair made of a snapshot was captured when that was.
+        for one in entry.fields.get("snapshots", ()):
+            if (former := str(one["from_id"])) in order:
+                order[str(one["id"])] = order[former]
     return order, failed
 
 

@@ -87,7 +87,10 @@ def survey(application: Application, repositories: Sequence[str] = ()) -> Survey
     if len(failed) == len(repositories or application.settings.repositories):
         raise next(iter(failed.values()))
     order = {repository.name: place for place, repository in enumerate(opened)}
-    found.sort(key=lambda one: (one.snapshot.time, order[one.repository.name]))
+    # Of copies of a capture, what was repaired comes last: the others are whole.
+    found.sort(
+        key=lambda one: (one.snapshot.time, one.snapshot.is_repaired, order[one.repository.name])
+    )
     mine = [one for one in found if one.belongs_to(application.name)]
     ahead = [one for one in mine if is_from_future(one.snapshot)]
     troubles.extend(
@@ -111,11 +114,13 @@ def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
                 for one in entry.fields.get("snapshots", ()):
                     repository = str(one.get("repository", entry.fields.get("to")))
                     stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
-            elif entry.kind == "prune":
+            elif entry.kind in ("prune", "repair"):
                 # Written down before it was done, so that it may be there still.
-                of_repository = stored.get(str(entry.fields.get("repository")), {})
+                of_repository = stored.setdefault(str(entry.fields.get("repository")), {})
                 for one in entry.fields.get("drop", ()):
                     of_repository.pop(str(one), None)
+                for one in entry.fields.get("snapshots", ()):
+                    of_repository[str(one["id"])] = str(one["source"])
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")
     return stored
@@ -142,6 +147,14 @@ def from_future(repository: str, snapshot: Snapshot) -> Finding:
     """The finding that such a snapshot is passed over."""
     message = f"it is dated {snapshot.time:%Y-%m-%d %H:%M} UTC, which is yet to come"
     return finding("snapshot-from-future", f"{repository}: snapshots/{snapshot.id}", message)
+
+
+def repaired(repository: str, snapshot: Snapshot) -> Finding:
+    """The finding that something is missing in such a snapshot."""
+    message = "it lacks what was lost in a damage"
+    if snapshot.original is not None:
+        message += f"; it was snapshot {snapshot.original[:8]}"
+    return finding("snapshot-repaired", f"{repository}: snapshots/{snapshot.id}", message)
 
 
 def _id_of(unreadable: Finding) -> str:
@@ -188,6 +201,8 @@ def choose(
     else:
         candidate = _only(found, wanted)
         findings = surveyed.unreachable
+    if candidate.snapshot.is_repaired:
+        findings = (*findings, repaired(candidate.repository.name, candidate.snapshot))
     copies = tuple(one for one in found if _capture(one) == _capture(candidate))
     return Choice(candidate, copies, findings)
 

@@ -1,0 +1,311 @@
+"""Damage from the command line: what it touches, what to do, and what repair makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.evidence import Ledger
+from strongroom.repository import BlobType, Repository
+from strongroom.repository.repository import pack_name
+from strongroom.repository.storage import LocalStorage
+from tests.e2e.command_line import PASSWORD, Answer, Place, make_place
+from tests.support.repair_ground import files_of, flipped, overwrite
+from tests.support.repository_ground import new_repository
+from tests.support.restic import stock_restics
+
+CONFIG = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+repositories:
+  local: {location: local, password: file:key}
+  second: {location: second, password: file:key}
+minimum_copies: 1
+state: state
+"""
+ALONE = CONFIG.replace("  second: {location: second, password: file:key}\n", "")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Two repositories with two recovery points, proven."""
+    made = make_place(tmp_path, CONFIG)
+    for name in ("local", "second"):
+        new_repository(tmp_path / name)
+    made.json("backup")
+    (made.uploads / "lpos" / "LPO-3.pdf").write_bytes(b"%PDF-3 " + os.urandom(50_000))
+    made.json("backup")
+    assert made.json("drill")["verdict"] == "PROVEN"
+    return made
+
+
+def store(place: Place, name: str = "local") -> Path:
+    return place.path / name
+
+
+def opened(place: Place, name: str = "local") -> Repository:
+    return Repository.open(LocalStorage(store(place, name)), PASSWORD, name=name)
+
+
+def lose_a_pack(place: Place, name: str = "local") -> str:
+    """The first capture's pack of files goes; its name."""
+    repository = opened(place, name)
+    packs = [
+        (len(entries), pack)
+        for pack, entries in repository.index.packs()
+        if entries[0].type is BlobType.DATA
+    ]
+    pack = pack_name(max(packs)[1])
+    (store(place, name) / pack).unlink()
+    return pack
+
+
+def expect_clean(place: Place, *names: str) -> None:
+    for name in names or ("local", "second"):
+        answer = place.run("--json", "check", name, "--read-data")
+        assert answer.status == 0, answer.text
+        assert answer.document["findings"] == []
+        stock_restics()[0].check(store(place, name))
+
+
+def repaired(answer: Answer, name: str = "local") -> dict[str, Any]:
+    found: list[dict[str, Any]] = answer.document["repositories"]
+    return {one["repository"]: one for one in found}[name]
+
+
+def ids(place: Place, name: str = "local") -> list[str]:
+    return [one["id"] for one in place.snapshots() if one["repository"] == name]
+
+
+def test_check_names_what_is_touched_and_what_to_do(place: Place) -> None:
+    pack = lose_a_pack(place)
+    answer = place.run("--json", "check", "local")
+    assert answer.status == 30
+    (found,) = answer.document["findings"]
+    assert found["code"] == "pack-missing"
+    touched = found["touched"]
+    assert sorted(touched["snapshots"]) == sorted(ids(place))
+    first = {path.partition(":")[2].removeprefix(str(place.uploads)) for path in touched["paths"]}
+    assert {"/lpos/LPO-1.pdf", "/lpos/LPO-2.pdf", "/quotes/Q 1\nodd.txt"} <= first
+    assert touched["count"] == len(touched["paths"]) <= touched["limit"]
+    assert "of 2 snapshots: " in found["message"]
+    told = place.run("check", "local").text
+    assert pack[-64:] in told
+    hints = [line for line in told.splitlines() if line.startswith("  hint")]
+    assert len(hints) == 1
+    assert "strongroom repair" in hints[0]
+    # The ledger keeps the first of them only.
+    recorded = list(Ledger(place.path / "state" / "ledger.jsonl").entries("check"))[-1]
+    assert recorded.fields["findings"][0]["touched"]["limit"] == 5
+
+
+def test_one_hint_for_each_code_that_fails(place: Place) -> None:
+    lose_a_pack(place)
+    for name in ("a", "b"):
+        (store(place) / "index" / (name * 64)).write_bytes(b"garbage")
+    told = place.run("check", "local").text.splitlines()
+    hints = [line.split()[1] for line in told if line.startswith("  hint")]
+    assert hints == ["index-unreadable", "pack-missing"]
+
+
+def test_a_dry_run_tells_and_changes_nothing(place: Place) -> None:
+    lose_a_pack(place)
+    before = files_of(store(place)), files_of(store(place, "second"))
+    answer = place.run("--json", "repair", "local", "--dry-run")
+    assert answer.status == 0, answer.err
+    one = repaired(answer)
+    assert (one["done"], one["healed_blobs"], one["whole"]) == (False, 0, True)
+    assert one["plan"]["fetched_blobs"]["second"] >= 3
+    told = place.run("repair", "local", "--dry-run").text
+    assert "blobs healed" in told
+    assert "would be: " in told
+    # Alone it could not be, and that is told by the status.
+    place.write_config(ALONE)
+    alone = place.run("--json", "repair", "--dry-run")
+    assert alone.status == 3
+    assert repaired(alone)["plan"]["lost"]["count"] >= 6
+    assert (files_of(store(place)), files_of(store(place, "second"))) == before
+
+
+def test_the_other_repository_heals_and_proofs_hold(place: Place) -> None:
+    before = {one["id"]: (one["tree"], one["verdict"]) for one in place.snapshots()}
+    assert "PROVEN" in {verdict for _, verdict in before.values()}
+    lose_a_pack(place)
+    index = opened(place, "second").index
+    trees = [pack for pack, entries in index.packs() if entries[0].type is BlobType.TREE]
+    flip = store(place, "second") / pack_name(trees[0])
+    overwrite(flip, flipped(flip.read_bytes()))
+    answer = place.run("--json", "repair")
+    assert answer.status == 0, answer.text
+    assert repaired(answer)["healed_blobs"] >= 3
+    assert repaired(answer, "second")["healed_blobs"] == 1
+    expect_clean(place)
+    assert {one["id"]: (one["tree"], one["verdict"]) for one in place.snapshots()} == before
+    for name in ("local", "second"):
+        assert place.json("drill", "--repository", name)["verdict"] == "PROVEN"
+    assert place.run("repair").text.count("nothing to repair") == 2
+
+
+@pytest.mark.parametrize("how", ["garbage", "gone"])
+def test_a_lost_index_is_rebuilt_alone(place: Place, how: str) -> None:
+    place.write_config(ALONE)
+    for path in (store(place) / "index").iterdir():
+        path.unlink()
+        if how == "garbage":
+            path.write_bytes(b"garbage")
+    answer = place.run("--json", "repair")
+    assert answer.status == 0, answer.text
+    assert repaired(answer)["plan"]["packs_listed_anew"]
+    expect_clean(place, "local")
+    drill = place.json("drill")
+    assert drill["findings"] == []
+
+
+def test_what_nobody_has_is_dropped_on_request_only(place: Place) -> None:
+    place.write_config(ALONE)
+    lose_a_pack(place)
+    damaged = ids(place)
+    kept = place.run("--json", "repair")
+    assert kept.status == 3
+    assert repaired(kept)["dropped"] == []
+    assert ids(place) == damaged
+    told = place.run("repair").text
+    assert "lpos/LPO-1.pdf" in told
+    assert "--drop-lost" in told
+    dropped = place.run("--json", "repair", "--drop-lost")
+    assert dropped.status == 0, dropped.text
+    one = repaired(dropped)
+    assert sorted(one["dropped"]) == sorted(damaged)
+    assert {made["from_id"] for made in one["snapshots"]} == set(damaged)
+    # On purpose, so nothing is missed.
+    expect_clean(place, "local")
+    listed = place.json("snapshots")["snapshots"]
+    assert [(found["verdict"], found["repaired"]) for found in listed] == [("FAILED", True)] * 2
+    # It never looks whole.
+    answer = place.run("--json", "drill")
+    assert answer.status == 41
+    assert answer.document["verdict"] == "FAILED"
+    codes = [found["code"] for found in answer.document["findings"]]
+    assert codes.count("snapshot-repaired") == 1
+    restore = place.run("--json", "restore", "uploads", "--to", place.path / "back")
+    assert restore.status == 41
+    assert (place.path / "back" / "lpos" / "LPO-3.pdf").exists()
+    assert not (place.path / "back" / "lpos" / "LPO-1.pdf").exists()
+    newest = listed[-1]["id"]
+    lacks = json.loads(place.run("dump", newest, "/.strongroom/repaired.json").out)["lacks"]
+    assert f"{place.uploads}/lpos/LPO-1.pdf" in lacks
+    # The next backup reads anew what is missing in its parent, and is whole.
+    place.json("backup")
+    assert place.json("drill")["verdict"] == "PROVEN"
+
+
+def test_what_goes_is_written_down_before(place: Place) -> None:
+    place.write_config(ALONE)
+    lose_a_pack(place)
+    damaged = ids(place)
+    state = place.path / "state"
+    shutil.move(state / "ledger.jsonl", state / "kept")
+    (state / "ledger.jsonl").mkdir()
+    refused = place.run("--json", "repair", "--drop-lost")
+    assert refused.status != 0
+    assert "error" in refused.document
+    (state / "ledger.jsonl").rmdir()
+    shutil.move(state / "kept", state / "ledger.jsonl")
+    assert set(damaged) <= set(ids(place))
+    place.json("repair", "--drop-lost")
+    records = list(Ledger(state / "ledger.jsonl").entries("repair"))
+    assert sorted(records[-1].fields["drop"]) == sorted(damaged)
+    assert records[-1].fields["snapshots"][0]["lacks"]["count"] >= 3
+    assert Ledger(state / "ledger.jsonl").verify() == []
+    expect_clean(place, "local")
+
+
+def test_a_repaired_snapshot_gives_way_to_a_whole_copy(place: Place) -> None:
+    lose_a_pack(place)
+    store(place, "second").rename(place.path / "away")
+    answer = place.run("--json", "repair", "local", "--drop-lost")
+    assert answer.status == 0, answer.text
+    assert [one["code"] for one in repaired(answer)["findings"]] == ["repository-unreachable"]
+    (place.path / "away").rename(store(place, "second"))
+    drill = place.json("drill")
+    assert [one["repository"] for one in drill["drills"]] == ["second"]
+    # And `copy` brings the whole ones here again.
+    copied = place.json("copy", "--from", "second", "--to", "local")
+    assert len(copied["snapshots"]) == 2
+    assert place.json("drill", "--repository", "local")["verdict"] == "PROVEN"
+
+
+def test_a_snapshot_whose_file_is_garbage_comes_back(place: Place) -> None:
+    """The ledger knows of which capture it was, and the other repository has that, too."""
+    bad = ids(place)[0]
+    path = store(place) / "snapshots" / bad
+    overwrite(path, b"garbage")
+    tree = {one["id"]: one["tree"] for one in place.json("backup")["snapshots"]}
+    assert tree
+    answer = place.run("--json", "repair", "local")
+    assert answer.status == 0, answer.text
+    one = repaired(answer)
+    assert one["dropped"] == [bad]
+    assert one["plan"]["snapshots_returning"][0]["from"] == "second"
+    assert len(ids(place)) == len(ids(place, "second")) == 3
+    expect_clean(place)
+
+
+def test_a_snapshot_without_a_copy_is_lost(place: Place) -> None:
+    place.write_config(ALONE)
+    bad, good = ids(place)
+    overwrite(store(place) / "snapshots" / bad, b"garbage")
+    assert place.run("repair").status == 3
+    answer = place.run("--json", "repair", "--drop-lost")
+    assert answer.status == 0
+    assert repaired(answer)["dropped"] == [bad]
+    assert ids(place) == [good]
+    expect_clean(place, "local")
+
+
+def test_prune_goes_on_after_a_repair(place: Place) -> None:
+    lose_a_pack(place)
+    refused = place.run("--json", "prune", "local", "--dry-run")
+    assert refused.status == 31
+    assert "strongroom repair" in refused.document["error"]["hint"]
+    place.json("repair", "local")
+    assert place.run("prune", "local", "--dry-run").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("local", "--from", "local"), "gives nothing to itself"),
+        (("local", "--from", "nowhere"), "no repository of this name"),
+        (("nowhere",), "no repository of this name"),
+    ],
+)
+def test_repositories_that_do_not_fit_are_refused(
+    place: Place, arguments: tuple[str, ...], says: str
+) -> None:
+    answer = place.run("--json", "repair", *arguments)
+    assert answer.status == 2
+    assert says in answer.document["error"]["message"]
+
+
+def test_while_somebody_uses_it_nothing_is_removed(place: Place) -> None:
+    lose_a_pack(place)
+    damaged = ids(place)
+    lock = opened(place).new_lock()
+    lock.acquire()
+    try:
+        answer = place.run("--json", "repair", "local")
+    finally:
+        lock.release()
+    assert answer.status == 4
+    assert answer.document["error"]["code"] == "busy"
+    assert ids(place) == damaged
+    place.json("repair", "local")
+    expect_clean(place, "local")
