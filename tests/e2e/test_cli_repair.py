@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import pytest
 from strongroom.evidence import Ledger
 from strongroom.repository import BlobType, Repository
 from strongroom.repository.repository import pack_name
+from strongroom.repository.snapshot import encode_snapshot
 from strongroom.repository.storage import LocalStorage
 from tests.e2e.command_line import PASSWORD, Answer, Place, make_place
 from tests.support.repair_ground import files_of, flipped, overwrite
 from tests.support.repository_ground import new_repository
 from tests.support.restic import stock_restics
+from tests.support.store_servers import rclone_rest
 
 CONFIG = """\
 version: 1
@@ -236,10 +240,14 @@ def test_a_repaired_snapshot_gives_way_to_a_whole_copy(place: Place) -> None:
     (place.path / "away").rename(store(place, "second"))
     drill = place.json("drill")
     assert [one["repository"] for one in drill["drills"]] == ["second"]
-    # And `copy` brings the whole ones here again.
+    # And `copy` brings the whole ones here again, in whose place no repaired one is kept.
     copied = place.json("copy", "--from", "second", "--to", "local")
     assert len(copied["snapshots"]) == 2
     assert place.json("drill", "--repository", "local")["verdict"] == "PROVEN"
+    place.write_config(CONFIG + "retention: {local: {last: 1}}\n")
+    kept = {one["id"] for one in place.json("prune", "local", "--dry-run")["keep"]}
+    assert kept
+    assert all(not one["repaired"] for one in place.snapshots() if one["id"] in kept)
 
 
 def test_a_snapshot_whose_file_is_garbage_comes_back(place: Place) -> None:
@@ -277,6 +285,71 @@ def test_prune_goes_on_after_a_repair(place: Place) -> None:
     assert "strongroom repair" in refused.document["error"]["hint"]
     place.json("repair", "local")
     assert place.run("prune", "local", "--dry-run").status == 0
+
+
+def test_a_repaired_snapshot_was_captured_when_its_former_was(place: Place) -> None:
+    """One that was dated back counts for nothing, also after a repair."""
+    place.write_config(ALONE + "retention: {local: {last: 1}}\n")
+    repository, ledger = opened(place), Ledger(place.path / "state" / "ledger.jsonl")
+    like = repository.find("latest")
+    back = replace(like, time=like.time - timedelta(days=2))
+    forged = repository.save_file("snapshots", encode_snapshot(back, 0, 0))
+    told = {"id": forged, "source": "uploads", "repository": "local", "tree": like.tree}
+    ledger.append("backup", {"application": "tms", "snapshots": [told], "wanted": ["uploads"]})
+    lose_a_pack(place)
+    place.json("repair", "--drop-lost")
+    (record,) = ledger.entries("repair")
+    made = {one["from_id"]: one["id"] for one in record.fields["snapshots"]}
+    plan = place.json("prune", "--dry-run")
+    reasons = {one["id"]: one["because"] for one in (*plan["keep"], *plan["drop"])}
+    assert reasons[made[forged]] == ["it is dated before one that was written earlier"]
+    assert "newest of its source" in reasons[made[like.id]]
+
+
+def test_a_server_that_only_takes_new_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is lost comes back; what would have to go is told, with what to do."""
+    with rclone_rest(tmp_path / "rest", append_only=True) as server:
+        monkeypatch.setenv("REST_USER", str(server.access.user))
+        monkeypatch.setenv("REST_PASSWORD", str(server.access.password))
+        access = "access: {user: env:REST_USER, password: env:REST_PASSWORD}"
+        elsewhere = f"{{location: '{server.location('tms')}', password: file:key, {access}}}"
+        before = "{location: second, password: file:key}"
+        place = make_place(tmp_path / "place", CONFIG.replace(before, elsewhere))
+        new_repository(store(place))
+        served = server.root / "tms"
+        new_repository(served)
+        place.json("backup")
+        for path in (served / "index").iterdir():
+            path.unlink()
+        assert place.run("--json", "repair", "second").status == 0
+        assert place.json("check", "second")["findings"] == []
+        packs = Repository.open(LocalStorage(served), PASSWORD, name="second").index.packs()
+        pack = next(pack for pack, entries in packs if entries[0].type is BlobType.DATA)
+        (served / pack_name(pack)).unlink()
+        answer = place.run("--json", "repair", "second")
+        assert answer.status == 23, answer.text
+        assert "lets nothing be removed" in answer.document["error"]["message"]
+        assert "where files may be removed" in answer.document["error"]["hint"]
+        target = tmp_path / "back"
+        restored = place.json("restore", "uploads", "--to", target, "--repository", "second")
+        assert restored["verdict"] == "PROVEN"
+
+
+def test_a_giver_that_is_locked_is_told_and_passed_over(place: Place) -> None:
+    lose_a_pack(place)
+    lock = opened(place, "second").new_lock(exclusive=True)
+    lock.acquire()
+    try:
+        answer = place.run("--json", "repair", "local", "--dry-run")
+        assert answer.status == 3
+        (found,) = repaired(answer)["findings"]
+        assert (found["code"], found["subject"]) == ("repository-unreachable", "second")
+        asked = place.run("--json", "repair", "local", "--from", "second", "--dry-run")
+        assert asked.status == 4
+    finally:
+        lock.release()
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ COUNTS = st.one_of(st.none(), st.integers(0, 12))
 RULES = some_rules(last=st.one_of(st.none(), st.integers(1, 5)), counts=COUNTS)
 HISTORIES = st.lists(
     st.builds(
-        lambda minutes, proven, pinned, tags: Kept(
-            "", NOW - timedelta(minutes=minutes), tags, proven, pinned
+        lambda minutes, proven, pinned, tags, lacking: Kept(
+            "", NOW - timedelta(minutes=minutes), tags, proven, pinned, None, lacking
         ),
         st.integers(-60 * 24 * 3, 60 * 24 * 900),
         st.booleans(),
         st.booleans(),
         st.frozensets(st.sampled_from("abc")),
+        st.sampled_from([False, False, True]),
     ),
     max_size=40,
 ).map(lambda kept: [replace(one, id=f"{place:02d}") for place, one in enumerate(kept)])
@@ -83,6 +84,21 @@ def test_a_future_snapshot_displaces_no_other(history: list[Kept], rules: Rules)
     )
     assert after - before == {one.id for one in forged}
     assert before <= after
+
+
+@given(HISTORIES, RULES)
+def test_what_lacks_something_displaces_nothing_whole(history: list[Kept], rules: Rules) -> None:
+    whole = [one for one in history if not one.lacking]
+    before, after = kept_ids(decide(whole, rules, NOW)), kept_ids(decide(history, rules, NOW))
+    assert after & {one.id for one in whole} == before
+
+
+def test_of_two_of_one_moment_the_whole_one_counts() -> None:
+    """A snapshot that was repaired, and its whole copy that came back."""
+    moment = NOW - timedelta(days=1)
+    repaired, whole = Kept("repaired", moment, recorded=7, lacking=True), Kept("whole", moment)
+    assert kept_ids(decide([repaired, whole], Rules(last=1), NOW)) == {"whole"}
+    assert kept_ids(decide([repaired], Rules(last=1), NOW)) == {"repaired"}
 
 
 @given(HISTORIES, RULES)

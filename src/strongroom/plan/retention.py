@@ -53,6 +53,7 @@ class Kept:
     """One snapshot of one source in one repository, as far as retention cares.
 
     `recorded` is its place in the order in which snapshots were written, None when not known.
+    `lacking` is one of which something was lost: it never stays in place of a whole one.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Kept:
     proven: bool = False
     pinned: bool = False
     recorded: int | None = None
+    lacking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,14 @@ def decide(
     if rules.forever or rules.keeps_nothing:
         for one in snapshots:
             reasons[one.id].append("forever" if rules.forever else "no rule is given")
-    if trusted:
-        _apply(trusted, rules, zone, reasons)
-    _guard(trusted, reasons)
+    whole = [one for one in trusted if not one.lacking]
+    _judge(whole, rules, zone, reasons)
+    if len(whole) < len(trusted):
+        among_all: dict[str, list[str]] = {one.id: [] for one in trusted}
+        _judge(trusted, rules, zone, among_all)
+        for one in trusted:
+            if one.lacking:
+                reasons[one.id] += among_all[one.id]
     for one in snapshots:
         if one.id in untrusted:
             reasons[one.id].append(untrusted[one.id])
@@ -147,9 +154,9 @@ def decide(
     return decisions
 
 
-def _order(one: Kept) -> tuple[datetime, int]:
-    # Equal times keep the order in which they were written.
-    return one.time, one.recorded if one.recorded is not None else _NEVER
+def _order(one: Kept) -> tuple[datetime, bool, int]:
+    # Equal times keep the order in which they were written; a whole one counts as newer.
+    return one.time, not one.lacking, one.recorded if one.recorded is not None else _NEVER
 
 
 def _untrusted(snapshots: Sequence[Kept], now: datetime) -> dict[str, str]:
@@ -163,6 +170,14 @@ def _untrusted(snapshots: Sequence[Kept], now: datetime) -> dict[str, str]:
         else:
             newest = one.time if newest is None else max(newest, one.time)
     return found
+
+
+def _judge(
+    newest_first: Sequence[Kept], rules: Rules, zone: tzinfo, reasons: dict[str, list[str]]
+) -> None:
+    if newest_first:
+        _apply(newest_first, rules, zone, reasons)
+    _guard(newest_first, reasons)
 
 
 def _apply(

@@ -230,6 +230,7 @@ def _decide_all(
                 frozenset(one.tags),
                 proven=one.tree in proven_trees,
                 recorded=order.get(one.id),
+                lacking=one.is_repaired,
             )
             for one in group
         ]
