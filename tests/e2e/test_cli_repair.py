@@ -291,7 +291,7 @@ def test_a_repaired_snapshot_was_captured_when_its_former_was(place: Place) -> N
     """One that was dated back counts for nothing, also after a repair."""
     place.write_config(ALONE + "retention: {local: {last: 1}}\n")
     repository, ledger = opened(place), Ledger(place.path / "state" / "ledger.jsonl")
-    like = repository.find("latest")
+    like = repository.find("latest", source="uploads")
     back = replace(like, time=like.time - timedelta(days=2))
     forged = repository.save_file("snapshots", encode_snapshot(back, 0, 0))
     told = {"id": forged, "source": "uploads", "repository": "local", "tree": like.tree}

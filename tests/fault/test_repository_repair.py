@@ -38,7 +38,7 @@ ALONE, WITH_SECOND = "alone", "with a second repository"
 
 
 def checked(store: Path, *, read_data: bool = True) -> CheckReport:
-    return check_repository(opened(store), read_data=read_data)
+    return check_repository(opened(store), read=list if read_data else None)
 
 
 def touched_by(report: CheckReport, damage: Damage) -> set[str]:
