@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import stat
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,22 @@ def test_several_processes_take_turns(ledger: Ledger) -> None:
     for one in range(3):
         mine = [entry.fields["number"] for entry in entries if entry.fields["writer"] == one]
         assert mine == list(range(25))
+
+
+def test_a_ledger_that_is_being_written_is_whole(ledger: Ledger) -> None:
+    """Else a prune that verifies it would take a backup that ends for somebody's edit."""
+    writer = threading.Thread(target=lambda: Ledger(ledger.path).append("drill", {}))
+
+    class Interrupted(Ledger):
+        """Somebody writes between the reading of the lines and of the head, or waits."""
+
+        def _lines(self) -> Iterator[tuple[int, bytes]]:
+            yield from super()._lines()
+            writer.start()
+            writer.join(0.2)
+
+    ledger.append("drill", {})
+    assert Interrupted(ledger.path).verify() == []
+    writer.join()
+    assert ledger.verify() == []
+    assert len(list(ledger.entries())) == 2

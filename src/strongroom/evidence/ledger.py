@@ -93,6 +93,10 @@ class Ledger:
 
     def verify(self) -> Sequence[Fault]:
         """Every place where the chain is broken; empty when the ledger is whole."""
+        with self._unwritten():
+            return self._faults()
+
+    def _faults(self) -> list[Fault]:
         faults, hashes, number = _broken(self._lines())
         head = self._read_head()
         if head is not None and hashes.get(head.seq) != head.hash:
@@ -239,6 +243,20 @@ class Ledger:
 
     # Reading
 
+    @contextlib.contextmanager
+    def _unwritten(self) -> Iterator[None]:
+        """Holds writers off, between a line and its head as well."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # whoever reads it says why
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
             with self.path.open("rb") as file:
@@ -254,6 +272,7 @@ class Ledger:
             f"the ledger cannot be read: {os.strerror(error.errno or 0)}",
             subject=str(self.path),
             code="store-refused",
+            hint="Let this user read it; it lies in the folder that `state:` names.",
         )
 
     def _read_head(self) -> _Head | None:
