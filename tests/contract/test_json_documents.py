@@ -68,6 +68,11 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "unlock": {"removed": ()},
     "copy --from local --to second": {"snapshots": (), "added_bytes": (), "findings": FINDING},
+    "key list": {"keys": ("repository", "id", "created_at", "user", "host", "in_use", "damage")},
+    "key add second --new-password file:KEY": {"added": (), "removed": (), "findings": FINDING},
+    "key remove second OTHER": {"added": (), "removed": (), "findings": FINDING},
+    "key passwd second --new-password file:KEY": {"added": (), "removed": (), "advice": ()},
+    "key export local --output NEW": {"output": (), "findings": FINDING},
     "hook install code": {"installed": ("source", "hook")},
     "hook remove": {"removed": ("source", "hook")},
 }
@@ -92,6 +97,13 @@ FAILURES: Mapping[str, str] = {
     "prune": "wrong-password",
     "repair": "wrong-password",
     "unlock": "wrong-password",
+    "key list": "wrong-password",
+    "key add local --new-password file:KEY": "wrong-password",
+    "key add local --new-password hunter2": "wrong-password",
+    "key remove local abc": "wrong-password",
+    "key passwd local --new-password file:KEY": "wrong-password",
+    "key export local --output NEW": "wrong-password",
+    "key": "usage",
     "hook install uploads": "usage",
     "hook remove uploads": "usage",
     "demo --dir UPLOADS": "target-not-empty",
@@ -117,7 +129,11 @@ def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:
         "UPLOADS": str(place.uploads),
         "NEW": str(tmp_path / "new"),
         "NOWHERE": str(tmp_path / "none.yaml"),
+        "KEY": str(place.path / "key"),
     }
+    if "OTHER" in command:  # made by the command before
+        keys = place.json("key", "list", "second")["keys"]
+        words |= {"OTHER": next(one["id"] for one in keys if not one["in_use"])}
     if "FIRST" in command:
         uploads = [one["id"] for one in place.snapshots() if one["source"] == "uploads"]
         words |= {"FIRST": uploads[0], "SECOND": uploads[-1]}

@@ -199,10 +199,12 @@ def test_the_configuration_protects_all_three_parts(built: Built) -> None:
     assert settings.repositories["local"].location == str(application.repository)
     key = application.directory / "repository.key"
     assert key.stat().st_mode & 0o777 == 0o600
-    first = resolve_secret(settings.repositories["local"].password)
+    password = settings.repositories["local"].password
+    assert password is not None
+    first = resolve_secret(password)
     assert len(first) >= 32
     application.write_config()
-    assert resolve_secret(settings.repositories["local"].password) == first
+    assert resolve_secret(password) == first
 
 
 def test_what_exists_already_is_left_alone(built: Built, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ answer or an endless loop.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -17,13 +18,20 @@ from hypothesis import strategies as st
 
 from strongroom.errors import IntegrityError
 from strongroom.repository import Node
-from strongroom.repository.crypto import MasterKey, Sealer, open_key_file
+from strongroom.repository.crypto import (
+    MasterKey,
+    Sealer,
+    decode_master_key,
+    encode_master_key,
+    open_key_file,
+)
 from strongroom.repository.index import decode_index, encode_index
+from strongroom.repository.keys import stored_keys
 from strongroom.repository.lock import LockRecord, decode_record
 from strongroom.repository.pack import BlobCodec, BlobType, PackEntry, decode_header, encode_header
 from strongroom.repository.snapshot import decode_snapshot
 from strongroom.repository.tree import decode_former, decode_tree, encode_tree
-from tests.support.repository_ground import key_file
+from tests.support.repository_ground import key_file, new_repository
 
 T = TypeVar("T")
 
@@ -98,6 +106,8 @@ TREE = encode_tree(
 )
 LOCK = json.dumps({"time": "2026-11-23T10:00:00Z", "exclusive": True, "hostname": "h", "pid": 1,
                    "username": "u"}).encode()  # fmt: skip
+MASTER_KEY = encode_master_key(KEY).encode()
+EMPTY = new_repository()
 KEY_FILE = key_file((b"e" * 32, b"k" * 16, b"r" * 16))
 
 
@@ -152,6 +162,21 @@ def test_lock_files(content: bytes) -> None:
 def test_key_files(content: bytes) -> None:
     key = answers(lambda: open_key_file(content, "a wrong password", "keys/ab"))
     assert key is None
+    name = f"keys/{hashlib.sha256(content).hexdigest()}"
+    EMPTY.storage.save(name, content)
+    keys = stored_keys(EMPTY)
+    EMPTY.storage.delete(name)
+    assert len(keys) == 2
+    for one in keys:
+        assert f"{one.username} {one.hostname}".encode()
+
+
+@given(documents(MASTER_KEY))
+@example(DEEP)
+@settings(max_examples=200)
+def test_master_keys(content: bytes) -> None:
+    key = answers(lambda: decode_master_key(content, "master_key"))
+    assert key is None or decode_master_key(encode_master_key(key), "") == key
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))

@@ -29,6 +29,7 @@ from strongroom.cli.copies import copy
 from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
+from strongroom.cli.key import key
 from strongroom.cli.prune import prune
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
@@ -55,6 +56,7 @@ COMMANDS: Final = (
     copy,
     prune,
     unlock,
+    key,
     export,
     hook,
     doctor,

@@ -59,6 +59,11 @@ def clock(moment: datetime, time_zone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(time_zone)):%Y-%m-%d %H:%M:%S}"
 
 
+def plain(text: str) -> str:
+    """A text that others wrote, on one line and without what a terminal would obey."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def coloured(word: str) -> str:
     """A verdict or severity in its colour, where the terminal has colours."""
     colour = _COLOURS.get(word)

@@ -52,6 +52,7 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_source_names(root, sources)
     yield from _check_places(sources, repositories, base)
     yield from _check_access(repositories)
+    yield from _check_keys(_mapping(root.get("repositories")))
     copies = root.get("minimum_copies")
     if isinstance(copies, int) and copies > len(repositories) > 0:
         yield Fault(
@@ -114,6 +115,19 @@ def _check_access(repositories: Mapping[str, Mapping[str, object]]) -> Iterator[
         for one, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
             if kind == "s3" and access.get(one) and not access.get(other):
                 yield Fault(("repositories", name, "access", one), f"{other} belongs to it")
+
+
+def _check_keys(repositories: Mapping[str, object]) -> Iterator[Fault]:
+    """A repository opens with its password or, when its key files are lost, its master key."""
+    for name, body in repositories.items():
+        if not isinstance(body, dict):
+            continue
+        password, master_key = (body.get(key) is not None for key in ("password", "master_key"))
+        if password and master_key:
+            message = "password stands here, too; give one of both"
+            yield Fault(("repositories", name, "master_key"), message)
+        elif not password and not master_key:
+            yield Fault(("repositories", name, "password"), "this setting is required")
 
 
 def _folder(text: str, base: Folder) -> str:

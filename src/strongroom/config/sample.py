@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from strongroom.config import settings as declaration
-from strongroom.config.description import Setting, describe
+from strongroom.config.description import ANY_NAME, Setting, describe
 from strongroom.config.settings import Settings
 
 _WIDTH: Final = 92
@@ -29,9 +29,16 @@ _HEADER: Final = """\
 # Names that the sample chooses: section -> name -> (kind of source, which example).
 _NAMED: Final[dict[str, dict[str, tuple[str, int]]]] = {
     "sources": {"database": ("postgres", 0), "uploads": ("files", 0), "code": ("git", 0)},
-    "repositories": {"local": ("", 0), "offsite": ("", 1), "vault": ("", 2), "rest": ("", 3)},
+    "repositories": {
+        "local": ("", 0), "offsite": ("", 1), "vault": ("", 2), "rest": ("", 3), "rescued": ("", 4)
+    },
+}  # fmt: skip
+_SWITCHED_OFF_NAMES: Final = {"offsite", "vault", "rest", "rescued"}
+# Of these one is required and both are too many: which of the named ones show which.
+_ONE_OF: Final[dict[tuple[str, ...], range]] = {
+    ("repositories", ANY_NAME, "password"): range(4),
+    ("repositories", ANY_NAME, "master_key"): range(4, 5),
 }
-_SWITCHED_OFF_NAMES: Final = {"offsite", "vault", "rest"}
 _SPELLED_OUT: Final = {"application", "environment", "objectives", "schedule"}
 
 
@@ -118,7 +125,10 @@ def _inside(
             or setting.kind != kind
         ):
             continue
-        optional = setting.default is not None
+        shown_by = _ONE_OF.get(setting.parts)
+        if shown_by is not None and which not in shown_by:
+            continue
+        optional = setting.default is not None and shown_by is None
         block = list(_block(setting, which=which, spelled_out=spelled_out))
         if not prose:
             block = [line for line in block if not line.startswith("# ")]

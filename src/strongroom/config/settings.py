@@ -246,7 +246,11 @@ class StoreAccess(Section):
 
 
 class RepositorySettings(Section):
-    """A restic-format store."""
+    """A restic-format store; it has a password or a master key (see `relation`)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["password"]}, {"required": ["master_key"]}]}
+    )
 
     location: Location = setting(
         "A path, s3:URL/BUCKET/PREFIX, sftp:USER@HOST:/PATH or rest:URL.",
@@ -255,11 +259,19 @@ class RepositorySettings(Section):
             "s3:https://s3.example.com/tms-backup",
             "sftp:backup@vault.example.com:/srv/tms",
             "rest:https://backup.example.com/tms",
+            "/media/rescued/tms",
         ],
     )
-    password: Secret = setting(
-        "Where the repository's password is kept.",
+    password: Secret | None = setting(
+        "Where the repository's password is kept; required, unless `master_key` is given.",
+        default=None,
         examples=["file:/etc/strongroom/local.key", "env:OFFSITE_PASSWORD"],
+    )
+    master_key: Secret | None = setting(
+        "Where the master key is kept that `strongroom key export` wrote: it opens a repository "
+        "whose key files are lost, in the place of a password.",
+        default=None,
+        examples=["file:/media/safe/tms.master-key"],
     )
     access: StoreAccess = setting(
         "How the store lets us in.",
@@ -279,6 +291,7 @@ class RepositorySettings(Section):
                 "known_hosts": "/etc/strongroom/known_hosts",
             },
             {"user": "env:REST_USER", "password": "env:REST_PASSWORD"},
+            {},
         ],
     )
 

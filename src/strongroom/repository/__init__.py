@@ -6,6 +6,7 @@ docs/FORMAT.md.
 """
 
 from strongroom.repository.chunker import FILES, ROWS, ChunkProfile
+from strongroom.repository.crypto import decode_master_key
 from strongroom.repository.file_reading import Content
 from strongroom.repository.folder import Folder
 from strongroom.repository.pack import BlobType
@@ -32,5 +33,6 @@ __all__ = [
     "SnapshotWriter",
     "Storage",
     "WriterOptions",
+    "decode_master_key",
     "open_storage",
 ]

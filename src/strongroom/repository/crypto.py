@@ -112,17 +112,62 @@ def derive_key(password: str, salt: bytes, n: int, r: int, p: int) -> MasterKey:
     return MasterKey(material[:32], material[32:48], material[48:])
 
 
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What a key file says openly, and the master key that it seals. `created` is as it stands
+    there: text of whoever wrote the file, which nothing vouches for."""
+
+    created: str
+    username: str
+    hostname: str
+    n: int
+    r: int
+    p: int
+    salt: bytes
+    sealed: bytes
+
+    def open(self, password: str, subject: str) -> MasterKey | None:
+        """The master key, or None when the password is not this key's; IntegrityError
+        `key-damaged` when what is sealed is no key."""
+        user_key = derive_key(password, self.salt, self.n, self.r, self.p)
+        try:
+            inner = Sealer(user_key).open(self.sealed)
+        except IntegrityError:
+            return None
+        return decode_master_key(inner, subject)
+
+
+def encode_master_key(master: MasterKey) -> str:
+    """The JSON of a master key, as key files seal it."""
+    fields = {
+        "mac": {"k": _base64(master.mac_k), "r": _base64(master.mac_r)},
+        "encrypt": _base64(master.encrypt),
+    }
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def decode_master_key(content: str | bytes, subject: str) -> MasterKey:
+    """The master key that JSON holds; IntegrityError `key-damaged` when it is none."""
+    try:
+        keys = json.loads(content)
+        master = MasterKey(
+            base64.b64decode(keys["encrypt"], validate=True),
+            base64.b64decode(keys["mac"]["k"], validate=True),
+            base64.b64decode(keys["mac"]["r"], validate=True),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # The cause is left out on purpose: it could quote key material.
+        raise _damaged_key(subject, "this is not a master key") from None
+    lengths = (len(master.encrypt), len(master.mac_k), len(master.mac_r))
+    if lengths != (32, 16, 16) or not any(master.encrypt) or not any(master.mac_k):
+        raise _damaged_key(subject, "this is not a master key")
+    return master
+
+
 def encode_key_file(master: MasterKey, password: str, username: str, hostname: str) -> bytes:
     """A new key file (JSON) that opens `master` with `password`."""
     salt = os.urandom(64)
     user_key = derive_key(password, salt, SCRYPT_N, SCRYPT_R, SCRYPT_P)
-    inner = json.dumps(
-        {
-            "mac": {"k": _base64(master.mac_k), "r": _base64(master.mac_r)},
-            "encrypt": _base64(master.encrypt),
-        },
-        separators=(",", ":"),
-    )
     fields = {
         "created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "username": username,
@@ -132,13 +177,13 @@ def encode_key_file(master: MasterKey, password: str, username: str, hostname: s
         "r": SCRYPT_R,
         "p": SCRYPT_P,
         "salt": _base64(salt),
-        "data": _base64(Sealer(user_key).seal(inner.encode())),
+        "data": _base64(Sealer(user_key).seal(encode_master_key(master).encode())),
     }
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | None:
-    """The master key, or None when the password is not this key's.
+def decode_key_file(content: bytes, subject: str) -> KeyFile:
+    """What a key file says; no password is needed for that.
 
     IntegrityError `key-damaged` when the file is no key file or names parameters that no tool
     would write (an attacker could otherwise ask for any amount of memory).
@@ -154,26 +199,22 @@ def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | No
             raise ValueError("parameters out of range")
         if 128 * r * (n + p + 2) > _SCRYPT_MEMORY_LIMIT_BYTES or p > 64:
             raise ValueError("parameters ask for too much memory")
+        created, username, hostname = (
+            _readable(fields.get(name)) for name in ("created", "username", "hostname")
+        )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged_key(subject, str(error)) from error
-    try:
-        inner = Sealer(derive_key(password, salt, n, r, p)).open(sealed)
-    except IntegrityError:
-        return None
-    try:
-        keys = json.loads(inner)
-        master = MasterKey(
-            base64.b64decode(keys["encrypt"], validate=True),
-            base64.b64decode(keys["mac"]["k"], validate=True),
-            base64.b64decode(keys["mac"]["r"], validate=True),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        # The cause is left out on purpose: it could quote key material.
-        raise _damaged_key(subject, "the sealed part is not a key") from None
-    lengths = (len(master.encrypt), len(master.mac_k), len(master.mac_r))
-    if lengths != (32, 16, 16) or not any(master.encrypt) or not any(master.mac_k):
-        raise _damaged_key(subject, "the sealed part is not a key")
-    return master
+    return KeyFile(created, username, hostname, n, r, p, salt, sealed)
+
+
+def open_key_file(content: bytes, password: str, subject: str) -> MasterKey | None:
+    """The master key, or None when the password is not this key's; errors as `decode_key_file`."""
+    return decode_key_file(content, subject).open(password, subject)
+
+
+def _readable(told: object) -> str:
+    """What a key file says of itself, as text that can be written anywhere."""
+    return str(told or "").encode("utf-8", "replace").decode()
 
 
 def _base64(content: bytes | bytearray) -> str:

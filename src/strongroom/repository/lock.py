@@ -203,7 +203,7 @@ class Lock:
             "time": format_time(datetime.now(UTC)),
             "exclusive": self._exclusive,
             "hostname": self._hostname,
-            "username": _username(),
+            "username": username(),
             "pid": os.getpid(),
             "uid": os.getuid(),
             "gid": os.getgid(),
@@ -297,7 +297,8 @@ def decode_record(name: str, content: bytes) -> LockRecord:
         return LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0)
 
 
-def _username() -> str:
+def username() -> str:
+    """Who runs this process, or the number where nobody has told a name."""
     import pwd
 
     try:

@@ -21,9 +21,10 @@ import zstandard
 
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, finding
-from strongroom.repository.crypto import MasterKey, encode_key_file, open_key_file
+from strongroom.repository.crypto import MasterKey, encode_key_file
 from strongroom.repository.index import BlobIndex, Location, decode_index
-from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks
+from strongroom.repository.keys import find_key
+from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks, username
 from strongroom.repository.pack import (
     BlobCodec,
     BlobType,
@@ -37,19 +38,29 @@ from strongroom.repository.storage.protocol import Buffer, Storage
 from strongroom.repository.tree import Node, decode_tree
 
 VERSION: Final = 2
-_MAX_KEY_FILES: Final = 20
 _ZSTD_MARK: Final = b"\x02"
 _MAX_UNPACKED_BYTES: Final = 1 << 30
 _HEADER_GUESS_BYTES: Final = 64 << 10
 
 
 class Repository:
-    """One restic-format store with its master key. Safe to use from several threads."""
+    """One restic-format store with its master key. Safe to use from several threads.
 
-    def __init__(self, storage: Storage, key: MasterKey, repository_id: str, name: str) -> None:
+    `key_id` names the key file that opened it, None when its master key did.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: MasterKey,
+        repository_id: str,
+        name: str,
+        key_id: str | None = None,
+    ) -> None:
         self.storage = storage
         self.name = name
         self.id = repository_id
+        self.key_id = key_id
         self._key = key
         self._local = threading.local()
         self._guard = threading.Lock()
@@ -76,8 +87,9 @@ class Repository:
                 "there is a repository here", subject=storage.location, code="repository-exists"
             )
         key = MasterKey.generate()
-        content = encode_key_file(key, password, os.environ.get("USER", ""), socket.gethostname())
-        storage.save(f"keys/{hashlib.sha256(content).hexdigest()}", content)
+        content = encode_key_file(key, password, username(), socket.gethostname())
+        key_id = hashlib.sha256(content).hexdigest()
+        storage.save(f"keys/{key_id}", content)
         config = {
             "version": VERSION,
             "id": os.urandom(32).hex(),
@@ -87,7 +99,7 @@ class Repository:
         # The config comes last: without it there is no repository, so a stop before this line
         # leaves nothing that looks like one.
         storage.save("config", sealed)
-        return cls(storage, key, str(config["id"]), name)
+        return cls(storage, key, str(config["id"]), name, key_id)
 
     @classmethod
     def open(cls, storage: Storage, password: str, *, name: str) -> Repository:
@@ -96,19 +108,37 @@ class Repository:
         StorageError `store-missing` when there is none, `wrong-password` when no key opens;
         IntegrityError when its keys or config are damaged or of another version.
         """
+        sealed = _load_config(storage)
+        key_id, key = find_key(storage, password)
+        config = BlobCodec(key).open(sealed, f"{storage.location}: config")
+        return cls._opened(storage, key, config, name, key_id)
+
+    @classmethod
+    def open_by_master_key(cls, storage: Storage, key: MasterKey, *, name: str) -> Repository:
+        """The repository at a store, whatever has become of its key files.
+
+        StorageError `wrong-password` when this is another one's master key; else as `open`.
+        """
+        sealed = _load_config(storage)
+        try:
+            config = BlobCodec(key).open(sealed, "config")
+        except IntegrityError as error:
+            raise StorageError(
+                "this is another repository's master key, or its config is damaged",
+                subject=storage.location,
+                code="wrong-password",
+                hint="Check the master key that the repository's configuration refers to.",
+            ) from error
+        return cls._opened(storage, key, config, name, None)
+
+    @classmethod
+    def _opened(
+        cls, storage: Storage, key: MasterKey, config: bytes, name: str, key_id: str | None
+    ) -> Repository:
         subject = storage.location
         try:
-            sealed = storage.load("config")
-        except StorageError as error:
-            if error.code == "store-missing":
-                raise StorageError(
-                    "there is no repository here", subject=subject, code="store-missing"
-                ) from error
-            raise
-        key = _find_key(storage, password)
-        try:
-            config = json.loads(BlobCodec(key).open(sealed, f"{subject}: config"))
-            version, repository_id = config["version"], str(config["id"])
+            fields = json.loads(config)
+            version, repository_id = fields["version"], str(fields["id"])
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError("not a repository config", subject=subject) from error
         if version != VERSION:
@@ -117,7 +147,7 @@ class Repository:
                 subject=subject,
                 hint="Upgrade it with `restic migrate upgrade_repo_v2`.",
             )
-        return cls(storage, key, repository_id, name)
+        return cls(storage, key, repository_id, name, key_id)
 
     # Snapshots
 
@@ -159,7 +189,7 @@ class Repository:
 
     def with_fresh_index(self) -> Repository:
         """The same repository, which reads its index anew."""
-        return Repository(self.storage, self._key, self.id, self.name)
+        return Repository(self.storage, self._key, self.id, self.name, self.key_id)
 
     @property
     def index_findings(self) -> list[Finding]:
@@ -293,9 +323,9 @@ class Repository:
         )
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[list[Finding]]:
+    def reading(self, *, confirmed: bool = False) -> Iterator[list[Finding]]:
         """Holds a shared lock while reading, so that no other tool prunes underneath; gives what
-        was noticed in taking it.
+        was noticed in taking it. A `confirmed` one was certainly seen by those who came before.
 
         A store that can't be written to can't be locked, and need not be.
         """
@@ -306,7 +336,22 @@ class Repository:
             except StorageError as error:
                 if error.code not in ("store-refused", "store-full"):
                     raise
+            else:
+                if confirmed:
+                    lock.confirm()
             yield lock.findings
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def locked(self, noticed: list[Finding], *, exclusive: bool = False) -> Iterator[Lock]:
+        """Holds a confirmed lock for a change; `noticed` gets what was noticed in taking it."""
+        lock = self.new_lock(exclusive=exclusive)
+        try:
+            lock.acquire()
+            lock.confirm()
+            noticed.extend(lock.findings)
+            yield lock
         finally:
             lock.release()
 
@@ -381,31 +426,12 @@ def _exists(storage: Storage, name: str) -> bool:
     return True
 
 
-def _find_key(storage: Storage, password: str) -> MasterKey:
-    """The master key that the password opens; a damaged key file is told when none does."""
-    damaged: IntegrityError | None = None
-    names = sorted(file.name for file in storage.list("keys"))[:_MAX_KEY_FILES]
-    for name in names:
-        content = storage.load(name)
-        try:
-            if hashlib.sha256(content).hexdigest() != name.rpartition("/")[2]:
-                raise IntegrityError(
-                    "the bytes are not those of its name", subject=name, code="key-damaged"
-                )
-            key = open_key_file(content, password, name)
-        except IntegrityError as error:
-            damaged = error
-            continue
-        if key is not None:
-            return key
-    if damaged is not None:
-        raise damaged
-    if not names:
-        raise IntegrityError(
-            "there is no key file, so nobody can read this repository",
-            subject=storage.location,
-            code="key-damaged",
-        )
-    raise StorageError(
-        "no key opens with this password", subject=storage.location, code="wrong-password"
-    )
+def _load_config(storage: Storage) -> bytes:
+    try:
+        return storage.load("config")
+    except StorageError as error:
+        if error.code == "store-missing":
+            raise StorageError(
+                "there is no repository here", subject=storage.location, code="store-missing"
+            ) from error
+        raise

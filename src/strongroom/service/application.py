@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from strongroom.config import Settings, load_settings, resolve_secret
+from strongroom.config import RepositorySettings, Settings, load_settings, resolve_secret
 from strongroom.config.value import is_reference
-from strongroom.errors import ConfigError, StorageError, StrongroomError
+from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
-from strongroom.repository import Repository, WriterOptions, open_storage
+from strongroom.repository import Repository, WriterOptions, decode_master_key, open_storage
 from strongroom.repository.storage import Access, Limits, Storage
 from strongroom.service.wiring import build_source
 from strongroom.sources import Source
@@ -108,10 +108,26 @@ class Application:
             return known
         declared = self.settings.repositories[name]
         LOG.debug("opening repository %s at %s", name, declared.location)
-        storage = self.storage(name)
-        opened = Repository.open(storage, resolve_secret(declared.password), name=name)
+        opened = self._open(name, declared)
         with self._guard:
             return self._opened.setdefault(name, opened)
+
+    def _open(self, name: str, declared: RepositorySettings) -> Repository:
+        storage = self.storage(name)
+        if declared.password is not None:
+            return Repository.open(storage, resolve_secret(declared.password), name=name)
+        assert declared.master_key is not None, "the configuration has one of both"
+        setting = f"repositories.{name}.master_key"
+        try:
+            key = decode_master_key(resolve_secret(declared.master_key), setting)
+        except IntegrityError:
+            raise ConfigError(
+                "what it leads to is no master key",
+                subject=setting,
+                code="secret-unavailable",
+                hint="Name the file that `strongroom key export` wrote.",
+            ) from None
+        return Repository.open_by_master_key(storage, key, name=name)
 
     def storage(self, name: str) -> Storage:
         """The store of a declared repository; nothing is connected yet."""
@@ -221,10 +237,14 @@ class Application:
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         """Write to the ledger; a finding when that fails, since what was done stays done."""
         try:
-            make_private(self.state)
-            return self.ledger.append(kind, {"application": self.name, **fields})
+            return self.must_record(kind, fields)
         except StrongroomError as error:
             return finding("evidence-unrecorded", error.subject or "ledger", error.message)
+
+    def must_record(self, kind: str, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
+        """Write to the ledger what holds only when it stands there; raises when that fails."""
+        make_private(self.state)
+        return self.ledger.append(kind, {"application": self.name, **fields})
 
     def sandbox_folder(self) -> Path:
         """Where drills put what they restore; made on demand."""

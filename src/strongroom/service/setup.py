@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongroom.config import find_config, load_settings, resolve_secret
+from strongroom.config import RepositorySettings, find_config, load_settings, resolve_secret
 from strongroom.config.loading import FILE_NAME
 from strongroom.config.sample import sample_text
 from strongroom.errors import ConfigError, StorageError
@@ -51,19 +51,44 @@ def init(path: Path | None = None) -> InitReport:
     created: list[tuple[str, str]] = []
     existing: list[tuple[str, str]] = []
     for name, declared in settings.repositories.items():
-        storage = application.storage(name)
-        password = resolve_secret(declared.password)
-        try:
-            Repository.create(storage, password, name=name)
-            created.append((name, declared.location))
-        except StorageError as error:
-            if error.code != "repository-exists":
-                raise
-            Repository.open(storage, password, name=name)
-            existing.append((name, declared.location))
-        finally:
-            storage.close()
+        made = created if _create(application, name, declared) else existing
+        made.append((name, declared.location))
     return InitReport(config, False, tuple(created), tuple(existing))
+
+
+def _create(application: Application, name: str, declared: RepositorySettings) -> bool:
+    """Whether there was no repository, so that one was made; else it is opened."""
+    if declared.password is None:
+        _open_by_master_key(application, name)
+        return False
+    storage = application.storage(name)
+    password = resolve_secret(declared.password)
+    try:
+        Repository.create(storage, password, name=name)
+    except StorageError as error:
+        if error.code != "repository-exists":
+            raise
+        Repository.open(storage, password, name=name)
+        return False
+    finally:
+        storage.close()
+    return True
+
+
+def _open_by_master_key(application: Application, name: str) -> None:
+    try:
+        application.repository(name)
+    except StorageError as error:
+        if error.code != "store-missing":
+            raise
+        raise ConfigError(
+            "there is no repository here, and a master key opens only one that exists",
+            subject=f"repositories.{name}",
+            code="usage",
+            hint="Give a password instead of `master_key`, to make a new one.",
+        ) from error
+    finally:
+        application.close()
 
 
 def _write_sample(path: Path) -> Path:
