@@ -157,6 +157,10 @@ ERROR_KINDS: Final[dict[str, ErrorKind]] = dict(
         _kind("verification-failed", 36, _HOST, Retry.NEVER,
               "What was about to be stored did not decrypt to what was read: memory or CPU faults.",
               "Test this host's memory before trusting anything that it writes."),
+        _kind("ledger-damaged", 37, _SECURITY, Retry.AFTER_ACTION,
+              "The ledger is missing, or not what was written to it; so nobody knows what is "
+              "pinned or proven.",
+              "Bring the state folder back from a copy; `strongroom doctor` looks at the ledger."),
         _kind("interrupted", 130, _OPERATOR, Retry.LATER,
               "The operation was cancelled. Nothing half-done is visible.",
               "Run the command again."),

@@ -254,7 +254,8 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
     FindingKind("snapshot-vanished", _F,
                 "A snapshot that was stored is not in its repository any more.",
                 "Its file was deleted, or the store was replaced by an older state of itself.",
-                "Find out who removed it; use another repository's copy."),
+                "Find out who removed it, use another repository's copy; when it was meant, run "
+                "`strongroom snapshots acknowledge`."),
     FindingKind("snapshot-repaired", _F,
                 "A snapshot lacks what was lost in a damage.",
                 "`strongroom repair --drop-lost`, or `restic repair snapshots`, took it out.",

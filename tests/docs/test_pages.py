@@ -94,6 +94,8 @@ def check_command(line: str, place: str) -> None:
             next(words)
         elif not word.startswith("-"):
             inner = command.get_command(click.Context(command), word)
+            if inner is None and command.invoke_without_command:
+                return  # a word of its own
             assert inner is not None, place
             command = inner
 

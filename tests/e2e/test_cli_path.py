@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -16,6 +17,7 @@ import pytest
 
 from strongroom.evidence import Ledger
 from tests.e2e.command_line import CONFIG, PASSWORD, Place, make_place, run
+from tests.support.repository_ground import new_repository
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +270,38 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(place: Place) -> None:
     assert b"\x1b[?25h" in drawn  # the cursor is back
     assert "\x1b" not in out
     assert out.startswith("Recovery point ")
+
+
+def test_the_listing_s_words_are_sources_and_its_commands_are_commands(tmp_path: Path) -> None:
+    """Also for a source that is called like a command of the listing."""
+    named = CONFIG.replace("repositories:", "  pin: {kind: files, path: uploads}\nrepositories:")
+    place = make_place(tmp_path, named)
+    new_repository(tmp_path / "local")
+    place.json("backup")
+
+    def sources(*words: str) -> list[str]:
+        answer = place.run("snapshots", *words)
+        assert answer.status == 0, (words, answer.err)
+        return [one["source"] for one in json.loads(answer.out)["snapshots"]]
+
+    for words in (
+        ["--json", "uploads"],
+        ["uploads", "--json"],
+        ["-r", "local", "uploads", "--json"],
+        ["uploads", "-rlocal", "--json"],
+        ["--repository=local", "--json", "--quiet", "uploads"],
+    ):
+        assert sources(*words) == ["uploads"], words
+    assert sources("--json", "--", "pin") == ["pin"]
+    assert sources("uploads", "pin", "--json") == ["uploads", "pin"]
+    for words in (
+        ["pin", "latest:uploads", "--json"],
+        ["--json", "--limit-upload", "1MiB", "pin", "latest:pin"],
+        ["--quiet", "unpin", "--json", "latest:pin"],
+    ):
+        answer = place.run("snapshots", *words)
+        assert answer.status == 0, (words, answer.err)
+        assert {"pinned", "unpinned"} & json.loads(answer.out).keys()
+    refused = place.run("--json", "snapshots", "-r", "local", "pin", "latest:uploads")
+    assert refused.status == 2
+    assert "belongs to the listing" in refused.document["error"]["message"]

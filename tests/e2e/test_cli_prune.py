@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from strongroom.repository import Repository, Snapshot
-from strongroom.repository.snapshot import encode_snapshot
-from strongroom.repository.storage import LocalStorage
-from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.e2e.command_line import Place
+from tests.e2e.snapshot_history import backup, make_history, older
 from tests.support.restic import stock_restics
-
-CONFIG = """\
-version: 1
-application: tms
-sources:
-  uploads: {kind: files, path: uploads}
-repositories:
-  local: {location: local, password: file:key}
-retention: {local: {last: 1}}
-state: state
-"""
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    made = make_place(tmp_path, CONFIG)
-    made.json("init")
-    return made
-
-
-def backup(place: Place, content: str) -> dict[str, Any]:
-    (place.uploads / "changing").write_text(content)
-    report: dict[str, Any] = place.json("backup")["snapshots"][0]
-    return report
-
-
-def older(place: Place, model: dict[str, Any], days: float, **changes: Any) -> str:
-    """A snapshot like another one, of an earlier day; its id."""
-    repository = Repository.open(LocalStorage(place.path / "local"), PASSWORD, name="local")
-    like = repository.find(model["id"])
-    fields: dict[str, Any] = {
-        "time": datetime.now(UTC) - timedelta(days=days),
-        "tree": like.tree,
-        "paths": like.paths,
-        "tags": like.tags,
-        "hostname": like.hostname,
-        "summary": like.summary,
-    }
-    snapshot = Snapshot("", **(fields | changes))
-    return repository.save_file("snapshots", encode_snapshot(snapshot, os.getuid(), 0))
+    return make_history(tmp_path)
 
 
 def test_a_dry_run_tells_and_removes_nothing(place: Place) -> None:

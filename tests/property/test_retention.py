@@ -18,10 +18,17 @@ COUNTS = st.one_of(st.none(), st.integers(0, 12))
 RULES = some_rules(last=st.one_of(st.none(), st.integers(1, 5)), counts=COUNTS)
 HISTORIES = st.lists(
     st.builds(
-        lambda minutes, proven, pinned, tags, lacking: Kept(
-            "", NOW - timedelta(minutes=minutes), tags, proven, pinned, None, lacking
+        lambda minutes, proven, pinned, unremembered, tags, lacking: Kept(
+            "",
+            NOW - timedelta(minutes=minutes),
+            tags,
+            proven,
+            pinned,
+            lacking=lacking,
+            unremembered=unremembered,
         ),
         st.integers(-60 * 24 * 3, 60 * 24 * 900),
+        st.booleans(),
         st.booleans(),
         st.booleans(),
         st.frozensets(st.sampled_from("abc")),
@@ -61,7 +68,7 @@ def test_the_newest_and_the_newest_proven_stay(history: list[Kept], rules: Rules
 def test_pinned_and_future_ones_stay(history: list[Kept], rules: Rules) -> None:
     kept = kept_ids(decide(history, rules, NOW))
     for one in history:
-        if one.pinned or one.time > NOW + timedelta(minutes=1):
+        if one.pinned or one.unremembered or one.time > NOW + timedelta(minutes=1):
             assert one.id in kept
 
 

@@ -1,4 +1,4 @@
-"""`snapshots`, `ls`, `diff` and `dump`: what there is, what lies in it, what has changed."""
+"""`ls`, `diff` and `dump`: what lies in snapshots, and what has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from strongroom.cli.command import Command
 from strongroom.cli.run import Run, silence_stdout
-from strongroom.cli.text import clock, coloured, count, finding_lines, size, table
+from strongroom.cli.text import count, size, table
 from strongroom.errors import ConfigError, TargetError
 
 if TYPE_CHECKING:
@@ -20,45 +20,6 @@ if TYPE_CHECKING:
 REPOSITORY = click.option(
     "-r", "--repository", metavar="NAME", help="Look in this repository only."
 )
-
-
-@click.command(
-    cls=Command,
-    examples=("strongroom snapshots", "strongroom snapshots uploads --repository offsite"),
-)
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@REPOSITORY
-@click.pass_obj
-def snapshots(run: Run, sources: tuple[str, ...], repository: str | None) -> int:
-    """List snapshots with what is known about each.
-
-    PROVEN: restored and found identical. STALE: proven longer ago than `proof_age`. FAILED: it
-    did not come back whole. UNKNOWN: nobody has tried; `strongroom drill` does.
-    """
-    from strongroom.service.listing import snapshots as listing
-
-    application = run.application()
-    application.sources(sources)
-    report = listing(application, sources=sources, repositories=[repository] if repository else [])
-    zone = application.settings.schedule.time_zone
-    rows = [
-        (
-            one.snapshot.short_id,
-            one.snapshot.source or "-",
-            one.repository,
-            clock(one.snapshot.time, zone),
-            size(one.snapshot.size_bytes),
-            coloured(one.verdict.value),
-            one.snapshot.point or "-",
-        )
-        for one in report.snapshots
-    ]
-    captured = f"CAPTURED ({zone})"
-    heads = ("ID", "SOURCE", "REPOSITORY", captured, "SIZE", "VERDICT", "RECOVERY POINT")
-    lines = table(heads, rows, right="SIZE") if rows else ["No snapshots yet."]
-    lines += finding_lines(report.findings, all_of_them=run.verbose)
-    run.result(report.as_json(), lines)
-    return report.exit_status
 
 
 @click.command(

@@ -11,6 +11,7 @@ import click
 from strongroom.cli.run import Run
 
 _LEAST_RATE = 1024
+_COMMAND_NAMED = f"{__name__}.command-named"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -45,6 +46,48 @@ class Group(click.Group):
 
     def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         _write_examples(formatter, self.examples)
+
+
+class AnsweringGroup(Group):
+    """A group that answers by itself where no command of it is named: its arguments are then its
+    own, and it takes the global options like a command."""
+
+    # Any: click's own parameters
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options |= {"invoke_without_command": True, "subcommand_metavar": "| COMMAND [ARGS]..."}
+        super().__init__(*arguments, **options)
+        self.params.extend(global_options(hidden=True))
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        given = super().get_params(context)
+        # Asked in the context of a command of it, for that one's usage line, they are none, too.
+        if context.command is self and not context.meta.get(_COMMAND_NAMED):
+            return given
+        return [one for one in given if not isinstance(one, click.Argument)]
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        named = self._first_word(args) in self.commands
+        context.meta[_COMMAND_NAMED] = named
+        context.allow_interspersed_args = not named
+        return super().parse_args(context, args)
+
+    def _first_word(self, args: Sequence[str]) -> str | None:
+        """The first argument that is neither an option nor the value of one; None without."""
+        valued = {
+            name
+            for one in self.params
+            if isinstance(one, click.Option) and not one.is_flag
+            for name in one.opts
+        }
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                return None
+            if not word.startswith("-") or word == "-":
+                return word
+            if word in valued:
+                next(words, None)
+        return None
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

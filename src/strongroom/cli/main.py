@@ -21,7 +21,7 @@ import click
 
 from strongroom import __version__
 from strongroom.cli.backup import backup
-from strongroom.cli.browse import diff, dump, ls, snapshots
+from strongroom.cli.browse import diff, dump, ls
 from strongroom.cli.check import check
 from strongroom.cli.command import Group, global_options
 from strongroom.cli.configuration import config
@@ -35,6 +35,7 @@ from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
+from strongroom.cli.snapshots import snapshots
 from strongroom.cli.unlock import unlock
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 

@@ -2,9 +2,9 @@
 
 The words that restic has (last, hourly ... yearly, within, tags) mean what they mean there: newest
 first, ISO weeks, the oldest snapshot fills a bucket that has room. What restic hasn't: a source's
-newest snapshot and its newest proven one always stay (invariant I3); snapshots whose time cannot
-be right stay and count for nothing; nothing goes while the newest capture failed or is unusually
-small; nothing is ever decided by a name.
+newest snapshot and its newest proven one always stay (invariant I3), and so do pinned ones;
+snapshots whose time cannot be right stay and count for nothing; nothing goes while the newest
+capture failed or is unusually small; nothing is ever decided by a name.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Kept:
 
     `recorded` is its place in the order in which snapshots were written, None when not known.
     `lacking` is one of which something was lost: it never stays in place of a whole one.
+    Of an `unremembered` one nobody knows whether it was pinned or proven.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Kept:
     pinned: bool = False
     recorded: int | None = None
     lacking: bool = False
+    unremembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ def decide(
             reasons[one.id].append(untrusted[one.id])
         if one.pinned:
             reasons[one.id].append("pinned")
+        if one.unremembered:
+            reasons[one.id].append("older than the ledger, so it may have been pinned")
     decisions = []
     for one in sorted(snapshots, key=_order, reverse=True):
         because = reasons[one.id]

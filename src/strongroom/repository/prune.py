@@ -13,7 +13,7 @@ damage would make it final. Packs younger than a grace period, by the store's cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -260,10 +260,12 @@ def execute(
     report: PruneReport,
     options: PruneOptions,
     progress: Progress | None = None,
+    last_look: Callable[[Sequence[Snapshot]], None] | None = None,
 ) -> None:
     """Carry a plan out; `report` tells what was done, also when this raises.
 
-    BusyError when others use the repository: then nothing was removed.
+    BusyError when others use the repository: then nothing was removed. `last_look` gets the
+    snapshots that are there under the exclusive lock; when it raises, nothing was removed, either.
     """
     if plan.repack:
         _repack(repository, plan, options, progress or Silent())
@@ -272,7 +274,10 @@ def execute(
         lock.acquire()
         lock.confirm()
         _must_be_current(repository, plan)
-        needed = _needed_since(repository, plan)
+        there = repository.snapshots().snapshots
+        if last_look is not None:
+            last_look(there)
+        needed = _needed_since(repository, plan, there)
         doomed = {*plan.delete, *plan.repack, *plan.orphans} - needed
         report.spared = sorted(needed & {*plan.delete, *plan.repack, *plan.orphans})
         for snapshot in plan.drop:
@@ -364,13 +369,13 @@ def move_blobs(
             progress.advance(entry.length)
 
 
-def _needed_since(repository: Repository, plan: PrunePlan) -> set[str]:
+def _needed_since(repository: Repository, plan: PrunePlan, there: Sequence[Snapshot]) -> set[str]:
     """The packs on which snapshots rely that were not there when the plan was made.
 
     Read anew: another program's index files may have come since, and its snapshots with them.
     """
     known = {*plan.keep, *plan.drop}
-    since = [one for one in repository.snapshots().snapshots if one.id not in known]
+    since = [one for one in there if one.id not in known]
     if not since:
         return set()
     fresh = repository.with_fresh_index()

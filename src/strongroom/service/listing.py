@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StorageError
+from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StorageError, StrongroomError
 from strongroom.model import Finding, Severity, Verdict
 from strongroom.repository import Node, Snapshot
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy
+from strongroom.service.pinning import Memory, Pin, remembered
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import find, reading, survey
 
@@ -29,6 +30,7 @@ class Listed:
     snapshot: Snapshot
     verdict: Verdict
     proven_at: datetime | None
+    pin: Pin | None = None
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         one = self.snapshot
@@ -42,6 +44,7 @@ class Listed:
             "verdict": self.verdict.value,
             "proven_at": time_json(self.proven_at) if self.proven_at else None,
             "repaired": one.is_repaired,
+            "pinned": self.pin.as_json() if self.pin else None,
             "recovery_point": one.point,
             "tree": one.tree,
             "host": one.hostname,
@@ -83,7 +86,7 @@ def snapshots(
     in it; UNKNOWN when nothing was tried.
     """
     surveyed = survey(application, repositories)
-    known = proofs(application)
+    known, memory = proofs(application), _memory(application)
     limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
     listed = []
     for one in surveyed.candidates:
@@ -94,7 +97,8 @@ def snapshots(
             verdict = Verdict.STALE
         if one.snapshot.is_repaired:
             verdict = Verdict.FAILED
-        listed.append(Listed(one.repository.name, one.snapshot, verdict, at))
+        pin = memory.pin_of(one.snapshot)
+        listed.append(Listed(one.repository.name, one.snapshot, verdict, at, pin))
     return SnapshotReport(tuple(listed), surveyed.about(sources))
 
 
@@ -109,6 +113,14 @@ def proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict
     except StorageError as error:
         application.say(f"verdicts are not known: {error}")
     return found
+
+
+def _memory(application: Application) -> Memory:
+    try:
+        return remembered(application)
+    except StrongroomError as error:
+        application.say(f"pins are not known: {error}")
+        return Memory()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 What is about to go is written down before it goes: a snapshot that vanishes without such a line
 is a failure. Snapshots of other applications, and of tools that name none, always stay.
+
+What is pinned and proven stands in the ledger alone. So nothing goes when that is missing, damaged
+or unreadable; and what is older than the ledger stays, until somebody unpins it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from strongroom.config.settings import Policy
-from strongroom.errors import EXIT_FINE, ConfigError, StorageError
+from strongroom.errors import EXIT_FINE, BusyError, ConfigError, IntegrityError, StorageError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Verdict
 from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
@@ -22,6 +25,7 @@ from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, ex
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy, lasting, store_copies, take_up
 from strongroom.service.listing import proofs
+from strongroom.service.pinning import remembered
 from strongroom.service.selection import say_all
 
 # Dropping more than this share at once is more often a mistake than meant.
@@ -95,7 +99,8 @@ def prune(
     """Decide about every snapshot of the named repositories, or all; then free space.
 
     ConfigError `usage` when more than half of all would go and nobody has consented; BusyError
-    when others use a repository: then nothing was removed from it.
+    when others use a repository, or something is to stay by now that was to go: then nothing was
+    removed from it. IntegrityError `ledger-damaged` when nobody knows what is pinned and proven.
     """
     moment = now or datetime.now(UTC)
     say_all(application, take_up(application))
@@ -130,7 +135,7 @@ def _prune_one(
                 subject=repository.name,
                 hint="Run `strongroom check`, then `strongroom repair`.",
             )
-        decisions = tuple(_decide_all(application, repository.name, listed.snapshots, now))
+        decisions = _decide(application, repository.name, listed.snapshots, now)
         drop = [one.id for one in decisions if not one.keep]
         plan = plan_prune(
             repository, listed.snapshots, drop, options=options, now=_store_now(repository)
@@ -149,7 +154,7 @@ def _prune_one(
         )
     if plan.is_empty:
         return Pruned(repository.name, decisions, plan, PruneReport())
-    return _carry_out(application, repository, decisions, plan, options)
+    return _carry_out(application, repository, decisions, plan, options, now)
 
 
 def _carry_out(
@@ -158,6 +163,7 @@ def _carry_out(
     decisions: tuple[Decision, ...],
     plan: PrunePlan,
     options: PruneOptions,
+    now: datetime,
 ) -> Pruned:
     because = {one.id: list(one.because) for one in decisions if not one.keep}
     intent = application.record(
@@ -172,8 +178,19 @@ def _carry_out(
     notes = store_copies(application, [repository]) if plan.drop else []
     report = PruneReport()
     application.progress.begin(f"prune {repository.name}", plan.rewritten_bytes or None)
+
+    def last_look(there: Sequence[Snapshot]) -> None:
+        _refuse_other_decisions(application, repository, plan, there, now)
+
     try:
-        execute(repository, plan, report=report, options=options, progress=application.progress)
+        execute(
+            repository,
+            plan,
+            report=report,
+            options=options,
+            progress=application.progress,
+            last_look=last_look,
+        )
     finally:
         application.progress.end()
         recorded = application.record(
@@ -191,16 +208,61 @@ def _carry_out(
     return Pruned(repository.name, decisions, plan, report, tuple(notes))
 
 
+def _refuse_other_decisions(
+    application: Application,
+    repository: Repository,
+    plan: PrunePlan,
+    there: Sequence[Snapshot],
+    now: datetime,
+) -> None:
+    """BusyError when what is to go is to stay by now: somebody has pinned or proven it, or a
+    capture has failed, since the plan was made."""
+    staying = {one.id for one in _decide(application, repository.name, there, now) if one.keep}
+    spared = staying.intersection(plan.drop)
+    if spared:
+        raise BusyError(
+            f"{len(spared)} snapshots that were to go are to stay by now, so nothing was removed",
+            subject=repository.name,
+            hint="Run the command again.",
+        )
+
+
 def _store_now(repository: Repository) -> datetime:
     """The store's own clock, as our lock's file shows it; ours where the store doesn't tell."""
     times = [one.modified_at for one in repository.storage.list("locks") if one.modified_at]
     return max(times, default=datetime.now(UTC))
 
 
+def _decide(
+    application: Application, repository: str, snapshots: Sequence[Snapshot], now: datetime
+) -> tuple[Decision, ...]:
+    """A decision for each snapshot, source by source, by a ledger that can be relied on."""
+    _trust_ledger(application, snapshots)
+    return tuple(_decide_all(application, repository, snapshots, now))
+
+
+def _trust_ledger(application: Application, snapshots: Sequence[Snapshot]) -> None:
+    ledger, what = application.ledger, ""
+    if faults := ledger.verify():
+        what = f"line {faults[0].line}: {faults[0].message}"
+    elif any(_is_mine(application, one) for one in snapshots) and not any(ledger.entries()):
+        what = "it is missing, though there are snapshots"
+    if what:
+        raise IntegrityError(
+            f"{what}; nobody knows what is pinned and proven, so nothing is pruned",
+            subject=str(ledger.path),
+            code="ledger-damaged",
+        )
+
+
+def _is_mine(application: Application, one: Snapshot) -> bool:
+    return one.application == application.name and one.source in application.settings.sources
+
+
 def _decide_all(
     application: Application, repository: str, snapshots: Sequence[Snapshot], now: datetime
 ) -> Iterator[Decision]:
-    """A decision for each snapshot, source by source."""
+    memory = remembered(application)
     known = proofs(application)
     order, failed = _captures(application, repository)
     proven_trees = {
@@ -210,8 +272,7 @@ def _decide_all(
     by_source: dict[str, list[Snapshot]] = {}
     copies: list[Snapshot] = []
     for one in snapshots:
-        mine = one.application == application.name and one.source in application.settings.sources
-        if mine and one.source is not None:
+        if _is_mine(application, one) and one.source is not None:
             by_source.setdefault(one.source, []).append(one)
         elif is_copy(one) and one.application == application.name:
             copies.append(one)
@@ -229,8 +290,10 @@ def _decide_all(
                 one.time,
                 frozenset(one.tags),
                 proven=one.tree in proven_trees,
+                pinned=memory.pin_of(one) is not None,
                 recorded=order.get(one.id),
                 lacking=one.is_repaired,
+                unremembered=memory.lacks(one),
             )
             for one in group
         ]

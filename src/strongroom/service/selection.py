@@ -13,16 +13,19 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from strongroom.errors import ConfigError, StorageError, StrongroomError
+from strongroom.evidence import Entry
 from strongroom.model import Finding, Progress, finding
 from strongroom.repository import Repository, Snapshot, SnapshotList, SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy
 
 LATEST = "latest"
+# Source, recovery point and tree.
+Capture: TypeAlias = tuple[str | None, str | None, str]
 # How far the clocks of two hosts may differ.
 _TOLERANCE: Final = timedelta(minutes=1)
 
@@ -103,39 +106,65 @@ def survey(application: Application, repositories: Sequence[str] = ()) -> Survey
 
 
 def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
-    """The source of every snapshot by id, by repository, as the ledger tells; nothing when it
-    can't be read, which is said."""
+    """The source of every snapshot that must be there, by id, by repository, as the ledger tells;
+    nothing when it can't be read, which is said.
+
+    Captures and copies are stored, and so is what somebody pinned. What prune was about to drop
+    may be gone, unless it was pinned; what somebody has acknowledged as gone may be, too.
+    """
     stored: dict[str, dict[str, str]] = {}
+    pinned: dict[Capture, set[str]] = {}
     try:
         for entry in application.ledger.entries():
-            if entry.fields.get("application") != application.name:
+            fields = entry.fields
+            if fields.get("application") != application.name:
                 continue
-            if entry.kind in ("backup", "copy"):
-                for one in entry.fields.get("snapshots", ()):
-                    repository = str(one.get("repository", entry.fields.get("to")))
+            if entry.kind in ("backup", "copy", "pin"):
+                for one in fields.get("snapshots", ()):
+                    repository = str(one.get("repository", fields.get("to")))
                     stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
+            if entry.kind == "pin":
+                copies = {str(one["id"]) for one in fields.get("snapshots", ())}
+                pinned[recorded_capture(entry)] = copies
+            elif entry.kind == "unpin":
+                pinned.pop(recorded_capture(entry), None)
             elif entry.kind in ("prune", "repair"):
                 # Written down before it was done, so that it may be there still.
-                of_repository = stored.setdefault(str(entry.fields.get("repository")), {})
-                for one in entry.fields.get("drop", ()):
-                    of_repository.pop(str(one), None)
-                for one in entry.fields.get("snapshots", ()):
-                    of_repository[str(one["id"])] = str(one["source"])
+                repository, dropped = str(fields.get("repository")), {*fields.get("drop", ())}
+                if entry.kind == "prune":
+                    dropped -= {one for ids in pinned.values() for one in ids}
+                _forget(stored, repository, dropped)
+                if entry.kind == "repair":
+                    for one in fields.get("snapshots", ()):
+                        stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
+            elif entry.kind == "acknowledge":
+                for one in fields.get("snapshots", ()):
+                    _forget(stored, str(one["repository"]), {str(one["id"])})
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")
     return stored
 
 
+def _forget(stored: dict[str, dict[str, str]], repository: str, ids: set[str]) -> None:
+    of_repository = stored.get(repository, {})
+    for one in ids:
+        of_repository.pop(one, None)
+
+
+def gone(stored: dict[str, str], listed: SnapshotList) -> Iterator[tuple[str, str]]:
+    """The id and source of each stored snapshot that has no file any more."""
+    present = {one.id for one in listed.snapshots} | set(map(_id_of, listed.findings))
+    return ((one, source) for one, source in stored.items() if one not in present)
+
+
 def vanished(
     repository: str, stored: dict[str, str], listed: SnapshotList
 ) -> Iterator[tuple[str, Finding]]:
-    """A finding, with its source, for each stored snapshot that has no file any more."""
-    present = {one.id for one in listed.snapshots} | set(map(_id_of, listed.findings))
-    for snapshot, source in stored.items():
-        if snapshot not in present:
-            subject = f"{repository}: snapshots/{snapshot}"
-            message = f"a snapshot of {source} was stored here and is gone"
-            yield source, finding("snapshot-vanished", subject, message)
+    """A finding, with its source, for each stored snapshot that is gone."""
+    for snapshot, source in gone(stored, listed):
+        subject = f"{repository}: snapshots/{snapshot}"
+        message = f"a snapshot of {source} was stored here and is gone"
+        yield source, finding("snapshot-vanished", subject, message)
 
 
 def is_from_future(snapshot: Snapshot) -> bool:
@@ -203,12 +232,20 @@ def choose(
         findings = surveyed.unreachable
     if candidate.snapshot.is_repaired:
         findings = (*findings, repaired(candidate.repository.name, candidate.snapshot))
-    copies = tuple(one for one in found if _capture(one) == _capture(candidate))
+    meant = capture_of(candidate.snapshot)
+    copies = tuple(one for one in found if capture_of(one.snapshot) == meant)
     return Choice(candidate, copies, findings)
 
 
-def _capture(one: Candidate) -> tuple[str | None, ...]:
-    return one.snapshot.source, one.snapshot.point, one.snapshot.tree
+def capture_of(snapshot: Snapshot) -> Capture:
+    """What all copies of one capture have in common, in whichever repository they are."""
+    return snapshot.source, snapshot.point, snapshot.tree
+
+
+def recorded_capture(entry: Entry) -> Capture:
+    """The capture that a record of the ledger is about."""
+    source, point = entry.fields.get("source"), entry.fields.get("point")
+    return source, point, str(entry.fields.get("tree"))
 
 
 def _only(found: Sequence[Candidate], wanted: str) -> Candidate:
