@@ -92,8 +92,8 @@ def find_key(storage: Storage, password: str) -> tuple[str, MasterKey]:
             "there is no key file, so no password opens this repository",
             subject=storage.location,
             code="key-damaged",
-            hint="Restore the `keys` folder from a copy, or set `master_key` to what "
-            "`strongroom key export` wrote.",
+            hint="Restore the `keys` folder from a copy of the repository, or set `master_key` to "
+            "what `strongroom key export` wrote.",
         )
     message = "no key opens with this password"
     if len(names) > MOST_KEY_FILES:
