@@ -12,6 +12,7 @@ from strongroom.evidence import Ledger
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.snapshot import encode_snapshot
 from strongroom.repository.storage import LocalStorage
+from strongroom.service.ledger_copy import is_copy
 from tests.e2e.command_line import PASSWORD, Place, make_place
 from tests.support.repository_ground import new_repository
 
@@ -70,3 +71,17 @@ def older(
         fields = {"application": "tms", "from": "elsewhere", "to": "local", "snapshots": copied}
         ledger(place).append("copy", fields)
     return made
+
+
+def captured_ids(place: Place) -> set[str]:
+    """All snapshots in the first repository but the copies of the ledger."""
+    repository = Repository.open(LocalStorage(place.path / "local"), PASSWORD, name="local")
+    return {one.id for one in repository.snapshots().snapshots if not is_copy(one)}
+
+
+def lose_copies(place: Place) -> None:
+    """Take the copies of the ledger out of the first repository."""
+    repository = Repository.open(LocalStorage(place.path / "local"), PASSWORD, name="local")
+    for one in repository.snapshots().snapshots:
+        if is_copy(one):
+            repository.storage.delete(f"snapshots/{one.id}")

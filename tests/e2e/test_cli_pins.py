@@ -16,7 +16,15 @@ from strongroom.service.application import Application
 from strongroom.service.pinning import pin, unpin
 from strongroom.service.pruning import prune
 from tests.e2e.command_line import PASSWORD, Place
-from tests.e2e.snapshot_history import TWO, backup, ledger, make_history, older
+from tests.e2e.snapshot_history import (
+    TWO,
+    backup,
+    captured_ids,
+    ledger,
+    lose_copies,
+    make_history,
+    older,
+)
 from tests.support.demo_ground import error_of
 from tests.support.repository_ground import new_repository
 from tests.support.restic import stock_restics
@@ -164,7 +172,7 @@ def test_stock_restic_knows_no_pins(place: Place) -> None:
     backup(place, "two")
     place.json("snapshots", "pin", model["id"])
     restic = stock_restics()[-1]
-    restic.run(place.path / "local", "forget", "--keep-last", "1", "--group-by", "host")
+    restic.run(place.path / "local", "forget", model["id"])
     assert place.run("check").status == 30
     place.json("snapshots", "acknowledge", model["id"], "--reason", "forget by hand")
     assert place.run("check").status == 0
@@ -244,7 +252,7 @@ def test_a_ledger_that_is_damaged_while_a_prune_runs_stops_it(place: Place) -> N
     application = Application.load(place.config, progress=Meanwhile(damage))
     with pytest.raises(Exception, match="nothing is pruned"):
         prune(application, dry_run=False, consent=True)
-    assert len(list((place.path / "local" / "snapshots").iterdir())) == 2
+    assert len(captured_ids(place)) == 2
 
 
 def test_while_a_prune_removes_nothing_is_pinned(place: Place) -> None:
@@ -321,12 +329,28 @@ def test_without_a_sound_ledger_nothing_is_pruned(
     place.json("snapshots", "pin", pinned)
     place.json("snapshots", "pin", model["id"])  # so that it isn't the pin that is cut off
     damage(ledger(place).path)
+    lose_copies(place)
     for command in (["--dry-run"], ["--yes"]):
         answer = place.run("--json", "prune", *command)
         assert answer.status == status, answer.text
         assert answer.document["error"]["hint"]
-    there = {one.name for one in (place.path / "local" / "snapshots").iterdir()}
-    assert there == {proven["id"], model["id"], pinned}
+    assert captured_ids(place) == {proven["id"], model["id"], pinned}
+
+
+@pytest.mark.parametrize("loss", [_removed, _removed_without_a_trace])
+def test_a_copy_of_the_ledger_knows_pins_and_proofs(
+    place: Place, loss: Callable[[Path], None]
+) -> None:
+    """Also a pin that came after the last capture."""
+    proven = backup(place, "one")
+    assert place.json("drill")["verdict"] == "PROVEN"
+    model = backup(place, "two")
+    pinned, dropped = older(place, model, 2), older(place, model, 3)
+    place.json("snapshots", "pin", pinned)
+    loss(ledger(place).path)
+    report = place.json("prune", "--yes")
+    assert dropped in {one["id"] for one in report["drop"]}
+    assert captured_ids(place) == {proven["id"], model["id"], pinned}
 
 
 def test_what_is_older_than_the_ledger_stays_until_somebody_lets_it_go(place: Place) -> None:
@@ -336,6 +360,7 @@ def test_what_is_older_than_the_ledger_stays_until_somebody_lets_it_go(place: Pl
     second = backup(place, "two")
     place.json("snapshots", "pin", first["id"])
     _removed_without_a_trace(ledger(place).path)
+    lose_copies(place)
     third = backup(place, "three")
     fourth = backup(place, "four")
     because = reasons(place)
@@ -362,7 +387,8 @@ def test_copies_by_stock_restic_of_what_the_ledger_knows_are_known(tmp_path: Pat
     done = restic.attempt(tmp_path / "second", "copy", flag, local, **secret)
     assert done.returncode == 0, done.stderr
     report = place.json("prune", "second", "--dry-run")
-    assert [one["because"] for one in report["drop"]] == [["no rule keeps it"]]
+    because = [one["because"] for one in report["drop"] if "ledger" not in one["because"][0]]
+    assert because == [["no rule keeps it"]]
 
 
 def test_another_application_s_pins_are_its_own(place: Place) -> None:

@@ -416,7 +416,7 @@ def check_codes_with(storage: Storage, password: str) -> list[str]:
     from strongroom.repository.check import check_repository
 
     opened = Repository.open(storage, password, name="store")
-    return [one.code for one in check_repository(opened, read_data=True).findings]
+    return [one.code for one in check_repository(opened, read=list).findings]
 
 
 def test_another_repository_s_master_key_is_a_wrong_password() -> None:

@@ -9,7 +9,7 @@ capture failed or is unusually small; nothing is ever decided by a name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from statistics import median
@@ -140,12 +140,7 @@ def decide(
             if one.lacking:
                 reasons[one.id] += among_all[one.id]
     for one in snapshots:
-        if one.id in untrusted:
-            reasons[one.id].append(untrusted[one.id])
-        if one.pinned:
-            reasons[one.id].append("pinned")
-        if one.unremembered:
-            reasons[one.id].append("older than the ledger, so it may have been pinned")
+        reasons[one.id] += _besides(one, untrusted)
     decisions = []
     for one in sorted(snapshots, key=_order, reverse=True):
         because = reasons[one.id]
@@ -156,6 +151,16 @@ def decide(
         else:
             decisions.append(Decision(one.id, False, ("no rule keeps it",)))
     return decisions
+
+
+def _besides(one: Kept, untrusted: Mapping[str, str]) -> Iterator[str]:
+    """Why it stays whatever the rules say."""
+    if one.id in untrusted:
+        yield untrusted[one.id]
+    if one.pinned:
+        yield "pinned"
+    if one.unremembered:
+        yield "older than the ledger, so it may have been pinned"
 
 
 def _order(one: Kept) -> tuple[datetime, bool, int]:

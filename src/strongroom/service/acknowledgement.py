@@ -16,6 +16,7 @@ from strongroom.evidence import Entry
 from strongroom.model import Finding, finding
 from strongroom.service.actor import actor
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import store_copies_in
 from strongroom.service.selection import gone, stored_snapshots
 
 _MOST_SHOWN = 5
@@ -78,6 +79,7 @@ def acknowledge(
             "by": actor(),
         }
         application.must_record("acknowledge", fields)
+        survey.findings += store_copies_in(application, (one.repository for one in chosen))
     return Acknowledged(tuple(chosen), reason, tuple(survey.findings), everything)
 
 

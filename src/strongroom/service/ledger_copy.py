@@ -1,10 +1,10 @@
 """Copies of the ledger in the repositories: what was observed must not be lost with the host.
 
 With each capture the ledger goes into every repository that received it, also when snapshots were
-copied into one, and before some are dropped from one: as a snapshot of its own (`kind:ledger`, one
-file, so that any restic reads it). On a host whose ledger is gone, the longest copy is taken up
-again. A copy that holds what the ledger here does not is a failure: then somebody has cut or
-rewritten one of them.
+copied into one, before some are dropped from one, and when one is pinned: as a snapshot of its own
+(`kind:ledger`, one file, so that any restic reads it). On a host whose ledger is gone, the longest
+copy is taken up again. A copy that holds what the ledger here does not is a failure: then somebody
+has cut or rewritten one of them.
 
 Several hosts may share a repository. Their ledgers are told apart by the tag `ledger:`, the
 beginning of the hash with which each began.
@@ -12,7 +12,7 @@ beginning of the hash with which each began.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -81,6 +81,12 @@ def store_copies(
         for one in writer.findings
         if one.code == "repository-failed"
     ]
+
+
+def store_copies_in(application: Application, names: Iterable[str]) -> list[Finding]:
+    """Put the ledger into the repositories of these names, once each."""
+    repositories = [application.repository(name) for name in dict.fromkeys(names)]
+    return store_copies(application, repositories) if repositories else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A pin is a record of the ledger and holds for all copies of a capture, in every repository: the
 snapshots stay as they are, since a changed tag would be a new snapshot with a new id. See
-docs/decisions/0005-pins-in-the-ledger.md.
+docs/decisions/0006-pins-in-the-ledger.md.
 
 Invariant: a pin that was accepted holds against a prune that runs at the same time. It is written
 under a lock that keeps prune from removing anything, and prune looks at the ledger once more under
@@ -23,6 +23,7 @@ from strongroom.model import Finding
 from strongroom.repository import Snapshot
 from strongroom.service.actor import actor
 from strongroom.service.application import Application
+from strongroom.service.ledger_copy import store_copies_in
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import (
     Candidate,
@@ -160,7 +161,7 @@ def pin(application: Application, wanted: Sequence[str], *, reason: str = "") ->
                 hint="Leave it as it is.",
             )
     decided = [_pin(application, one.candidate, one.copies, reason) for one in chosen]
-    return Pinned(tuple(decided), reason, surveyed.unreachable)
+    return _pinned_everywhere(application, decided, reason, surveyed)
 
 
 def _pin(
@@ -200,7 +201,16 @@ def unpin(application: Application, wanted: Sequence[str], *, reason: str = "") 
     chosen = [_pinned(memory, surveyed, one) for one in wanted]
     for one in chosen:
         application.must_record("unpin", one.as_record(reason))
-    return Pinned(tuple(chosen), reason, surveyed.unreachable)
+    return _pinned_everywhere(application, chosen, reason, surveyed)
+
+
+def _pinned_everywhere(
+    application: Application, decided: Sequence[Decided], reason: str, surveyed: Survey
+) -> Pinned:
+    """Pins are lost with the host unless the repositories know them."""
+    names = (name for one in decided for name, _ in one.copies)
+    uncopied = store_copies_in(application, names)
+    return Pinned(tuple(decided), reason, (*surveyed.unreachable, *uncopied))
 
 
 def _pinned(memory: Memory, surveyed: Survey, wanted: str) -> Decided:

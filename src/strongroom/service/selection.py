@@ -112,43 +112,47 @@ def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
     Captures and copies are stored, and so is what somebody pinned. What prune was about to drop
     may be gone, unless it was pinned; what somebody has acknowledged as gone may be, too.
     """
-    stored: dict[str, dict[str, str]] = {}
-    pinned: dict[Capture, set[str]] = {}
+    stored = _Stored()
     try:
         for entry in application.ledger.entries():
-            fields = entry.fields
-            if fields.get("application") != application.name:
-                continue
-            if entry.kind in ("backup", "copy", "pin"):
-                for one in fields.get("snapshots", ()):
-                    repository = str(one.get("repository", fields.get("to")))
-                    stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
-            if entry.kind == "pin":
-                copies = {str(one["id"]) for one in fields.get("snapshots", ())}
-                pinned[recorded_capture(entry)] = copies
-            elif entry.kind == "unpin":
-                pinned.pop(recorded_capture(entry), None)
-            elif entry.kind in ("prune", "repair"):
-                # Written down before it was done, so that it may be there still.
-                repository, dropped = str(fields.get("repository")), {*fields.get("drop", ())}
-                if entry.kind == "prune":
-                    dropped -= {one for ids in pinned.values() for one in ids}
-                _forget(stored, repository, dropped)
-                if entry.kind == "repair":
-                    for one in fields.get("snapshots", ()):
-                        stored.setdefault(repository, {})[str(one["id"])] = str(one["source"])
-            elif entry.kind == "acknowledge":
-                for one in fields.get("snapshots", ()):
-                    _forget(stored, str(one["repository"]), {str(one["id"])})
+            if entry.fields.get("application") == application.name:
+                stored.take(entry)
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")
-    return stored
+    return stored.by_repository
 
 
-def _forget(stored: dict[str, dict[str, str]], repository: str, ids: set[str]) -> None:
-    of_repository = stored.get(repository, {})
-    for one in ids:
-        of_repository.pop(one, None)
+class _Stored:
+    """What must be there after each record of the ledger: sources by id, by repository."""
+
+    def __init__(self) -> None:
+        self.by_repository: dict[str, dict[str, str]] = {}
+        self._pinned: dict[Capture, set[str]] = {}
+
+    def take(self, entry: Entry) -> None:
+        fields = entry.fields
+        repository = str(fields.get("repository", fields.get("to")))
+        dropped = set(map(str, fields.get("drop", ())))
+        if entry.kind in ("prune", "repair"):
+            # Written down before it was done, so that it may be there still.
+            spared = set().union(*self._pinned.values()) if entry.kind == "prune" else set()
+            self._forget(repository, dropped - spared)
+        if entry.kind in ("backup", "copy", "pin", "repair"):
+            for one in fields.get("snapshots", ()):
+                of = self.by_repository.setdefault(str(one.get("repository", repository)), {})
+                of[str(one["id"])] = str(one["source"])
+        if entry.kind == "pin":
+            copies = {str(one["id"]) for one in fields.get("snapshots", ())}
+            self._pinned[recorded_capture(entry)] = copies
+        elif entry.kind == "unpin":
+            self._pinned.pop(recorded_capture(entry), None)
+        elif entry.kind == "acknowledge":
+            for one in fields.get("snapshots", ()):
+                self._forget(str(one["repository"]), {str(one["id"])})
+
+    def _forget(self, repository: str, ids: set[str]) -> None:
+        for one in ids:
+            self.by_repository.get(repository, {}).pop(one, None)
 
 
 def gone(stored: dict[str, str], listed: SnapshotList) -> Iterator[tuple[str, str]]:
