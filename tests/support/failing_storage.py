@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from strongroom.errors import StorageError
 from strongroom.repository import Storage
-from strongroom.repository.storage import Buffer, LocalStorage, MemoryStorage, StoredFile
+from strongroom.repository.storage import (
+    Buffer,
+    Immutability,
+    LocalStorage,
+    MemoryStorage,
+    StoredFile,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,10 @@ class FailingStorage:
     def delete(self, name: str) -> None:
         self._step(f"delete {name}")
         self._inner.delete(name)
+
+    def immutability(self) -> Immutability | None:
+        self._step("immutability")
+        return self._inner.immutability()
 
     def close(self) -> None:
         self._inner.close()

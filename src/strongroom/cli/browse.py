@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.command import Command
+from strongroom.cli.command import STORE_AS_OF, Command
 from strongroom.cli.run import Run, silence_stdout
 from strongroom.cli.text import count, size, table
 from strongroom.errors import ConfigError, TargetError
@@ -29,6 +29,7 @@ REPOSITORY = click.option(
 @click.argument("path", default="/")
 @click.option("-R", "--recursive", is_flag=True, help="Everything below, not only one level.")
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def ls(run: Run, snapshot: str, path: str, recursive: bool, repository: str | None) -> int:
     """List what lies in a snapshot.
@@ -70,6 +71,7 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "M", "metadata": "U"}
 )
 @click.argument("before")
 @click.argument("after")
+@STORE_AS_OF
 @click.pass_obj
 def diff(run: Run, before: str, after: str) -> int:
     """Compare two snapshots.
@@ -106,6 +108,7 @@ def diff(run: Run, before: str, after: str) -> int:
     help="Write here, which must not exist, instead of to standard output.",
 )
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def dump(run: Run, snapshot: str, path: str, output: Path | None, repository: str | None) -> int:
     """Print one file of a snapshot.

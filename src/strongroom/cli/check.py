@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli.command import Command
+from strongroom.cli.command import STORE_AS_OF, Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import coloured, count, finding_lines, hint_lines, size, span
 
@@ -78,6 +78,7 @@ class _Duration(click.ParamType[timedelta]):
     metavar="DURATION",
     help="Begin to read nothing more after so long, such as 20m.",
 )
+@STORE_AS_OF
 @click.pass_obj
 def check(
     run: Run,

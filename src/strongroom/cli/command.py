@@ -114,6 +114,22 @@ class _Rate(click.ParamType[int]):
         return rate
 
 
+# Any: click's own parameters
+def _remember(context: click.Context, parameter: click.Parameter, given: Any) -> None:
+    setattr(context.ensure_object(Run), str(parameter.name), given)
+
+
+# For commands that only read stores.
+STORE_AS_OF = click.option(
+    "--store-as-of",
+    metavar="TIME",
+    callback=_remember,
+    expose_value=False,
+    help="Read the buckets as they were then, whatever was removed or overwritten since: for S3 "
+    "that keeps versions.",
+)
+
+
 def global_options(*, hidden: bool = False) -> list[click.Option]:
     """`--config --json --quiet --verbose` and limits, kept in the run rather than passed on."""
     return [

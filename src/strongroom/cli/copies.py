@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from strongroom.cli.command import Command
+from strongroom.cli.command import STORE_AS_OF, Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import count, finding_lines, size, span
 
@@ -19,6 +19,7 @@ from strongroom.cli.text import count, finding_lines, size, span
 @click.argument("snapshots", nargs=-1, metavar="[SNAPSHOT]...")
 @click.option("--from", "source", required=True, metavar="REPOSITORY", help="Where they are.")
 @click.option("--to", "target", required=True, metavar="REPOSITORY", help="Where they shall be.")
+@STORE_AS_OF
 @click.pass_obj
 def copy(run: Run, snapshots: tuple[str, ...], source: str, target: str) -> int:
     """Copy snapshots, or all, from one repository to another.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import Command, Group
+from strongroom.cli.command import STORE_AS_OF, Command, Group
 from strongroom.cli.run import Run
 from strongroom.cli.text import size
 
@@ -39,6 +39,7 @@ from strongroom.cli.text import size
 )
 @click.option("--tag", metavar="NAME", help="Of code: the release to archive.")
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def export(
     run: Run,

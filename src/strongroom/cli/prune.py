@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.command import Command
-from strongroom.cli.run import Run
-from strongroom.cli.text import count, size
+from strongroom.cli.run import Run, error_lines
+from strongroom.cli.text import clock, count, finding_lines, size
 
 if TYPE_CHECKING:
     from strongroom.service.pruning import Pruned
@@ -24,34 +24,63 @@ def prune(run: Run, repositories: tuple[str, ...], dry_run: bool, yes: bool) -> 
     """Drop what the retention policies don't keep, then free the space.
 
     A source's newest snapshot and its newest proven one always stay. Nothing goes while the newest
-    capture failed or is unusually small.
+    capture failed or is unusually small. Where objects are locked, the locks of all that stays are
+    renewed.
     """
     from strongroom.service.pruning import prune as prune_all
 
-    result = prune_all(run.application(), repositories, dry_run=dry_run, consent=yes)
+    application = run.application()
+    result = prune_all(application, repositories, dry_run=dry_run, consent=yes)
+    zone = application.settings.schedule.time_zone
     lines: list[str] = []
     for one in result.repositories:
-        lines += _lines(one, verbose=run.verbose or dry_run)
+        lines += _lines(one, zone, verbose=run.verbose or dry_run)
+    for _, error in result.errors:
+        lines += error_lines(error)
     run.result(result.as_json(), lines)
     return result.exit_status
 
 
-def _lines(one: Pruned, *, verbose: bool) -> Iterator[str]:
+def _lines(one: Pruned, zone: str, *, verbose: bool) -> Iterator[str]:
     kept = [decision for decision in one.decisions if decision.keep]
     dropped = [decision for decision in one.decisions if not decision.keep]
     if verbose:
         for decision in one.decisions:
             word = "keep" if decision.keep else "drop"
             yield f"  {word}  {decision.id[:8]}  {'; '.join(decision.because)}"
-    verb = "dropped" if one.done is not None else "would be dropped"
-    freed = one.as_json()["freed_bytes"]
+    verb = "would be dropped" if one.done is None else "dropped"
+    gone = len(dropped) if one.done is None else len(one.done.dropped)
     yield (
-        f"{one.repository}: {count(len(kept), 'snapshot')} kept, {len(dropped)} {verb}, "
-        f"{size(max(freed, 0))} freed"
+        f"{one.repository}: {count(len(kept), 'snapshot')} kept, {gone} {verb}, "
+        f"{size(max(one.freed_bytes, 0))} freed"
     )
-    if one.done is not None and one.done.spared:
-        yield f"  {count(len(one.done.spared), 'pack')} stayed: captures meanwhile rely on them"
-    if one.done is not None and one.done.locked:
-        yield f"  {count(len(one.done.locked), 'pack')} could not be removed: the store refused"
+    yield from _left_lines(one, zone)
     if one.plan.young:
         yield f"  {count(len(one.plan.young), 'pack')} stayed: too young to go"
+    if one.renewal is not None:
+        until = one.renewal.locked_until
+        ends = f"; all that stays is locked until {clock(until, zone)} {zone}" if until else ""
+        yield f"  {count(one.renewal.renewed, 'lock')} of {one.renewal.asked} renewed{ends}"
+    yield from finding_lines(one.notes, all_of_them=True)
+
+
+def _left_lines(one: Pruned, zone: str) -> Iterator[str]:
+    """What goes and yet takes space, and what does not go."""
+    if one.hidden_bytes:
+        yield (
+            f"  {size(one.hidden_bytes)} hidden, not freed: the store keeps versions until its own "
+            "rules end them"
+        )
+    if one.unknown_bytes:
+        yield (
+            f"  {size(one.unknown_bytes)} removed: whether the store keeps versions of it "
+            "may not be asked"
+        )
+    if one.done is None:
+        return
+    if one.done.locked_until is not None:
+        yield f"  locked, the last of it until {clock(one.done.locked_until, zone)} {zone}"
+    if one.done.spared:
+        yield f"  {count(len(one.done.spared), 'pack')} stayed: snapshots that are there need them"
+    if one.done.locked:
+        yield f"  {count(len(one.done.locked), 'file')} could not be removed: the store refused"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import Command
+from strongroom.cli.command import STORE_AS_OF, Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
 from strongroom.errors import EXIT_FINE
@@ -93,6 +93,7 @@ AT = click.option(
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def restore(
     run: Run,
@@ -163,6 +164,7 @@ def restore(
 @SNAPSHOT
 @AT
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def prove(
     run: Run, source: str, target: str, snapshot: str, at: str | None, repository: str | None
@@ -192,6 +194,7 @@ def prove(
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_obj
 def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.

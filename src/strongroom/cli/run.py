@@ -38,6 +38,7 @@ class Run:
     verbose: bool = False
     limit_upload: int | None = None
     limit_download: int | None = None
+    store_as_of: str | None = None
     _written: bool = field(default=False, repr=False)
     _applications: list[Application] = field(default_factory=list, repr=False)
 
@@ -48,6 +49,11 @@ class Run:
         application = Application.load(self.config, progress=self.progress(), say=self.say)
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
+        if self.store_as_of is not None:
+            from strongroom.service.selection import parse_moment
+
+            zone = application.settings.schedule.time_zone
+            application.store_as_of = parse_moment(self.store_as_of, zone)
         self._applications.append(application)
         return application
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import AnsweringGroup
+from strongroom.cli.command import STORE_AS_OF, AnsweringGroup
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, plain, size, table
 from strongroom.errors import EXIT_FINE
@@ -33,6 +33,7 @@ REASON = click.option(
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @REPOSITORY
+@STORE_AS_OF
 @click.pass_context
 def snapshots(
     context: click.Context, repository: str | None, sources: tuple[str, ...] = ()
@@ -45,6 +46,8 @@ def snapshots(
     if context.invoked_subcommand is not None:
         if repository is not None:
             raise click.UsageError("--repository belongs to the listing", context)
+        if context.ensure_object(Run).store_as_of:
+            raise click.UsageError("--store-as-of belongs to the listing", context)
         return None
     from strongroom.service.listing import snapshots as listing
 

@@ -69,7 +69,8 @@ class Setting:
 
     @property
     def example(self) -> str:
-        return format_value(self.examples[0]) if self.examples else ""
+        told = (format_value(one) for one in self.examples)
+        return next((one for one in told if one), "")
 
     def matches(self, parts: tuple[str, ...]) -> bool:
         return len(parts) == len(self.parts) and all(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path as Folder
+from typing import Final
 
 from strongroom.config.fault import Fault, Path, nearest
-from strongroom.config.value import location_scheme
+from strongroom.config.value import location_scheme, parse_duration
 
 # What each kind of store understands of `access`.
 ACCESS_FIELDS = {
@@ -19,6 +21,9 @@ ACCESS_FIELDS = {
     "rest": ("user", "password", "ca_file"),
     "sftp": ("identity", "password", "known_hosts"),
 }
+
+_OBJECT_LOCK_FIELDS: Final = ("object_lock", "object_lock_mode")
+_LONGEST_LOCK: Final = timedelta(days=36500)
 
 # Which settings of which lists name a source, and of what kind it must be.
 _SOURCE_NAMES = (
@@ -53,6 +58,7 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_places(sources, repositories, base)
     yield from _check_access(repositories)
     yield from _check_keys(_mapping(root.get("repositories")))
+    yield from _check_object_lock(repositories)
     copies = root.get("minimum_copies")
     if isinstance(copies, int) and copies > len(repositories) > 0:
         yield Fault(
@@ -128,6 +134,32 @@ def _check_keys(repositories: Mapping[str, object]) -> Iterator[Fault]:
             yield Fault(("repositories", name, "master_key"), message)
         elif not password and not master_key:
             yield Fault(("repositories", name, "password"), "this setting is required")
+
+
+def _check_object_lock(repositories: Mapping[str, Mapping[str, object]]) -> Iterator[Fault]:
+    """A lock that some store doesn't know, or that ends at once, would protect nothing."""
+    for name, body in repositories.items():
+        location, period = body.get("location"), body.get("object_lock")
+        given = [key for key in _OBJECT_LOCK_FIELDS if body.get(key) is not None]
+        if isinstance(location, str) and location_scheme(location) != "s3":
+            for key in given:
+                yield Fault(("repositories", name, key), "only an S3 store locks objects")
+            continue
+        if given == ["object_lock_mode"]:
+            path: Path = ("repositories", name, "object_lock_mode")
+            yield Fault(path, "it says how objects are locked; object_lock says for how long")
+        if not _is_sensible(period):
+            path = ("repositories", name, "object_lock")
+            yield Fault(path, "a lock lasts longer than nothing, and a hundred years at most")
+
+
+def _is_sensible(period: object) -> bool:
+    if not isinstance(period, str):
+        return True
+    try:
+        return timedelta(0) < parse_duration(period) <= _LONGEST_LOCK
+    except ValueError:
+        return True  # what is no duration at all is a fault of its own
 
 
 def _folder(text: str, base: Folder) -> str:

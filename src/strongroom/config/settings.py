@@ -294,6 +294,18 @@ class RepositorySettings(Section):
             {},
         ],
     )
+    object_lock: Duration | None = setting(
+        "S3: how long each stored object is locked against removal; `strongroom prune` renews "
+        "locks that are needed. Without it, the bucket's own default holds.",
+        default=None,
+        examples=[None, "30d", None, None],
+    )
+    object_lock_mode: Literal["governance", "compliance"] | None = setting(
+        "S3: whether those who have that right may lift a lock (governance, which holds without "
+        "this setting) or nobody may (compliance).",
+        default=None,
+        examples=[None, "compliance", None, None],
+    )
 
 
 class Engine(Section):

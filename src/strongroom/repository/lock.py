@@ -115,6 +115,11 @@ class Lock:
         self._deaf = False
         self.findings: list[Finding] = []
 
+    @property
+    def name(self) -> str:
+        """Its file's name; empty when there is none."""
+        return self._name
+
     def acquire(self) -> None:
         """Write the lock; BusyError when another one forbids it."""
         self._check_others()

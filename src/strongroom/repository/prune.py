@@ -9,13 +9,16 @@ leaves blobs or packs too many, never too few (invariant I4), and the next run g
 
 What is missing or has another size than the index says makes a plan impossible: pruning on top of
 damage would make it final. Packs younger than a grace period, by the store's clock, stay.
+
+A store may refuse to remove what is locked, or hide it and keep a version. What is refused stays
+with all that it needs; what is hidden is not counted as freed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from strongroom.errors import BusyError, IntegrityError, StorageError
@@ -25,6 +28,7 @@ from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
 from strongroom.repository.packer import DEFAULT_PACK_BYTES, Packer
 from strongroom.repository.repository import Repository, pack_name
 from strongroom.repository.snapshot import Snapshot
+from strongroom.repository.storage import Immutability, Keeping
 from strongroom.repository.storage.protocol import StoredFile
 from strongroom.repository.view import gather_runs
 
@@ -48,6 +52,7 @@ class PruneOptions:
 class PrunePlan:
     """What a run will do. Sizes are of sealed blobs, in bytes; packs are named by their ids.
 
+    `unneeded` are all packs that hold nothing of what stays, also those that don't go yet;
     `index_files` are those that the plan relies on.
     """
 
@@ -57,6 +62,7 @@ class PrunePlan:
     repack: tuple[str, ...]
     orphans: tuple[str, ...]
     young: tuple[str, ...]
+    unneeded: tuple[str, ...]
     used_bytes: int
     unused_bytes: int
     delete_bytes: int
@@ -66,7 +72,7 @@ class PrunePlan:
 
     @property
     def freed_bytes(self) -> int:
-        """What the store will hold less."""
+        """What the store will hold less, if it lets go of what is removed."""
         return self.delete_bytes + self.repack_bytes - self.rewritten_bytes
 
     @property
@@ -76,13 +82,21 @@ class PrunePlan:
 
 @dataclass(slots=True)
 class PruneReport:
-    """What a run has done; complete also when it was broken off."""
+    """What a run has done; complete also when it was broken off.
+
+    `locked` names snapshots, index files and packs that the store refused to remove. The bytes of
+    removed packs are freed, hidden (the store keeps versions of them), or it is not known which.
+    `locked_until` is when the last lock ends of what is hidden or was refused, where that is told.
+    """
 
     dropped: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     freed_bytes: int = 0
+    hidden_bytes: int = 0
+    unknown_bytes: int = 0
     locked: list[str] = field(default_factory=list)
+    locked_until: datetime | None = None
 
 
 class _Marks:
@@ -157,6 +171,7 @@ def plan_prune(
         repack=tuple(repack),
         orphans=tuple(orphans),
         young=tuple(sorted(young & {*survey.unused, *survey.orphans, *worth})),
+        unneeded=tuple(sorted({*survey.unused, *survey.orphans})),
         used_bytes=sum(survey.used_bytes.values()),
         unused_bytes=sum(survey.unused_bytes.values()),
         delete_bytes=sum(size[pack] for pack in (*delete, *orphans)),
@@ -264,12 +279,14 @@ def execute(
 ) -> None:
     """Carry a plan out; `report` tells what was done, also when this raises.
 
-    BusyError when others use the repository: then nothing was removed. `last_look` gets the
-    snapshots that are there under the exclusive lock; when it raises, nothing was removed, either.
+    BusyError when others use the repository, StorageError `store-refused` when not one of the
+    snapshots may be removed: then nothing was removed. `last_look` gets the snapshots that are
+    there under the exclusive lock; when it raises, nothing was removed, either.
     """
     if plan.repack:
         _repack(repository, plan, options, progress or Silent())
     lock = repository.new_lock(exclusive=True)
+    removal = _Removal(repository, report)
     try:
         lock.acquire()
         lock.confirm()
@@ -277,29 +294,17 @@ def execute(
         there = repository.snapshots().snapshots
         if last_look is not None:
             last_look(there)
-        needed = _needed_since(repository, plan, there)
-        doomed = {*plan.delete, *plan.repack, *plan.orphans} - needed
-        report.spared = sorted(needed & {*plan.delete, *plan.repack, *plan.orphans})
-        for snapshot in plan.drop:
-            repository.storage.delete(f"snapshots/{snapshot}")
-            report.dropped.append(snapshot)
+        planned = {*plan.delete, *plan.repack, *plan.orphans}
+        needed = _needed_besides(repository, {*plan.keep, *plan.drop}, there)
+        refused = removal.drop(plan.drop)
         lock.confirm()
-        _rewrite_index(repository, doomed)
+        if refused:
+            needed |= _needed_besides(repository, {*plan.keep}, there)
+        report.spared = sorted(needed & planned)
+        doomed = planned - needed
+        doomed -= removal.replace_index(doomed)
         lock.confirm()
-        sizes = {one.name: one.size_bytes for one in repository.storage.list("data")}
-        for pack in sorted(doomed):
-            name = pack_name(pack)
-            if name not in sizes:
-                continue
-            try:
-                repository.storage.delete(name)
-            except StorageError as error:
-                if error.code != "store-refused":
-                    raise
-                report.locked.append(pack)  # an object lock: it goes when that has run out
-                continue
-            report.deleted.append(pack)
-            report.freed_bytes += sizes[name]
+        removal.remove_packs(doomed)
     finally:
         lock.release()
 
@@ -314,6 +319,79 @@ def _must_be_current(repository: Repository, plan: PrunePlan) -> None:
             subject=repository.name,
             hint="Run `strongroom prune` again.",
         )
+
+
+class _Removal:
+    """What may be refused piece by piece, and whose space may stay in use all the same."""
+
+    def __init__(self, repository: Repository, report: PruneReport) -> None:
+        self._storage, self._report = repository.storage, report
+        self._repository = repository
+        self._immutability = repository.storage.immutability()
+        keeping = Keeping(versions=False)
+        if self._immutability is not None:
+            keeping = self._immutability.keeping()
+        self._frees = keeping.frees
+        self._lockable = keeping.lockable is not False
+
+    def drop(self, snapshots: Sequence[str]) -> bool:
+        """Whether any was refused."""
+        refused: StorageError | None = None
+        for snapshot in snapshots:
+            error = self._remove(f"snapshots/{snapshot}")
+            if error is None:
+                self._report.dropped.append(snapshot)
+            refused = refused or error
+        if refused is not None and not self._report.dropped:
+            raise refused  # it is not a matter of single locks
+        return refused is not None
+
+    def replace_index(self, doomed: set[str]) -> set[str]:
+        """Index files without the doomed packs: all new ones are stored before an old one goes.
+        Returns the packs that an old one goes on naming, so that they must stay."""
+        named: set[str] = set()
+        for name, packs in _rewrite_index(self._repository, doomed):
+            if self._remove(name) is not None:
+                named |= packs
+        return named & doomed
+
+    def remove_packs(self, doomed: set[str]) -> None:
+        sizes = {one.name: one.size_bytes for one in self._storage.list("data")}
+        for pack in sorted(doomed):
+            name = pack_name(pack)
+            if name not in sizes or self._remove(name) is not None:
+                continue
+            self._report.deleted.append(pack)
+            if self._frees:
+                self._report.freed_bytes += sizes[name]
+            elif self._frees is None:
+                self._report.unknown_bytes += sizes[name]
+            else:
+                self._report.hidden_bytes += sizes[name]
+
+    def _remove(self, name: str) -> StorageError | None:
+        """The refusal, if there was one."""
+        if self._lockable and self._immutability is not None:
+            self._note_lock(self._immutability, name)
+        try:
+            self._storage.delete(name)
+        except StorageError as error:
+            if error.code != "store-refused":
+                raise
+            self._report.locked.append(name)
+            return error
+        return None
+
+    def _note_lock(self, immutability: Immutability, name: str) -> None:
+        try:
+            known = immutability.lock_of(name)
+        except StorageError as error:
+            if error.code not in ("store-missing", "store-refused"):
+                raise
+            return
+        last = self._report.locked_until
+        if known is not None and known.until > max(last or known.until, datetime.now(UTC)):
+            self._report.locked_until = known.until
 
 
 def _repack(
@@ -369,12 +447,13 @@ def move_blobs(
             progress.advance(entry.length)
 
 
-def _needed_since(repository: Repository, plan: PrunePlan, there: Sequence[Snapshot]) -> set[str]:
-    """The packs on which snapshots rely that were not there when the plan was made.
+def _needed_besides(
+    repository: Repository, known: set[str], there: Sequence[Snapshot]
+) -> set[str]:
+    """The packs on which snapshots rely that are there and not among the known ones.
 
     Read anew: another program's index files may have come since, and its snapshots with them.
     """
-    known = {*plan.keep, *plan.drop}
     since = [one for one in there if one.id not in known]
     if not since:
         return set()
@@ -384,19 +463,18 @@ def _needed_since(repository: Repository, plan: PrunePlan, there: Sequence[Snaps
     return {location.pack for place, location in fresh.index.locations() if marks.used[place]}
 
 
-def _rewrite_index(repository: Repository, doomed: set[str]) -> None:
-    """Index files without the doomed packs: all new ones are stored before an old one goes."""
-    old: list[str] = []
+def _rewrite_index(repository: Repository, doomed: set[str]) -> list[tuple[str, set[str]]]:
+    """Store index files without the doomed packs; the old ones, with the packs that each names."""
+    old: list[tuple[str, set[str]]] = []
 
     # Read as they are written: a million blobs are never in memory.
     def staying() -> Iterator[tuple[str, list[PackEntry]]]:
         for file in list(repository.storage.list("index")):
             packs = decode_index(repository.load_file(file.name), file.name)
             if any(pack in doomed for pack, _ in packs):
-                old.append(file.name)
+                old.append((file.name, {pack for pack, _ in packs}))
                 yield from ((pack, entries) for pack, entries in packs if pack not in doomed)
 
     for part in index_parts(staying()):
         repository.save_file("index", encode_index(part))
-    for name in old:
-        repository.storage.delete(name)
+    return old

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from strongroom.errors import ConfigError, IntegrityError, StorageError, Strongr
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository import Repository, WriterOptions, decode_master_key, open_storage
-from strongroom.repository.storage import Access, Limits, Storage
+from strongroom.repository.storage import Access, Limits, LockMode, ObjectLock, Storage
+from strongroom.service.rendering import time_json
 from strongroom.service.wiring import build_source
 from strongroom.sources import Source
 
@@ -49,7 +51,8 @@ class Application:
     """The settings with everything they name. Safe to use from one thread at a time.
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
-    bytes a second, go before those of the settings.
+    bytes a second, go before those of the settings. With `store_as_of`, stores are read as they
+    were at that moment, which only buckets with versions know, and each record says so.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Application:
         self.say = say
         self.limit_upload: int | None = None
         self.limit_download: int | None = None
+        self.store_as_of: datetime | None = None
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -99,8 +103,8 @@ class Application:
 
     # Repositories
 
-    def repository(self, name: str) -> Repository:
-        """One repository, opened."""
+    def repository(self, name: str, *, present: bool = False) -> Repository:
+        """One repository, opened; as it is now when `present`, whatever `store_as_of` says."""
         self._check("repository", [name], self.settings.repositories)
         with self._guard:
             known = self._opened.get(name)
@@ -108,12 +112,14 @@ class Application:
             return known
         declared = self.settings.repositories[name]
         LOG.debug("opening repository %s at %s", name, declared.location)
-        opened = self._open(name, declared)
+        opened = self._open(name, declared, as_of=None if present else self.store_as_of)
         with self._guard:
             return self._opened.setdefault(name, opened)
 
-    def _open(self, name: str, declared: RepositorySettings) -> Repository:
-        storage = self.storage(name)
+    def _open(
+        self, name: str, declared: RepositorySettings, *, as_of: datetime | None
+    ) -> Repository:
+        storage = self.storage(name, as_of=as_of)
         if declared.password is not None:
             return Repository.open(storage, resolve_secret(declared.password), name=name)
         assert declared.master_key is not None, "the configuration has one of both"
@@ -129,8 +135,8 @@ class Application:
             ) from None
         return Repository.open_by_master_key(storage, key, name=name)
 
-    def storage(self, name: str) -> Storage:
-        """The store of a declared repository; nothing is connected yet."""
+    def storage(self, name: str, *, as_of: datetime | None = None) -> Storage:
+        """The store of a declared repository, or its past; nothing is connected yet."""
         declared = self.settings.repositories[name]
         # References lead to secrets, paths and plain words stay what they are.
         values = {
@@ -146,6 +152,8 @@ class Application:
                 upload=self.limit_upload or engine.limit_upload,
                 download=self.limit_download or engine.limit_download,
             ),
+            object_lock=_object_lock(declared),
+            as_of=as_of,
         )
 
     def close(self) -> None:
@@ -244,7 +252,10 @@ class Application:
     def must_record(self, kind: str, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
         """Write to the ledger what holds only when it stands there; raises when that fails."""
         make_private(self.state)
-        return self.ledger.append(kind, {"application": self.name, **fields})
+        of_past = {}
+        if self.store_as_of is not None:
+            of_past["store_as_of"] = time_json(self.store_as_of)
+        return self.ledger.append(kind, {"application": self.name, **fields, **of_past})
 
     def sandbox_folder(self) -> Path:
         """Where drills put what they restore; made on demand."""
@@ -260,6 +271,12 @@ class Application:
                     code="usage",
                     hint=f"Choose from: {', '.join(known)}.",
                 )
+
+
+def _object_lock(declared: RepositorySettings) -> ObjectLock | None:
+    if declared.object_lock is None:
+        return None
+    return ObjectLock(declared.object_lock, LockMode(declared.object_lock_mode or "governance"))
 
 
 def make_private(folder: Path) -> Path:

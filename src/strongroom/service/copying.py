@@ -50,13 +50,16 @@ class Copied:
 
 
 def copy(application: Application, source: str, target: str, wanted: Sequence[str] = ()) -> Copied:
-    """Bring snapshots, given by the beginnings of their ids or all, into another repository."""
+    """Bring snapshots, given by the beginnings of their ids or all, into another repository.
+
+    `Application.store_as_of` is of the one that they are read from.
+    """
     if source == target:
         raise ConfigError(
             "a repository is not copied into itself", subject=source, code="usage",
             hint="Name two different repositories.",
         )  # fmt: skip
-    giver, taker = application.repository(source), application.repository(target)
+    giver, taker = application.repository(source), application.repository(target, present=True)
     with giver.reading():
         listed = giver.snapshots()
         if wanted:

@@ -1,6 +1,7 @@
 """Doctor: is everything there that a backup and a recovery will need? Each answer has a remedy.
 
-Nothing is changed, except what `clean` removes: what drills left behind whose process is gone.
+Nothing that anybody needs is changed, except what `clean` removes: what drills left behind whose
+process is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from strongroom.errors import ERROR_KINDS, EXIT_FINE, StrongroomError
 from strongroom.repository import Repository
 from strongroom.service.application import Application
 from strongroom.service.leftover import find_leftovers, remove_leftovers
+from strongroom.service.protection import Exposure, exposure
 from strongroom.service.selftest import test_engine
 
 _FEW_BYTES: Final = 1 << 30
@@ -143,13 +145,25 @@ def space_check(name: str, folder: Path, wanted_bytes: int = _FEW_BYTES) -> Chec
 
 
 def _repositories(application: Application) -> Iterator[Check]:
+    exposures: dict[str, Exposure] = {}
     for name in application.settings.repositories:
         title = f"repository {name}"
         try:
             repository = application.repository(name)
             yield from _repository(title, repository)
+            exposures[title] = exposure(repository)
         except StrongroomError as error:
             yield failed(title, error)
+    # One copy out of a thief's reach is enough; what nobody knows is never taken for one.
+    safe = any(one.protected for one in exposures.values())
+    for title, one in exposures.items():
+        fine = one.protected or (safe and one.protected is False)
+        yield Check(
+            f"{title}: stolen credentials",
+            State.FINE if fine else State.WARNING,
+            one.told,
+            "" if fine else one.remedy,
+        )
 
 
 def _repository(title: str, repository: Repository) -> Iterator[Check]:

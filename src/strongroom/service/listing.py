@@ -103,12 +103,16 @@ def snapshots(
 
 
 def proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict]]:
-    """The newest verdict on each snapshot by id; nothing when the ledger can't be read."""
+    """The newest verdict on each snapshot by id; nothing when the ledger can't be read.
+
+    What was proven of a store's past says nothing about what is there now.
+    """
     found: dict[str, tuple[datetime | None, Verdict]] = {}
     try:
         for entry in application.ledger.entries():
             verdict = str(entry.fields.get("verdict"))
-            if entry.kind in _PROOF_KINDS and verdict in Verdict.__members__:
+            of_now = "store_as_of" not in entry.fields
+            if entry.kind in _PROOF_KINDS and of_now and verdict in Verdict.__members__:
                 found[str(entry.fields.get("snapshot"))] = (entry.at, Verdict(verdict))
     except StorageError as error:
         application.say(f"verdicts are not known: {error}")

@@ -5,31 +5,47 @@ is a failure. Snapshots of other applications, and of tools that name none, alwa
 
 What is pinned and proven stands in the ledger alone. So nothing goes when that is missing, damaged
 or unreadable; and what is older than the ledger stays, until somebody unpins it.
+
+A store that keeps everything is asked first, so that nothing is begun that cannot be ended. Where
+objects are locked, the locks of all that stays are renewed, whatever became of the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from strongroom.config.settings import Policy
-from strongroom.errors import EXIT_FINE, BusyError, ConfigError, IntegrityError, StorageError
+from strongroom.errors import (
+    EXIT_FINE,
+    EXIT_PARTIAL,
+    BusyError,
+    ConfigError,
+    IntegrityError,
+    StorageError,
+    StrongroomError,
+)
 from strongroom.evidence import Entry
-from strongroom.model import Finding, Verdict
+from strongroom.model import Finding, Verdict, finding
 from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, execute, plan_prune
+from strongroom.repository.renewal import RenewalReport, renew_locks
+from strongroom.repository.storage import Keeping
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy, lasting, store_copies, take_up
 from strongroom.service.listing import proofs
 from strongroom.service.pinning import remembered
+from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import say_all
 
 # Dropping more than this share at once is more often a mistake than meant.
 _CONSENT_SHARE: Final = 0.5
+KEEPS_NOTHING: Final = Keeping(versions=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +57,36 @@ class Pruned:
     plan: PrunePlan
     done: PruneReport | None = None
     notes: tuple[Finding, ...] = ()
+    keeping: Keeping = KEEPS_NOTHING
+    renewal: RenewalReport | None = None
+
+    @property
+    def freed_bytes(self) -> int:
+        """What the store holds less, or would; less than nothing when more was written."""
+        if self.done is not None:
+            return self.done.freed_bytes - self.plan.rewritten_bytes
+        return self.plan.freed_bytes if self.keeping.frees else -self.plan.rewritten_bytes
+
+    @property
+    def hidden_bytes(self) -> int:
+        """What nobody sees any more and yet takes its space, as a version."""
+        if self.done is not None:
+            return self.done.hidden_bytes
+        return self._planned_bytes if self.keeping.frees is False else 0
+
+    @property
+    def unknown_bytes(self) -> int:
+        """What is removed, and nobody knows whether its space is free."""
+        if self.done is not None:
+            return self.done.unknown_bytes
+        return self._planned_bytes if self.keeping.frees is None else 0
+
+    @property
+    def _planned_bytes(self) -> int:
+        return self.plan.delete_bytes + self.plan.repack_bytes
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        plan, done = self.plan, self.done
+        plan, done, renewal = self.plan, self.done, self.renewal
         return {
             "repository": self.repository,
             "keep": [_decision_json(one) for one in self.decisions if one.keep],
@@ -55,9 +98,19 @@ class Pruned:
             },
             "used_bytes": plan.used_bytes,
             "unused_bytes": plan.unused_bytes,
-            "freed_bytes": done.freed_bytes - plan.rewritten_bytes if done else plan.freed_bytes,
+            "freed_bytes": self.freed_bytes,
+            "hidden_bytes": self.hidden_bytes,
+            "unknown_bytes": self.unknown_bytes,
             "spared": done.spared if done else [],
             "locked": done.locked if done else [],
+            "locked_until": _time_or_none(done.locked_until if done else None),
+            "renewed": None
+            if renewal is None
+            else {
+                "asked": renewal.asked,
+                "renewed": renewal.renewed,
+                "locked_until": _time_or_none(renewal.locked_until),
+            },
             "done": done is not None,
             "findings": [one.as_json() for one in self.notes],
         }
@@ -65,13 +118,18 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """All repositories that were asked."""
+    """All repositories that were asked; `errors` tells why some could not be pruned."""
 
     repositories: tuple[Pruned, ...]
+    errors: tuple[tuple[str, StrongroomError], ...] = ()
 
     @property
     def exit_status(self) -> int:
-        return EXIT_FINE
+        """That of the first error; partial when locks that should have been renewed were not."""
+        if self.errors:
+            return self.errors[0][1].exit_status
+        short = any(note.code == "locks-ending" for one in self.repositories for note in one.notes)
+        return EXIT_PARTIAL if short else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         each = [one.as_json() for one in self.repositories]
@@ -79,8 +137,14 @@ class PruneResult:
             "keep": [kept for one in each for kept in one["keep"]],
             "drop": [dropped for one in each for dropped in one["drop"]],
             "freed_bytes": sum(one["freed_bytes"] for one in each),
+            "hidden_bytes": sum(one["hidden_bytes"] for one in each),
             "repositories": each,
+            "errors": [{"repository": name, **error_json(one)} for name, one in self.errors],
         }
+
+
+def _time_or_none(moment: datetime | None) -> str | None:
+    return time_json(moment) if moment is not None else None
 
 
 def _decision_json(one: Decision) -> dict[str, Any]:  # Any: JSON values
@@ -98,19 +162,28 @@ def prune(
 ) -> PruneResult:
     """Decide about every snapshot of the named repositories, or all; then free space.
 
-    ConfigError `usage` when more than half of all would go and nobody has consented; BusyError
-    when others use a repository, or something is to stay by now that was to go: then nothing was
-    removed from it. IntegrityError `ledger-damaged` when nobody knows what is pinned and proven.
+    ConfigError `usage` when more than half of all would go and nobody has consented;
+    IntegrityError `ledger-damaged` when nobody knows what is pinned and proven. A repository that
+    others use, in which something is to stay by now that was to go, or whose store fails or lets
+    nothing be removed, does not keep the others from being pruned, and nothing was removed from
+    it; when it is the only one, or all are so, its error is raised.
     """
     moment = now or datetime.now(UTC)
     say_all(application, take_up(application))
-    results = []
+    results, errors = [], []
     for name in names or list(application.settings.repositories):
-        repository = application.repository(name)
-        results.append(
-            _prune_one(application, repository, dry_run, consent, options or PruneOptions(), moment)
-        )
-    return PruneResult(tuple(results))
+        try:
+            repository = application.repository(name)
+            results.append(
+                _prune_one(
+                    application, repository, dry_run, consent, options or PruneOptions(), moment
+                )
+            )
+        except (BusyError, StorageError) as error:
+            errors.append((name, error))
+    if errors and not results:
+        raise errors[0][1]
+    return PruneResult(tuple(results), tuple(errors))
 
 
 def _prune_one(
@@ -140,8 +213,10 @@ def _prune_one(
         plan = plan_prune(
             repository, listed.snapshots, drop, options=options, now=_store_now(repository)
         )
+    keeping = _keeping(repository)
+    planned = Pruned(repository.name, decisions, plan, keeping=keeping)
     if dry_run:
-        return Pruned(repository.name, decisions, plan)
+        return planned
     copies = {one.id for one in listed.snapshots if is_copy(one)}
     captures = [one for one in decisions if one.id not in copies]
     if not consent and needs_consent(captures, share=_CONSENT_SHARE):
@@ -152,20 +227,35 @@ def _prune_one(
             code="usage",
             hint="Look at `strongroom prune --dry-run`, then say --yes when this is meant.",
         )
-    if plan.is_empty:
-        return Pruned(repository.name, decisions, plan, PruneReport())
-    return _carry_out(application, repository, decisions, plan, options, now)
+    try:
+        done, notes = _carry_out(application, repository, planned, options, now)
+    except StrongroomError:
+        # What stays must not lose its locks because something else could not go.
+        with contextlib.suppress(StrongroomError):
+            _renew(application, planned, {*plan.unneeded}, now)
+        raise
+    unneeded = {*plan.unneeded, *plan.repack} - {*done.spared}
+    renewal, ending = _renew(application, planned, unneeded, now)
+    return replace(planned, done=done, notes=(*notes, *ending), renewal=renewal)
+
+
+def _keeping(repository: Repository) -> Keeping:
+    immutability = repository.storage.immutability()
+    return KEEPS_NOTHING if immutability is None else immutability.keeping()
 
 
 def _carry_out(
     application: Application,
     repository: Repository,
-    decisions: tuple[Decision, ...],
-    plan: PrunePlan,
+    planned: Pruned,
     options: PruneOptions,
     now: datetime,
-) -> Pruned:
-    because = {one.id: list(one.because) for one in decisions if not one.keep}
+) -> tuple[PruneReport, Sequence[Finding]]:
+    plan, report = planned.plan, PruneReport()
+    if plan.is_empty:
+        return report, ()
+    _ask_first(repository)
+    because = {one.id: list(one.because) for one in planned.decisions if not one.keep}
     intent = application.record(
         "prune", {"repository": repository.name, "drop": list(plan.drop), "because": because}
     )
@@ -176,7 +266,6 @@ def _carry_out(
         )
     # Whoever takes up that copy knows that what is gone went on purpose.
     notes = store_copies(application, [repository]) if plan.drop else []
-    report = PruneReport()
     application.progress.begin(f"prune {repository.name}", plan.rewritten_bytes or None)
 
     def last_look(there: Sequence[Snapshot]) -> None:
@@ -200,12 +289,15 @@ def _carry_out(
                 "dropped": report.dropped,
                 "packs_deleted": len(report.deleted),
                 "freed_bytes": report.freed_bytes - plan.rewritten_bytes,
+                "hidden_bytes": report.hidden_bytes,
+                "unknown_bytes": report.unknown_bytes,
                 "locked": report.locked,
+                "locked_until": _time_or_none(report.locked_until),
             },
         )
     if isinstance(recorded, Finding):
         notes.append(recorded)
-    return Pruned(repository.name, decisions, plan, report, tuple(notes))
+    return report, notes
 
 
 def _refuse_other_decisions(
@@ -225,6 +317,49 @@ def _refuse_other_decisions(
             subject=repository.name,
             hint="Run the command again.",
         )
+
+
+def _ask_first(repository: Repository) -> None:
+    """StorageError `store-refused` when the store lets nothing be removed: before packs are
+    rewritten, since what is written there stays for ever."""
+    immutability = repository.storage.immutability()
+    if immutability is not None and immutability.reach().removes is False:
+        raise StorageError(
+            "it lets these credentials remove nothing, so nothing was begun",
+            subject=repository.name,
+            code="store-refused",
+            hint="Prune from another host, with credentials that may remove.",
+        )
+
+
+def _renew(
+    application: Application, planned: Pruned, unneeded: set[str], now: datetime
+) -> tuple[RenewalReport | None, tuple[Finding, ...]]:
+    """What was done about the locks of all that stays, if the store locks; a finding when it was
+    not permitted."""
+    repository = application.repository(planned.repository)
+    immutability, lock = repository.storage.immutability(), planned.keeping.object_lock
+    if immutability is None or lock is None:
+        return None, ()
+    report = RenewalReport()
+    application.progress.begin(f"renew the locks of {repository.name}", None)
+    try:
+        renew_locks(
+            repository,
+            immutability,
+            lock,
+            unneeded=unneeded,
+            report=report,
+            now=now,
+            progress=application.progress,
+        )
+    except StorageError as error:
+        if error.code != "store-refused":
+            raise
+        return report, (finding("locks-ending", repository.name, str(error)),)
+    finally:
+        application.progress.end()
+    return report, ()
 
 
 def _store_now(repository: Repository) -> datetime:

@@ -107,15 +107,19 @@ def survey(application: Application, repositories: Sequence[str] = ()) -> Survey
 
 def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
     """The source of every snapshot that must be there, by id, by repository, as the ledger tells;
-    nothing when it can't be read, which is said.
+    nothing when it can't be read, which is said. Of a past, what was recorded by then.
 
     Captures and copies are stored, and so is what somebody pinned. What prune was about to drop
     may be gone, unless it was pinned; what somebody has acknowledged as gone may be, too.
     """
+    moment = application.store_as_of
+    # What was recorded in the last minute may have come just after, by the store's own clock.
+    until = None if moment is None else moment - _TOLERANCE
     stored = _Stored()
     try:
         for entry in application.ledger.entries():
-            if entry.fields.get("application") == application.name:
+            recent = until is not None and entry.at > until
+            if not recent and entry.fields.get("application") == application.name:
                 stored.take(entry)
     except StrongroomError as error:
         application.say(f"what was stored before is not known: {error}")

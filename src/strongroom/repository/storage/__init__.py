@@ -5,11 +5,20 @@ A vendor's SDK is imported in its own module only.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from strongroom.errors import ConfigError
 from strongroom.repository.storage.access import AS_TOOLS_DO, Access
+from strongroom.repository.storage.immutability import (
+    Immutability,
+    Keeping,
+    LockMode,
+    ObjectLock,
+    Reach,
+    RunningLock,
+)
 from strongroom.repository.storage.limited import UNLIMITED, LimitedStorage, Limits
 from strongroom.repository.storage.local import LocalStorage
 from strongroom.repository.storage.memory import MemoryStorage
@@ -19,11 +28,17 @@ from strongroom.repository.storage.retrying import DEFAULT_PATIENCE, Patience, R
 __all__ = [
     "Access",
     "Buffer",
+    "Immutability",
+    "Keeping",
     "Limits",
     "LocalStorage",
+    "LockMode",
     "MemoryStorage",
+    "ObjectLock",
     "Patience",
+    "Reach",
     "RetryingStorage",
+    "RunningLock",
     "Storage",
     "StoredFile",
     "location_kind",
@@ -41,17 +56,32 @@ def open_storage(
     *,
     limits: Limits = UNLIMITED,
     patience: Patience = DEFAULT_PATIENCE,
+    object_lock: ObjectLock | None = None,
+    as_of: datetime | None = None,
 ) -> Storage:
     """The store for a location in restic's syntax; nothing is connected yet.
 
-    What may pass is waited out, within `patience`. ConfigError for a location that is none.
+    What may pass is waited out, within `patience`. With `as_of` it is seen as it was then, read
+    only. ConfigError for a location that is none, and for a past where there is none.
     """
+    kind = location_kind(location)
+    if as_of is not None and kind != "s3":
+        raise ConfigError(
+            "only a bucket of S3 that keeps versions has a past to look at",
+            subject=location,
+            code="usage",
+            hint="Leave --store-as-of out, or name such a repository.",
+        )
     made: Storage
-    match location_kind(location):
+    match kind:
         case "s3":
             from strongroom.repository.storage.s3 import S3Storage
 
-            made = S3Storage(location, access)
+            made = S3Storage(location, access, object_lock=object_lock)
+            if as_of is not None:
+                from strongroom.repository.storage.s3_past import S3PastStorage
+
+                made = S3PastStorage(made, as_of)
         case "rest":
             from strongroom.repository.storage.rest import RestStorage
 

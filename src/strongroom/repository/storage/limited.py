@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from strongroom.repository.storage.immutability import Immutability
 from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
 
 
@@ -86,6 +87,9 @@ class LimitedStorage:
 
     def delete(self, name: str) -> None:
         self._inner.delete(name)
+
+    def immutability(self) -> Immutability | None:
+        return self._inner.immutability()
 
     def close(self) -> None:
         self._inner.close()

@@ -105,6 +105,9 @@ class LocalStorage:
         with _explained(f"{self.location}: {name}"), contextlib.suppress(FileNotFoundError):
             os.unlink(self._root / name)
 
+    def immutability(self) -> None:
+        return None
+
     def close(self) -> None:
         return None
 

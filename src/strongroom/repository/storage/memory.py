@@ -53,6 +53,9 @@ class MemoryStorage:
         with self._lock:
             self._files.pop(name, None)
 
+    def immutability(self) -> None:
+        return None
+
     def close(self) -> None:
         return None
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from strongroom.repository.storage.immutability import Immutability
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -65,6 +67,10 @@ class Storage(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file; it is not an error when it is gone already."""
+        ...
+
+    def immutability(self) -> Immutability | None:
+        """What stands between a file here and whoever has our credentials; None for nothing."""
         ...
 
     def close(self) -> None:

@@ -7,13 +7,16 @@ stolen credential can destroy nothing. Packs lie flat in `data/` there. Nothing 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from strongroom.errors import ConfigError, StorageError
 from strongroom.repository.storage.access import AS_TOOLS_DO, Access
+from strongroom.repository.storage.immutability import Keeping, ObjectLock, Reach, RunningLock
 from strongroom.repository.storage.layout import is_id
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 
@@ -180,6 +183,41 @@ class RestStorage:
         except StorageError as error:
             if error.code != "store-missing":
                 raise
+
+    # What the server refuses: see `Immutability`. The protocol knows neither versions nor locks.
+
+    def immutability(self) -> RestStorage:
+        return self
+
+    def keeping(self) -> Keeping:
+        return Keeping(versions=False)
+
+    def reach(self, own_lock: str | None = None) -> Reach:
+        removes = self._permits("DELETE", f"data/{secrets.token_hex(32)}")
+        replaces = None
+        if own_lock is not None:
+            # The very bytes that are there: where that is obeyed, nothing has changed.
+            replaces = self._permits("POST", own_lock, self.load(own_lock))
+        return Reach(removes, replaces, erases=None)
+
+    def _permits(self, method: str, path: str, content: bytes | None = None) -> bool:
+        try:
+            self._ask(method, path, self._subject(path), content=content)
+        except StorageError as error:
+            if error.code not in ("store-missing", "store-refused"):
+                raise
+            return error.code == "store-missing"  # it would have, had it been there
+        return True
+
+    def lock_of(self, name: str) -> RunningLock | None:
+        del name  # the same for all
+        return None
+
+    def renew(self, name: str, lock: ObjectLock, *, least: datetime, until: datetime) -> bool:
+        del lock, least, until
+        raise StorageError(
+            "a REST server knows no locks", subject=self._subject(name), code="store-refused"
+        )
 
     def close(self) -> None:
         with self._guard:

@@ -10,9 +10,17 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from datetime import datetime
+from typing import Final, Protocol, TypeVar
 
 from strongroom.errors import StorageError
+from strongroom.repository.storage.immutability import (
+    Immutability,
+    Keeping,
+    ObjectLock,
+    Reach,
+    RunningLock,
+)
 from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
 
 T = TypeVar("T")
@@ -84,6 +92,10 @@ class RetryingStorage:
     def delete(self, name: str) -> None:
         self._try(lambda: self._inner.delete(name))
 
+    def immutability(self) -> Immutability | None:
+        inner = self._inner.immutability()
+        return None if inner is None else _RetryingImmutability(inner, self._try)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -99,3 +111,28 @@ class RetryingStorage:
                 if pause is None:
                     raise
             self._sleep(pause)
+
+
+class _Attempts(Protocol):
+    """Carries an operation out, again and again while what fails may pass."""
+
+    def __call__(self, operation: Callable[[], T]) -> T: ...
+
+
+class _RetryingImmutability:
+    """The same for what a store is asked about keeping its files; all of it may be repeated."""
+
+    def __init__(self, inner: Immutability, attempts: _Attempts) -> None:
+        self._inner, self._try = inner, attempts
+
+    def keeping(self) -> Keeping:
+        return self._try(self._inner.keeping)
+
+    def reach(self, own_lock: str | None = None) -> Reach:
+        return self._try(lambda: self._inner.reach(own_lock))
+
+    def lock_of(self, name: str) -> RunningLock | None:
+        return self._try(lambda: self._inner.lock_of(name))
+
+    def renew(self, name: str, lock: ObjectLock, *, least: datetime, until: datetime) -> bool:
+        return self._try(lambda: self._inner.renew(name, lock, least=least, until=until))

@@ -1,8 +1,11 @@
 """A repository in a bucket of S3, or of anything that speaks its protocol.
 
 Objects have the names of the layout below a prefix, as restic has them. Each save carries the
-SHA-256 of its bytes, so that a store that checks it refuses what was altered on the way. Buckets
-with Object Lock get what the protocol demands of them; who sets retention is `objects.py`'s matter.
+SHA-256 of its bytes, so that a store that checks it refuses what was altered on the way. Every
+object but the lock files of a repository, which come and go, is saved under an Object Lock where
+the settings want one; a bucket's own default applies by itself. Removing is a plain DELETE, which
+hides an object where the bucket keeps versions. See `s3_immutability` for what can be asked about
+locks and versions, `s3_past` for the bucket as it was.
 
 Credentials come from the configuration or from where every tool of this ecosystem looks for them
 (environment, shared files, instance roles). Nothing is retried here.
@@ -16,11 +19,13 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.errors import ConfigError, StorageError
 from strongroom.repository.storage.access import AS_TOOLS_DO, Access
+from strongroom.repository.storage.immutability import Immutability, ObjectLock
 from strongroom.repository.storage.layout import is_layout_name
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 
@@ -30,7 +35,12 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_SECONDS: Final = 10.0
 _READ_TIMEOUT_SECONDS: Final = 60.0
 _CONNECTIONS: Final = 4
-_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_MISSING: Final = frozenset(
+    {
+        "404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound",
+        "NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError",
+    }
+)  # fmt: skip
 _REFUSED: Final = frozenset(
     {
         "401", "403", "405", "AccessDenied", "AllAccessDisabled", "AccountProblem",
@@ -45,7 +55,20 @@ _PASSING: Final = frozenset(
         "RequestLimitExceeded", "BandwidthLimitExceeded",
     }
 )  # fmt: skip
+_UNKNOWN: Final = frozenset({"501", "NotImplemented"})
 _FULL: Final = frozenset({"507", "QuotaExceeded", "InsufficientStorage", "StorageFull"})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object below the prefix, or the marker of its removal."""
+
+    name: str
+    id: str
+    size_bytes: int
+    stored_at: datetime
+    is_newest: bool
+    is_marker: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +109,13 @@ class S3Storage:
         access: Access = AS_TOOLS_DO,
         *,
         timeout_seconds: float = _READ_TIMEOUT_SECONDS,
+        object_lock: ObjectLock | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._location = location
         self._place = parse_s3(location)
         self._access = access
+        self.object_lock = object_lock
         self._client_made: Any = None  # Any: boto3 makes its classes at run time
 
     @property
@@ -143,6 +168,8 @@ class S3Storage:
                     raise
                 region = client.meta.region_name
                 placed: dict[str, Any] = {}  # Any: boto3's own shapes
+                if self.object_lock is not None:  # with versions, which it needs
+                    placed["ObjectLockEnabledForBucket"] = True
                 if self._place.endpoint is None and region != "us-east-1":
                     placed["CreateBucketConfiguration"] = {"LocationConstraint": region}
                 client.create_bucket(Bucket=self._place.bucket, **placed)
@@ -155,20 +182,38 @@ class S3Storage:
                 Key=self._place.prefix + name,
                 Body=_Body(view),
                 ContentLength=len(view),
+                ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=base64.b64encode(digest).decode(),
+                **self._lock_of(name, view),
             )
 
-    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+    def _lock_of(self, name: str, content: memoryview) -> dict[str, Any]:
+        """What a save says about locking, in boto3's own words (hence Any)."""
+        if self.object_lock is None or name.startswith("locks/"):
+            return {}
+        # Some stores know of no other checksum for objects that are locked.
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        return {
+            "ContentMD5": base64.b64encode(digest).decode(),
+            "ObjectLockMode": self.object_lock.mode.value.upper(),
+            "ObjectLockRetainUntilDate": whole_second(datetime.now(UTC) + self.object_lock.period),
+        }
+
+    def load(
+        self, name: str, offset: int = 0, length: int | None = None, *, version: str | None = None
+    ) -> bytes:
+        """As `Storage.load`; of the newest version, or of the one with this id."""
         if length == 0:
             return b""
         wanted: dict[str, str] = {}
+        chosen = {} if version is None else {"VersionId": version}
         if offset or length is not None:
             last = "" if length is None else str(offset + length - 1)
             wanted["Range"] = f"bytes={offset}-{last}"
         subject = self._subject(name)
         with _explained(subject):
             answer = self._client.get_object(
-                Bucket=self._place.bucket, Key=self._place.prefix + name, **wanted
+                Bucket=self._place.bucket, Key=self._place.prefix + name, **wanted, **chosen
             )
             with contextlib.closing(answer["Body"]) as body:
                 content: bytes = body.read()
@@ -204,6 +249,46 @@ class S3Storage:
     def delete(self, name: str) -> None:
         with _explained(self._subject(name)):
             self._client.delete_object(Bucket=self._place.bucket, Key=self._place.prefix + name)
+
+    def versions(self, beginning: str) -> Iterator[ObjectVersion]:
+        """Every version and marker of all names that begin so, whatever became of them since."""
+        cut = len(self._place.prefix)
+        with _explained(self._subject(beginning)):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._place.bucket, Prefix=self._place.prefix + beginning
+            )
+            for page in pages:
+                for part, is_marker in (("Versions", False), ("DeleteMarkers", True)):
+                    for one in page.get(part, ()):
+                        yield ObjectVersion(
+                            one["Key"][cut:],
+                            one["VersionId"],
+                            one.get("Size", 0),
+                            one["LastModified"],
+                            one["IsLatest"],
+                            is_marker,
+                        )
+
+    def ask(self, operation: str, name: str | None = None, **details: Any) -> dict[str, Any]:
+        """What the bucket, or an object in it, answers to an operation of the protocol.
+
+        Any: boto3's own words. StorageError as everywhere.
+        """
+        of = {} if name is None else {"Key": self._place.prefix + name}
+        with _explained(self._location if name is None else self._subject(name)):
+            asked = getattr(self._client, operation)
+            answer: dict[str, Any] = asked(Bucket=self._place.bucket, **of, **details)
+            return answer
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every name in the bucket."""
+        return self._place.prefix
+
+    def immutability(self) -> Immutability:
+        from strongroom.repository.storage.s3_immutability import S3Immutability
+
+        return S3Immutability(self)
 
     def close(self) -> None:
         client, self._client_made = self._client_made, None
@@ -243,6 +328,11 @@ class _Body(io.RawIOBase):
         part = bytes(self._view[self._at : end])
         self._at += len(part)
         return part
+
+
+def whole_second(moment: datetime) -> datetime:
+    """The moment as the protocol writes the end of a lock."""
+    return moment.replace(microsecond=0)
 
 
 def _code(error: Any) -> str:  # Any: botocore's error, whose answer is a dictionary
@@ -304,10 +394,11 @@ def _kind(code: str, status: str) -> str:
         ("store-refused", _REFUSED),
         ("store-full", _FULL),
         ("store-unreachable", _PASSING),
+        ("store-failed", _UNKNOWN),
     ):
         if code in known:
             return kind
-    if status.startswith("5") or status == "429":
+    if status != "501" and (status.startswith("5") or status == "429"):
         return "store-full" if status == "507" else "store-unreachable"
     return {"404": "store-missing", "401": "store-refused", "403": "store-refused"}.get(
         status, "store-failed"

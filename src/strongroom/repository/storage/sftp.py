@@ -135,6 +135,9 @@ class SftpStorage:
             if error.code != "store-missing":
                 raise
 
+    def immutability(self) -> None:
+        return None
+
     def close(self) -> None:
         with self._guard:
             loop, self._loop, self._connecting = self._loop, None, None
