@@ -34,6 +34,7 @@ from tests.support.bucket_ground import (
     moto_with_users,
     new_bucket,
 )
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.store_servers import S3Server, moto_s3, rclone_rest, rclone_s3
 
 pytestmark = pytest.mark.xdist_group("immutability")
@@ -104,9 +105,13 @@ def test_a_bucket_that_is_made_for_locks_has_them(moto: S3Server) -> None:
 def test_a_bucket_without_locks_refuses_what_should_be_locked(moto: S3Server) -> None:
     """... rather than taking it unlocked."""
     bucket = new_bucket(moto, versions=True)
+    storage = bucket.storage(object_lock=MONTH)
     with pytest.raises(StorageError) as raised:
-        bucket.storage(object_lock=MONTH).save(PACK, b"pack")
-    assert "ObjectLock" in str(raised.value).replace(" ", "")
+        storage.create()
+    assert "no Object Lock" in str(raised.value)
+    assert "object_lock" in raised.value.hint
+    with pytest.raises(StorageError):
+        storage.save(PACK, b"pack")
     assert bucket.names() == []
 
 
@@ -160,6 +165,32 @@ def test_what_is_gone_cannot_be_renewed(moto: S3Server) -> None:
         with pytest.raises(StorageError) as raised:
             ask()
         assert raised.value.code == "store-missing"
+
+
+def test_what_may_pass_is_waited_out(moto: S3Server) -> None:
+    bucket = new_bucket(moto, lock=True)
+    bucket.storage(object_lock=MONTH).save(PACK, b"pack")
+    port = int(moto.url.rpartition(":")[2])
+    with cutting_proxy(port) as proxy:
+        away = dataclasses.replace(moto, url=f"http://127.0.0.1:{proxy.port}")
+        pauses: list[float] = []
+        plain = dataclasses.replace(bucket, server=away).storage(object_lock=MONTH)
+        storage = RetryingStorage(plain, sleep=pauses.append)
+        now = datetime.now(UTC)
+        for ask in (
+            lambda: asked(storage).keeping().object_lock == MONTH,
+            lambda: asked(storage).reach().removes,
+            lambda: asked(storage).lock_of(PACK),
+            lambda: asked(storage).renew(
+                PACK, MONTH, least=now + 2 * MONTH.period, until=now + 3 * MONTH.period
+            ),
+        ):
+            pauses.clear()
+            proxy.cut_all()
+            proxy.behave(cut_after_sent=20, cuts=2)
+            assert ask()
+            assert len(pauses) >= 2
+    assert near(bucket.head(PACK)["ObjectLockRetainUntilDate"], now + 3 * MONTH.period)
 
 
 # What a bucket says of itself

@@ -19,7 +19,6 @@ from strongroom.repository import (
     Snapshot,
     SnapshotWriter,
     Storage,
-    WriterOptions,
 )
 from strongroom.repository.prune import (
     PruneOptions,
@@ -31,6 +30,7 @@ from strongroom.repository.prune import (
 from strongroom.repository.storage import MemoryStorage
 from strongroom.repository.storage.protocol import StoredFile
 from tests.support.failing_storage import FailingStorage, Failure, copied
+from tests.support.prune_ground import Ground
 from tests.support.repository_ground import (
     PASSWORD,
     SMALL_PACKS,
@@ -47,7 +47,6 @@ from tests.support.repository_ground import (
 from tests.support.restic import stock_restics
 from tests.support.tree_ground import make_plain_tree
 
-DAILY_PACKS = WriterOptions(pack_bytes=4 << 20)
 AT_ONCE = PruneOptions(grace=timedelta(0), pack_bytes=64 << 10)
 HARMLESS = {"pack-orphaned", "index-hint"}
 
@@ -61,31 +60,6 @@ def prune(repository: Repository, drop: list[str]) -> PruneReport:
     opened, report = reopened(repository), PruneReport()
     execute(opened, planned(opened, drop), report=report, options=AT_ONCE)
     return report
-
-
-class Ground:
-    """A repository with four snapshots of a tree that changes; the first two are to go."""
-
-    def __init__(self, base: Path, storage: Storage | Path | None = None) -> None:
-        self.tree = base / "tree"
-        self.repository = new_repository(storage)
-        self.snapshots: list[Snapshot] = []
-        make_plain_tree(self.tree, seed=1, files=8, most_bytes=60_000)
-        for day in range(4):
-            # A pack of each day holds what stays and what goes.
-            (self.tree / f"since day {day}").write_bytes(os.urandom(40_000))
-            (self.tree / f"only of day {day}").write_bytes(os.urandom(300_000))
-            if day:
-                (self.tree / f"only of day {day - 1}").unlink()
-            parent = self.snapshots[-1] if self.snapshots else None
-            committed, _ = capture(
-                reopened(self.repository), self.tree, parent=parent, options=DAILY_PACKS
-            )
-            self.snapshots.append(committed.snapshot)
-
-    @property
-    def drop(self) -> list[str]:
-        return [one.id for one in self.snapshots[:2]]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +20,27 @@ from tests.support.store_servers import S3Server, moto_s3
 
 PREFIX = "deep/prefix/"
 
-# What a host that backs up needs to have, and no more: it adds, reads, and ends its own lock files.
-BACKUP_RIGHTS: tuple[tuple[str, str], ...] = (
-    ("s3:PutObject", "*"),
-    ("s3:GetObject*", "*"),
-    ("s3:ListBucket*", "*"),
-    ("s3:HeadBucket", "*"),
-    ("s3:GetBucketVersioning", "*"),
-    ("s3:DeleteObject", f"*/{PREFIX}locks/*"),
-)
-# What a host that prunes needs on top: it hides, and erases nothing.
-PRUNE_RIGHTS = (*BACKUP_RIGHTS, ("s3:DeleteObject", "*"))
+_OPERATIONS = Path(__file__).parents[2] / "docs" / "OPERATIONS.md"
+_PLACE = ("tms-backup/production", f"*/{PREFIX.rstrip('/')}")
+
+
+def _documented_rights() -> Iterator[tuple[tuple[str, str], ...]]:
+    """What the manual gives to whoever backs up, then what it adds for whoever prunes: pairs of
+    an action and of where it is permitted, in any bucket."""
+    text = _OPERATIONS.read_text(encoding="utf-8")
+    for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+        yield tuple(
+            (action, where.replace(*_PLACE).replace("tms-backup", "*"))
+            for statement in json.loads(block)["Statement"]
+            for action in statement["Action"]
+            for where in [statement["Resource"].removeprefix("arn:aws:s3:::")]
+        )
+
+
+_BACKUP, _PRUNE = _documented_rights()
+# moto's own name for a right that Amazon calls s3:ListBucket.
+BACKUP_RIGHTS = (*_BACKUP, ("s3:HeadBucket", "*"))
+PRUNE_RIGHTS = (*BACKUP_RIGHTS, *_PRUNE)
 ALL_RIGHTS = (("s3:*", "*"),)
 
 

@@ -26,7 +26,8 @@ _FINE = ("no errors were found",)
 
 @dataclass(frozen=True)
 class Restic:
-    """One program; `run` answers for a repository in a directory."""
+    """One program; `run` answers for a repository in a directory, or at a location of its own
+    kind, whose credentials come by the environment."""
 
     program: str
     version: tuple[int, ...]
@@ -35,7 +36,7 @@ class Restic:
         return ".".join(map(str, self.version))
 
     def attempt(
-        self, repository: Path, *arguments: object, **environment: str
+        self, repository: Path | str, *arguments: object, **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command; the caller looks at the status."""
         settings = {
@@ -53,7 +54,7 @@ class Restic:
             timeout=120,
         )
 
-    def run(self, repository: Path, *arguments: object, **environment: str) -> str:
+    def run(self, repository: Path | str, *arguments: object, **environment: str) -> str:
         """Standard output of a command that must end with status 0."""
         answer = self.attempt(repository, *arguments, **environment)
         told = (answer.stdout + answer.stderr).decode("utf-8", "replace")

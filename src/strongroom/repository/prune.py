@@ -389,9 +389,9 @@ class _Removal:
             if error.code not in ("store-missing", "store-refused"):
                 raise
             return
-        last = self._report.locked_until
-        if known is not None and known.until > max(last or known.until, datetime.now(UTC)):
-            self._report.locked_until = known.until
+        if known is not None and known.until > datetime.now(UTC):
+            last = self._report.locked_until
+            self._report.locked_until = max(known.until, last or known.until)
 
 
 def _repack(

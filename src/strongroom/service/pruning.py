@@ -57,6 +57,7 @@ class Pruned:
     plan: PrunePlan
     done: PruneReport | None = None
     notes: tuple[Finding, ...] = ()
+    captures: tuple[Decision, ...] = ()  # without those about copies of the ledger
     keeping: Keeping = KEEPS_NOTHING
     renewal: RenewalReport | None = None
 
@@ -194,6 +195,33 @@ def _prune_one(
     options: PruneOptions,
     now: datetime,
 ) -> Pruned:
+    keeping = _keeping(repository)
+    if dry_run:
+        return _plan(application, repository, keeping, options, now)
+    unneeded: set[str] = set()
+    try:
+        planned = _plan(application, repository, keeping, options, now)
+        unneeded.update(planned.plan.unneeded)
+        if not consent:
+            _must_be_meant(planned)
+        done, notes = _carry_out(application, repository, planned, options, now)
+    except StrongroomError:
+        # What stays must not lose its locks because something else is wrong, damage least of all.
+        with contextlib.suppress(StrongroomError):
+            _renew(application, repository, keeping, unneeded, now)
+        raise
+    unneeded = {*unneeded, *planned.plan.repack} - {*done.spared}
+    renewal, ending = _renew(application, repository, keeping, unneeded, now)
+    return replace(planned, done=done, notes=(*notes, *ending), renewal=renewal)
+
+
+def _plan(
+    application: Application,
+    repository: Repository,
+    keeping: Keeping,
+    options: PruneOptions,
+    now: datetime,
+) -> Pruned:
     with repository.reading():
         listed = repository.snapshots()
         if listed.findings:
@@ -213,30 +241,21 @@ def _prune_one(
         plan = plan_prune(
             repository, listed.snapshots, drop, options=options, now=_store_now(repository)
         )
-    keeping = _keeping(repository)
-    planned = Pruned(repository.name, decisions, plan, keeping=keeping)
-    if dry_run:
-        return planned
     copies = {one.id for one in listed.snapshots if is_copy(one)}
-    captures = [one for one in decisions if one.id not in copies]
-    if not consent and needs_consent(captures, share=_CONSENT_SHARE):
-        dropped = sum(not one.keep for one in captures)
+    captures = tuple(one for one in decisions if one.id not in copies)
+    return Pruned(repository.name, decisions, plan, captures=captures, keeping=keeping)
+
+
+def _must_be_meant(planned: Pruned) -> None:
+    """ConfigError `usage` when more goes at once than somebody is likely to want."""
+    if needs_consent(planned.captures, share=_CONSENT_SHARE):
+        dropped = sum(not one.keep for one in planned.captures)
         raise ConfigError(
-            f"{dropped} of {len(captures)} snapshots would be dropped",
-            subject=repository.name,
+            f"{dropped} of {len(planned.captures)} snapshots would be dropped",
+            subject=planned.repository,
             code="usage",
             hint="Look at `strongroom prune --dry-run`, then say --yes when this is meant.",
         )
-    try:
-        done, notes = _carry_out(application, repository, planned, options, now)
-    except StrongroomError:
-        # What stays must not lose its locks because something else could not go.
-        with contextlib.suppress(StrongroomError):
-            _renew(application, planned, {*plan.unneeded}, now)
-        raise
-    unneeded = {*plan.unneeded, *plan.repack} - {*done.spared}
-    renewal, ending = _renew(application, planned, unneeded, now)
-    return replace(planned, done=done, notes=(*notes, *ending), renewal=renewal)
 
 
 def _keeping(repository: Repository) -> Keeping:
@@ -328,17 +347,21 @@ def _ask_first(repository: Repository) -> None:
             "it lets these credentials remove nothing, so nothing was begun",
             subject=repository.name,
             code="store-refused",
-            hint="Prune from another host, with credentials that may remove.",
+            hint="Give credentials that may remove for this run: see *An immutable copy* in "
+            "docs/OPERATIONS.md.",
         )
 
 
 def _renew(
-    application: Application, planned: Pruned, unneeded: set[str], now: datetime
+    application: Application,
+    repository: Repository,
+    keeping: Keeping,
+    unneeded: set[str],
+    now: datetime,
 ) -> tuple[RenewalReport | None, tuple[Finding, ...]]:
     """What was done about the locks of all that stays, if the store locks; a finding when it was
     not permitted."""
-    repository = application.repository(planned.repository)
-    immutability, lock = repository.storage.immutability(), planned.keeping.object_lock
+    immutability, lock = repository.storage.immutability(), keeping.object_lock
     if immutability is None or lock is None:
         return None, ()
     report = RenewalReport()

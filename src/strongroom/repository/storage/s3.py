@@ -166,13 +166,31 @@ class S3Storage:
             except client.exceptions.ClientError as error:
                 if _code(error) not in _MISSING:
                     raise
-                region = client.meta.region_name
-                placed: dict[str, Any] = {}  # Any: boto3's own shapes
-                if self.object_lock is not None:  # with versions, which it needs
-                    placed["ObjectLockEnabledForBucket"] = True
-                if self._place.endpoint is None and region != "us-east-1":
-                    placed["CreateBucketConfiguration"] = {"LocationConstraint": region}
-                client.create_bucket(Bucket=self._place.bucket, **placed)
+                self._make_bucket()
+                return
+        if self.object_lock is not None:
+            self._must_lock()
+
+    def _make_bucket(self) -> None:
+        region = self._client.meta.region_name
+        placed: dict[str, Any] = {}  # Any: boto3's own shapes
+        if self.object_lock is not None:  # with versions, which it needs
+            placed["ObjectLockEnabledForBucket"] = True
+        if self._place.endpoint is None and region != "us-east-1":
+            placed["CreateBucketConfiguration"] = {"LocationConstraint": region}
+        self._client.create_bucket(Bucket=self._place.bucket, **placed)
+
+    def _must_lock(self) -> None:
+        """Who may not ask this learns it from the first object."""
+        try:
+            self.ask("get_object_lock_configuration")
+        except StorageError as error:
+            if error.code == "store-missing":
+                raise StorageError(
+                    "this bucket has no Object Lock",
+                    subject=self._location,
+                    hint="Make a bucket that has, or take object_lock out of the configuration.",
+                ) from error
 
     def save(self, name: str, data: Buffer) -> None:
         with memoryview(data).cast("B") as view, _explained(self._subject(name)):
