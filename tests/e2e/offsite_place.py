@@ -54,13 +54,16 @@ def backup(place: Place, content: bytes) -> dict[str, Any]:
     return report
 
 
-def pruned(place: Place, *, later: timedelta = timedelta(0)) -> Pruned:
-    """Prune, packs of this minute included; as if it were so much later."""
+def pruned(
+    place: Place, *, later: timedelta = timedelta(0), options: PruneOptions = AT_ONCE
+) -> Pruned:
+    """Prune, packs of this minute included unless the options spare them; as if it were so much
+    later, by this host's clock."""
     application = Application.load(place.config)
     try:
         now = datetime.now(UTC) + later
         (one,) = prune(
-            application, ["offsite"], dry_run=False, consent=True, options=AT_ONCE, now=now
+            application, ["offsite"], dry_run=False, consent=True, options=options, now=now
         ).repositories
         return one
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import IntegrityError, StorageError
+from strongroom.repository.prune import PruneOptions
 from tests.e2e.command_line import Place, make_place
 from tests.e2e.offsite_place import (
     COMPLIANCE,
@@ -139,18 +140,26 @@ def test_locks_of_what_nobody_needs_run_out(moto: S3Server, at: Callable[..., Pl
     bucket = new_bucket(moto, lock=True)
     place = at(bucket, COMPLIANCE)
     place.json("init")
-    backup(place, os.urandom(2_000_000))
+    for _ in range(3):  # the second one's pack holds nothing else
+        backup(place, os.urandom(2_000_000))
     before = {name for name in bucket.names() if name.startswith("data/")}
-    backup(place, os.urandom(2_000_000))
+    # Too young to go, by the store's clock, and needed by nobody.
+    pruned(place, later=20 * DAY, options=PruneOptions())
+    spared = {
+        name for name in before if near(bucket.head(name)["ObjectLockRetainUntilDate"], until(30))
+    }
+    assert spared
+    packs = {name for name in bucket.names() if name.startswith("data/")}
+    for name in packs - spared:
+        assert near(bucket.head(name)["ObjectLockRetainUntilDate"], until(50))
     pruned(place, later=20 * DAY)
-    gone = before - set(bucket.names())
-    assert gone
-    hidden = [one for one in bucket.versions() if one["Key"].removeprefix(PREFIX) in gone]
-    for one in hidden:
-        head = bucket.client.head_object(
-            Bucket=bucket.name, Key=one["Key"], VersionId=one["VersionId"]
-        )
-        assert near(head["ObjectLockRetainUntilDate"], until(30))
+    assert not spared & set(bucket.names()), "they are hidden, and their locks end as they would"
+    for one in bucket.versions():
+        if one["Key"].removeprefix(PREFIX) in spared:
+            head = bucket.client.head_object(
+                Bucket=bucket.name, Key=one["Key"], VersionId=one["VersionId"]
+            )
+            assert near(head["ObjectLockRetainUntilDate"], until(30))
 
 
 def test_the_buckets_own_default_is_renewed_as_well(
@@ -372,6 +381,23 @@ def test_the_doctor_says_what_a_thief_could_do(moto: S3Server, at: Callable[...,
     line = thief(governed)
     assert line["state"] == "warning"
     assert "unless it may bypass that, which is unknown" in line["observed"]
+
+
+def test_what_is_not_known_stays_a_warning_beside_a_safe_copy(
+    moto: S3Server, at: Callable[..., Place]
+) -> None:
+    governed = new_bucket(moto, lock=True)
+    access = "{access_key: env:S3_KEY_ID, secret_key: env:S3_KEY, region: us-east-1}"
+    other = (
+        f"  unsure: {{location: '{governed.location}', password: file:key,\n"
+        f"    access: {access}, object_lock: 30d}}\n"
+    )
+    place = at(new_bucket(moto, lock=True), COMPLIANCE, others=LOCAL + other)
+    place.json("init")
+    assert thief(place)["state"] == "fine"
+    assert thief(place, "local")["state"] == "fine"
+    unsure = thief(place, "unsure")
+    assert (unsure["state"], "unknown" in unsure["observed"]) == ("warning", True)
 
 
 def test_the_doctor_notices_locks_that_ran_out(moto: S3Server, at: Callable[..., Place]) -> None:
