@@ -42,14 +42,15 @@ def prune(run: Run, repositories: tuple[str, ...], dry_run: bool, yes: bool) -> 
 
 
 def _lines(one: Pruned, zone: str, *, verbose: bool) -> Iterator[str]:
-    kept = [decision for decision in one.decisions if decision.keep]
-    dropped = [decision for decision in one.decisions if not decision.keep]
+    kept = [decision for decision in one.captures if decision.keep]
+    dropped = [decision for decision in one.captures if not decision.keep]
     if verbose:
         for decision in one.decisions:
             word = "keep" if decision.keep else "drop"
             yield f"  {word}  {decision.id[:8]}  {'; '.join(decision.because)}"
     verb = "would be dropped" if one.done is None else "dropped"
-    gone = len(dropped) if one.done is None else len(one.done.dropped)
+    done = None if one.done is None else {*one.done.dropped}
+    gone = sum(done is None or decision.id in done for decision in dropped)
     yield (
         f"{one.repository}: {count(len(kept), 'snapshot')} kept, {gone} {verb}, "
         f"{size(max(one.freed_bytes, 0))} freed"

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 from pydantic import BaseModel
 
+from strongroom.config import scalar, value
 from strongroom.config import settings as declaration
-from strongroom.config import value
 from strongroom.config.fault import nearest
 from strongroom.errors import ConfigError
 
@@ -27,16 +27,16 @@ ANY_NAME: Final = "NAME"
 
 # Any: types as objects; the typing module has no narrower name for them
 _TYPE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
-    (declaration.Duration, "duration"),
-    (declaration.Size, "size"),
-    (declaration.AbsolutePath, "path"),
-    (declaration.Secret, "secret reference"),
-    (declaration.DatabaseUrl, "secret reference, or URL without password"),
-    (declaration.Location, "location"),
-    (declaration.Schedule, "five cron fields"),
-    (declaration.TimeZone, "time zone"),
-    (declaration.State, "path or secret reference"),
-    (declaration.AlertTarget, "secret reference or mailto:"),
+    (scalar.Duration, "duration"),
+    (scalar.Size, "size"),
+    (scalar.AbsolutePath, "path"),
+    (scalar.Secret, "secret reference"),
+    (scalar.DatabaseUrl, "secret reference, or URL without password"),
+    (scalar.Location, "location"),
+    (scalar.Schedule, "five cron fields"),
+    (scalar.TimeZone, "time zone"),
+    (scalar.State, "path or secret reference"),
+    (scalar.AlertTarget, "secret reference or mailto:"),
     (bool, "true or false"),
     (int, "whole number"),
     (str, "text"),

@@ -447,9 +447,7 @@ def move_blobs(
             progress.advance(entry.length)
 
 
-def _needed_besides(
-    repository: Repository, known: set[str], there: Sequence[Snapshot]
-) -> set[str]:
+def _needed_besides(repository: Repository, known: set[str], there: Sequence[Snapshot]) -> set[str]:
     """The packs on which snapshots rely that are there and not among the known ones.
 
     Read anew: another program's index files may have come since, and its snapshots with them.

@@ -107,8 +107,8 @@ def take_up(
     Asks all repositories that open unless some are given. A finding when that was done, and one
     for each copy that can't be read.
     """
-    if application.ledger.path.exists():
-        return []
+    if application.ledger.path.exists() or application.store_as_of is not None:
+        return []  # nor does anybody go on from a past that is only looked at
     findings: list[Finding] = []
     found: list[_Copy] = []
     for repository in application.reachable()[0] if repositories is None else repositories:
