@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, Progress, Silent, finding
-from strongroom.repository.index import decode_index
-from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
+from strongroom.repository.index import BlobIndex, decode_index
+from strongroom.repository.pack import BlobType, PackEntry
 from strongroom.repository.pack_reading import read_pack
 from strongroom.repository.repository import Repository
 from strongroom.repository.snapshot import Snapshot
@@ -72,7 +72,7 @@ class _Check:
         self._repository = repository
         self._workers = workers
         self._progress = progress
-        self._packs: dict[str, list[PackEntry]] = {}
+        self._packs = BlobIndex()  # each pack as the first index file lists it
         self._sizes: dict[str, int] = {}
         self._unindexed: list[int] = []  # findings of index files that cannot be read
         self._damaged: dict[str, int] = {}  # packs, with the finding that tells what they touch
@@ -96,26 +96,27 @@ class _Check:
                 self._unindexed.append(self._note("index-unreadable", file.name, error.message))
                 continue
             for pack, entries in packs:
-                if pack in self._packs:
+                if self._packs.has_pack(pack):
                     self._note("index-hint", pack, "listed in several index files")
-                elif len({entry.type for entry in entries}) > 1:
+                    continue
+                if len({entry.type for entry in entries}) > 1:
                     self._note("index-hint", pack, "holds both data and trees")
-                self._packs.setdefault(pack, entries)
+                self._packs.add_pack(pack, entries)
 
     def packs(self) -> None:
         """Compare what the index lists with what the store holds."""
         for file in list(self._repository.storage.list("data")):
             self._sizes[file.name.rpartition("/")[2]] = file.size_bytes
-        for pack, entries in self._packs.items():
+        for pack, expected in self._packs.pack_sizes():
             observed = self._sizes.get(pack)
             if observed is None:
-                message = f"{len(entries)} blobs are lost with it"
+                self._unverified[pack] = self._listed(pack)
+                message = f"{len(self._unverified[pack])} blobs are lost with it"
                 self._damaged[pack] = self._note("pack-missing", pack, message)
-                self._unverified[pack] = entries
-            elif observed != whole_pack_bytes(entries):
-                message = f"{observed} bytes, the index says {whole_pack_bytes(entries)}"
+            elif observed != expected:
+                message = f"{observed} bytes, the index says {expected}"
                 self._damaged[pack] = self._note("pack-size", pack, message)
-        for pack in sorted(self._sizes.keys() - self._packs.keys()):
+        for pack in sorted(one for one in self._sizes if not self._packs.has_pack(one)):
             self._note("pack-orphaned", pack, f"{self._sizes[pack]} bytes in no index")
         self.report.packs = len(self._sizes)
 
@@ -171,7 +172,7 @@ class _Check:
         may_go_on: Callable[[], bool],
     ) -> None:
         """Read the chosen packs of the index and verify name, header and each blob."""
-        sizes = {pack: self._sizes[pack] for pack in self._packs if pack in self._sizes}
+        sizes = {pack: size for pack, size in self._sizes.items() if self._packs.has_pack(pack)}
         chosen = choose(sizes)
         self._progress.begin("read data", sum(sizes[pack] for pack in chosen))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="check") as pool:
@@ -207,13 +208,16 @@ class _Check:
     def _read_pack(self, pack: str) -> tuple[int, list[str]]:
         """The bytes read, and what is wrong with them (three things at most)."""
         try:
-            reading = read_pack(self._repository, pack, self._packs[pack])
+            reading = read_pack(self._repository, pack, self._listed(pack))
         except (IntegrityError, StorageError) as error:
-            self._unverified[pack] = self._packs[pack]
+            self._unverified[pack] = self._listed(pack)
             return 0, [error.message]
         if reading.faults:
             self._unverified[pack] = reading.damaged
         return reading.size_bytes, list(reading.faults[:3])
+
+    def _listed(self, pack: str) -> tuple[PackEntry, ...]:
+        return self._packs.entries(pack) or ()
 
     def attribute(self, snapshots: Sequence[Snapshot]) -> None:
         """Tell of every damage which snapshots and paths it touches, when there is any."""
