@@ -158,3 +158,35 @@ def test_a_copy_elsewhere_restores_and_is_proven(
     ledger = (place.path / "state" / "ledger.jsonl").read_text()
     assert str(rest.access.password) not in ledger
     assert PASSWORD not in ledger
+
+
+def test_what_a_repository_missed_in_earlier_runs_is_caught_up(place: Place) -> None:
+    place.json("backup")
+    (place.path / "second").rename(place.path / "away")
+    for number in range(2):
+        (place.uploads / "changing").write_text(str(number))
+        assert place.run("backup").status == 3
+    (place.path / "away").rename(place.path / "second")
+    (place.uploads / "changing").write_text("at last")
+    report = place.json("backup")
+    assert "catch up second" in {one["name"] for one in report["stages"]}
+    assert trees(place)["second"] == trees(place)["local"]
+    assert len(trees(place)["local"]) == 4
+    again = place.json("backup")
+    assert "catch up second" not in {one["name"] for one in again["stages"]}
+    assert place.json("check")["findings"] == []
+
+
+def test_a_new_repository_does_not_get_the_past_unasked(place: Place) -> None:
+    config = place.config.read_text()
+    place.write_config(
+        "\n".join(line for line in config.splitlines() if "second" not in line) + "\n"
+    )
+    place.json("backup")
+    (place.uploads / "changing").write_text("more")
+    place.write_config(config)
+    shutil.rmtree(place.path / "second")
+    place.json("init")
+    place.json("backup")
+    assert len(trees(place)["second"]) == 1
+    assert len(trees(place)["local"]) == 2

@@ -330,3 +330,22 @@ def test_a_lost_index_is_told_by_whatever_meets_it(tmp_path: Path) -> None:
     backup = place.json("backup")
     assert "pack-orphaned" in {one["code"] for one in backup["findings"]}
     assert "index-incomplete" not in {one["code"] for one in place.json("drill")["findings"]}
+
+
+def test_a_source_that_lost_most_of_it_is_told(place: Place) -> None:
+    """An unmounted volume looks like an empty folder."""
+    place.json("backup")
+    for file in (place.uploads / "lpos").iterdir():
+        file.unlink()
+    answer = place.run("--json", "backup")
+    assert answer.status == 3
+    (told,) = answer.document["findings"]
+    assert (told["code"], told["subject"]) == ("source-shrunk", "uploads")
+
+
+def test_a_snapshot_that_vanished_is_told_by_the_next_backup(place: Place) -> None:
+    lost = place.json("backup")["snapshots"][0]["id"]
+    (place.path / "local" / "snapshots" / lost).unlink()
+    answer = place.run("--json", "backup")
+    assert answer.status == 3
+    assert [one["code"] for one in answer.document["findings"]] == ["snapshot-vanished"]

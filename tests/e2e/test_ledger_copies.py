@@ -173,3 +173,22 @@ def test_secrets_are_not_in_it(place: Place, tmp_path: Path) -> None:
     place.json("backup")
     (content,) = copies(place, "local", tmp_path / "copies")
     assert PASSWORD.encode() not in content
+
+
+def test_a_broken_ledger_never_makes_a_verdict_better(place: Place) -> None:
+    """Invariant I5: what it no longer tells is not taken for fine."""
+    gone = place.json("backup")["snapshots"][0]["id"]
+    place.json("backup")
+    (place.path / "local/snapshots" / gone).unlink()
+    assert place.run("drill").status == 41
+    (place.path / "state/ledger.jsonl").write_bytes(b"")
+    backup = place.run("--json", "backup")
+    assert backup.status == 3
+    assert "ledger-broken" in codes(backup.document)
+    answer = place.run("--json", "drill")
+    assert answer.status == 41
+    assert "ledger-broken" in codes(answer.document)
+    # Put aside, the copies tell what is missing.
+    for file in (place.path / "state").glob("ledger.jsonl*"):
+        file.rename(place.path / file.name)
+    assert "snapshot-vanished" in codes(place.run("--json", "drill").document)

@@ -260,17 +260,26 @@ def _guard(newest_first: Sequence[Kept], reasons: dict[str, list[str]]) -> None:
 
 
 def shrunk(sizes_bytes: Sequence[int | None]) -> str | None:
-    """Why the newest of these captures' sizes, oldest first, is unusually small; None if it isn't.
+    """Why nothing may go: the newest of these captures' sizes, oldest first, is unusually small;
+    None if it isn't."""
+    usual = unusually_small(sizes_bytes)
+    if usual is None:
+        return None
+    newest = sizes_bytes[-1]
+    return f"the newest capture has {newest} bytes, usual are {usual}: nothing is dropped"
+
+
+def unusually_small(sizes_bytes: Sequence[int | None]) -> int | None:
+    """What is usual, when the newest of these captures' sizes, oldest first, is less than half of
+    it; else None.
 
     A source that is suddenly half of what it was may have lost what the older snapshots hold.
     """
     known = [size for size in sizes_bytes if size is not None]
     if len(known) < 2 or sizes_bytes[-1] is None:
         return None
-    usual, newest = median(known[-1 - _USUAL_OF : -1]), known[-1]
-    if newest >= usual * _UNUSUAL_SHARE:
-        return None
-    return f"the newest capture has {newest} bytes, usual are {usual:.0f}: nothing is dropped"
+    usual = median(known[-1 - _USUAL_OF : -1])
+    return round(usual) if known[-1] < usual * _UNUSUAL_SHARE else None
 
 
 def needs_consent(decisions: Sequence[Decision], *, share: float) -> bool:

@@ -16,14 +16,27 @@ from typing import Any, Final
 
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
-from strongroom.repository import Repository, Snapshot, SnapshotView, SnapshotWriter
+from strongroom.plan.retention import unusually_small
+from strongroom.repository import (
+    Repository,
+    Snapshot,
+    SnapshotList,
+    SnapshotView,
+    SnapshotWriter,
+)
 from strongroom.repository.lock import Lock
 from strongroom.service.application import LOG, Application
+from strongroom.service.backlog import backlog
 from strongroom.service.copying import copy_recorded
-from strongroom.service.ledger_copy import store_copies, take_up
+from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
 from strongroom.service.rendering import error_json, stages_json, time_json
-from strongroom.service.selection import from_future, is_from_future
+from strongroom.service.selection import (
+    from_future,
+    is_from_future,
+    stored_snapshots,
+    vanished,
+)
 from strongroom.sources import CaptureContext, Source
 
 # Findings after which something that was wanted is not in the snapshot.
@@ -35,6 +48,7 @@ _INCOMPLETE: Final = frozenset(
         "file-unreadable",
         "file-vanished",
         "folder-missing",
+        "source-shrunk",
     }
 )
 
@@ -120,10 +134,12 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
         run.findings.append(finding("repository-failed", name, str(error)))
     with run.locked():
         run.findings.extend(take_up(application, run.repositories))
+        run.findings.extend(broken(application))
         try:
             for source in sources:
                 run.capture(source)
             run.catch_up()
+            run.catch_up_earlier()
         finally:
             recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
         if isinstance(recorded, Finding):
@@ -168,12 +184,21 @@ class _Run:
         errors: list[StrongroomError] = []
         for place, repository in enumerate(repositories):
             try:
-                return repositories[place:], repository.snapshots().snapshots
+                listed = repository.snapshots()
             except StrongroomError as error:
                 LOG.debug("repository %s cannot be listed", repository.name, exc_info=True)
                 errors.append(error)
                 self.findings.append(finding("repository-failed", repository.name, str(error)))
+            else:
+                self._notice(repository, listed)
+                return repositories[place:], listed.snapshots
         raise errors[0]
+
+    def _notice(self, repository: Repository, listed: SnapshotList) -> None:
+        """What is wrong with earlier snapshots is told now, not at the next drill."""
+        self.findings.extend(listed.findings)
+        stored = stored_snapshots(self.application).get(repository.name, {})
+        self.findings.extend(one for _, one in vanished(repository.name, stored, listed))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -207,10 +232,15 @@ class _Run:
         try:
             self._capture(source)
         except StrongroomError as error:
-            LOG.debug("source %s failed", source.name, exc_info=True)
-            self.application.say(f"{source.name}: {error}")
-            self.errors.append((source.name, error))
+            self._failed(source, error)
+        except Exception as error:  # the edge of a step: a bug in one must not cost the others
+            self._failed(source, StrongroomError(f"{type(error).__name__}: {error}"))
         self.stages.append(Stage(source.name, time.monotonic() - begun))
+
+    def _failed(self, source: Source, error: StrongroomError) -> None:
+        LOG.debug("source %s failed", source.name, exc_info=True)
+        self.application.say(f"{source.name}: {error}")
+        self.errors.append((source.name, error))
 
     def _capture(self, source: Source) -> None:
         application, progress = self.application, self.application.progress
@@ -239,6 +269,7 @@ class _Run:
             progress.end()
             self.findings.extend(writer.findings)
             self._gather_from_locks()
+        self._compare_size(source, captured.size_bytes)
         seconds = time.monotonic() - begun
         self.snapshots.extend(
             SnapshotRef(
@@ -253,6 +284,42 @@ class _Run:
             )
             for one in committed
         )
+
+    def _compare_size(self, source: Source, size_bytes: int) -> None:
+        """A source that is suddenly half of what it was may be an unmounted volume."""
+        before = [
+            one.size_bytes
+            for one in self._before
+            if one.application == self.application.name and one.source == source.name
+        ]
+        if (usual := unusually_small([*before, size_bytes])) is not None:
+            message = f"this capture has {size_bytes} bytes, usual are {usual}"
+            self.findings.append(finding("source-shrunk", source.name, message))
+
+    def catch_up_earlier(self) -> None:
+        """Copy what repositories that are here today missed in earlier runs."""
+        for repository in self.repositories:
+            try:
+                entries = self.application.ledger.entries()
+                missed = backlog(entries, self.application.name, repository.name)
+                for name, ids in missed.by_giver.items():
+                    self._copy_earlier(name, repository, set(ids))
+            except StrongroomError as error:
+                LOG.debug("repository %s stays behind", repository.name, exc_info=True)
+                self.findings.append(finding("repository-behind", repository.name, str(error)))
+
+    def _copy_earlier(self, giver_name: str, taker: Repository, ids: set[str]) -> None:
+        giver = next((one for one in self.repositories if one.name == giver_name), None)
+        if giver is None:
+            message = f"{len(ids)} earlier snapshots are in {giver_name}, which is away"
+            self.findings.append(finding("repository-behind", taker.name, message))
+            return
+        begun = time.monotonic()
+        chosen = [one for one in giver.snapshots().snapshots if one.id in ids]
+        if chosen:
+            copied = copy_recorded(self.application, giver, taker, chosen)
+            self.findings.extend(copied.findings)
+            self.stages.append(Stage(f"catch up {taker.name}", time.monotonic() - begun))
 
     def catch_up(self) -> None:
         """Copy what a repository lacks of this point from one that has it: it may have failed, or

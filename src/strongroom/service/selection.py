@@ -21,7 +21,7 @@ from strongroom.evidence import Entry
 from strongroom.model import Finding, Progress, finding
 from strongroom.repository import Repository, Snapshot, SnapshotList, SnapshotView
 from strongroom.service.application import Application
-from strongroom.service.ledger_copy import is_copy
+from strongroom.service.ledger_copy import broken, is_copy
 
 LATEST = "latest"
 # Source, recovery point and tree.
@@ -76,7 +76,7 @@ def survey(application: Application, repositories: Sequence[str] = ()) -> Survey
     stored = stored_snapshots(application)
     opened, failed = application.reachable(repositories)
     found: list[Candidate] = []
-    troubles: list[tuple[str | None, Finding]] = []
+    troubles: list[tuple[str | None, Finding]] = [(None, one) for one in broken(application)]
     for repository in opened:
         try:
             listed = repository.snapshots()

@@ -1,0 +1,63 @@
+"""What a repository missed: by the records, captures and copies, and what was dropped since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from strongroom.evidence import Entry
+from strongroom.service.backlog import backlog
+
+
+def captured(point: str, **ids: str) -> Entry:
+    snapshots = [
+        {"source": "uploads", "repository": name, "id": one, "tree": "t"}
+        for name, one in ids.items()
+    ]
+    return record("backup", point=point, snapshots=snapshots)
+
+
+def record(kind: str, application: str = "tms", **fields: object) -> Entry:
+    told = {"application": application, **fields}
+    return Entry(0, datetime(2026, 11, 26, tzinfo=UTC), kind, told, "")
+
+
+def missed(*entries: Entry) -> dict[str, list[str]]:
+    return backlog(entries, "tms", "offsite").by_giver
+
+
+def test_what_came_while_it_was_away_is_missed_in_order() -> None:
+    history = (
+        captured("p1", local="a1", offsite="b1"),
+        captured("p2", local="a2"),
+        captured("p3", local="a3"),
+        captured("p4", local="a4", offsite="b4"),
+    )
+    assert missed(*history) == {"local": ["a2", "a3"]}
+
+
+def test_before_its_first_capture_nothing_is_missed() -> None:
+    assert missed(captured("p1", local="a1"), captured("p2", local="a2")) == {}
+    assert missed(captured("p1", local="a1"), captured("p2", local="a2", offsite="b2")) == {}
+
+
+def test_what_was_copied_or_dropped_is_not_missed() -> None:
+    history = (
+        captured("p1", local="a1", offsite="b1"),
+        captured("p2", local="a2"),
+        captured("p3", local="a3"),
+        captured("p4", local="a4"),
+        record("copy", to="offsite", snapshots=[{"id": "b2", "from_id": "a2"}]),
+        record("prune", repository="local", drop=["a3"]),
+    )
+    assert missed(*history) == {"local": ["a4"]}
+
+
+def test_other_applications_and_the_others_copies_do_not_count() -> None:
+    history = (
+        captured("p1", local="a1", offsite="b1"),
+        captured("p2", local="a2", third="c2"),
+        record("copy", application="another", to="offsite", snapshots=[{"from_id": "a2"}]),
+        record("copy", to="third", snapshots=[{"id": "c", "from_id": "a2"}]),
+        record("prune", repository="local", drop=["a2"]),
+    )
+    assert missed(*history) == {"third": ["c2"]}
