@@ -29,6 +29,7 @@ from strongroom.postgres.catalogue import (
     read_extensions,
     read_matviews,
     read_removals,
+    read_roots,
     read_sequences,
     read_sizes,
     rewritten,
@@ -121,6 +122,7 @@ class _Task:
     file: str
     columns: tuple[str, ...]
     generated: tuple[str, ...]
+    root: tuple[str, ...] = ()
     rows: int = -1
     bytes: int = 0
     row_digest: str = ""
@@ -145,6 +147,7 @@ class _Task:
             condition=one.condition,
             extension=one.extension,
             unlogged=one.persistence == "u",
+            root=self.root,
         )
 
 
@@ -300,12 +303,16 @@ class _Capture:
             if one.has_rows and not self._unreachable(one) and not self._excluded(one)
         ]
         oids = [one.oid for one in tables]
-        columns = read_columns(self.leader, oids)
+        roots = read_roots(self.leader, oids)
+        columns = read_columns(self.leader, [*oids, *{root for root, _, _ in roots.values()}])
         sizes = read_sizes(self.leader, oids)
         names = layout.FileNames()
-        self.tasks = [
-            _Task(one, names.for_table(one.schema, one.name), *columns[one.oid]) for one in tables
-        ]
+        self.tasks = []
+        for one in tables:
+            root, *name = roots.get(one.oid, (one.oid,))
+            # Rows of one tree are compared with each other: they need the same order of columns.
+            task = _Task(one, names.for_table(one.schema, one.name), *columns[root], tuple(name))
+            self.tasks.append(task)
         # The largest first, so that no worker is left alone with it at the end.
         self._queue = sorted(self.tasks, key=lambda task: sizes.get(task.relation.oid, 0))
 

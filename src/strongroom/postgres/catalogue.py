@@ -26,6 +26,7 @@ __all__ = [
     "read_extensions",
     "read_matviews",
     "read_removals",
+    "read_roots",
     "read_sequences",
     "read_sizes",
     "rewritten",
@@ -80,6 +81,23 @@ FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.objid = r.oid
 WHERE d.refobjid <> r.ev_class"""
 
 
+# Hashes of enumerations come from object ids, which differ from server to server, and arrays, rows
+# and ranges may be made of them; what a collation takes for equal is its version's matter.
+_ROOTS: Final = """
+SELECT c.oid::int8, r.oid::int8, n.nspname::text, r.relname::text
+FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)
+    JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+WHERE c.oid = ANY(%s) AND c.relispartition AND EXISTS (
+    SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) a
+        JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.relid
+    WHERE p.partstrat = 'h' AND (
+        EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.oid = ANY(p.partclass::oid[])
+            AND o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))
+        OR EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = ANY(p.partcollation::oid[])
+            AND NOT l.collisdeterministic)))"""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """One relation as `pg_class` has it, and what the current role may do with it."""
@@ -128,6 +146,15 @@ def read_columns(
     rows = connection.execute(_COLUMNS.encode(), [list(oids)]).fetchall()
     found = {int(oid): (tuple(plain), tuple(generated)) for oid, plain, generated in rows}
     return {oid: found.get(oid, ((), ())) for oid in oids}
+
+
+def read_roots(
+    connection: psycopg.Connection, oids: Sequence[int]
+) -> dict[int, tuple[int, str, str]]:
+    """The root's oid, schema and name for each partition whose rows may lie in others elsewhere:
+    partitions by hash of what another server hashes otherwise."""
+    rows = connection.execute(_ROOTS.encode(), [list(oids)]).fetchall()
+    return {int(oid): (int(root), str(schema), str(name)) for oid, root, schema, name in rows}
 
 
 def read_sizes(connection: psycopg.Connection, oids: Sequence[int]) -> dict[int, int]:

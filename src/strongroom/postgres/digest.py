@@ -9,7 +9,7 @@ pinned settings; two different contents with equal sums would need a collision o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from strongroom.postgres.manifest import LargeObject, LargeObjects
@@ -18,7 +18,7 @@ from strongroom.postgres.statement import quote_name
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["digest_large_objects", "digest_rows"]
+__all__ = ["add_digests", "digest_large_objects", "digest_rows"]
 
 _LISTED: Final = 10_000
 _FETCHED_AT_ONCE: Final = 5_000
@@ -53,6 +53,12 @@ FROM (SELECT encode(sha256(convert_to(ROW({row})::text,
     found = connection.execute(query.encode()).fetchone()
     assert found is not None
     return ":".join(str(part) for part in found)
+
+
+def add_digests(digests: Iterable[str]) -> str:
+    """What `digest_rows` would give for the rows of several tables together."""
+    parts = [[int(part) for part in one.split(":")] for one in digests]
+    return ":".join(str(sum(column)) for column in zip(*parts, strict=True))
 
 
 def digest_large_objects(connection: psycopg.Connection) -> LargeObjects:

@@ -358,9 +358,10 @@ class _Load:
             return queue.pop() if queue else None
 
     def _load_table(self, session: psycopg.Connection, table: TableRecord) -> None:
-        relation = qualified(table.schema, table.name)
-        # An extension has filled its own tables already: those rows stay.
-        fresh = not table.extension
+        relation = qualified(*(table.root or (table.schema, table.name)))
+        # An extension has filled its own tables already: those rows stay. Into a tree of partitions
+        # several streams are loaded at once.
+        fresh = not table.extension and not table.root
         with session.transaction(), session.cursor() as cursor:
             if fresh:
                 # Emptied in this transaction, rows need no log (wal_level minimal) nor freezing.

@@ -40,7 +40,9 @@ T = TypeVar("T")
 class TableRecord:
     """One table's stream. `generated` columns are not in it; `row_digest` then covers all columns.
 
-    `condition` is the WHERE clause of an extension's configuration table, else empty.
+    `condition` is the WHERE clause of an extension's configuration table, else empty. `root` is
+    schema and name of the partitioned table through which the rows must be loaded, because another
+    server may place them in other partitions; else empty.
     """
 
     schema: str
@@ -54,6 +56,7 @@ class TableRecord:
     condition: str = ""
     extension: str = ""
     unlogged: bool = False
+    root: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -234,7 +237,7 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
         snapshot=SnapshotRecord(**snapshot),
         versions=VersionRecord(**whole["versions"]),
         session=dict(whole["session"]),
-        tables=_records(TableRecord, whole["tables"], "columns", "generated"),
+        tables=_records(TableRecord, whole["tables"], "columns", "generated", "root"),
         sequences=_records(SequenceRecord, whole["sequences"]),
         large_objects=LargeObjects(**large),
         matviews=tuple((str(a), str(b)) for a, b in whole["matviews"]),
@@ -255,5 +258,6 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
 
 def _records(kind: type[T], entries: list[dict[str, Any]], *lists: str) -> tuple[T, ...]:
     return tuple(
-        kind(**{**entry, **{name: tuple(entry[name]) for name in lists}}) for entry in entries
+        kind(**{**entry, **{name: tuple(entry.get(name, ())) for name in lists}})
+        for entry in entries
     )

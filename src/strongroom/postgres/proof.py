@@ -4,7 +4,8 @@ Each table's COPY text is asked of the target with the manifest's columns under 
 cut at the lengths at which the snapshot's stream was cut when it was stored, and each piece's
 SHA-256 is compared with the recorded one: no second copy is read, and the first difference has a
 place. Only a table that differs is read from the snapshot, too, and compared as a set of rows, for
-PostgreSQL may place the same rows in another order. No transaction spans the tables: locks on
+PostgreSQL may place the same rows in another order, and in other partitions of a table that is
+partitioned by the hash of an enumeration: there the whole table's rows are compared. No transaction spans the tables: locks on
 thousands of them would fill a server's table of locks. Reads only (I7); a bad answer is a finding,
 and what could not be asked is one as well.
 """
@@ -12,6 +13,7 @@ and what could not be asked is one as well.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +27,7 @@ from strongroom.postgres import layout
 from strongroom.postgres.comparison import RowDifference, compare_rows
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.crew import Crew
-from strongroom.postgres.digest import digest_large_objects, digest_rows
+from strongroom.postgres.digest import add_digests, digest_large_objects, digest_rows
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.load import read_manifest
@@ -123,6 +125,7 @@ class _Proof:
         self.files, self.target, self.options = files, target, options
         self.manifest: Manifest = read_manifest(files)
         self.report = ProofReport()
+        self.differing_roots: set[tuple[str, ...]] = set()
         self._guard = threading.Lock()
         with target.connect() as session:
             version, tls = session.info.server_version, bool(session.pgconn.ssl_in_use)
@@ -148,9 +151,14 @@ class _Proof:
         """Tables' streams, the largest first, by as many sessions as there are jobs."""
         queue = [table for table in tables if self._comparable(table)]
         queue.sort(key=lambda table: table.bytes)
+        trees: dict[tuple[str, ...], list[TableRecord]] = {}
+        for table in queue:
+            if table.root:
+                trees.setdefault(table.root, []).append(table)
         crew = Crew()
         workers = max(1, min(self.options.jobs, len(queue)))
         crew.run([lambda: self._compare_tables(queue, crew)] * workers)
+        self._compare_trees([trees[root] for root in sorted(self.differing_roots)])
 
     def _comparable(self, table: TableRecord) -> bool:
         """Whether the target has the table with its columns; a finding when it has not."""
@@ -185,7 +193,7 @@ class _Proof:
             return queue.pop() if queue else None
 
     def _compare_table(self, session: CopySession, table: TableRecord) -> None:
-        statement = copy_out(qualified(table.schema, table.name), table.columns, table.condition)
+        statement = _copy_statement(table)
         stream = session.copy(statement, count_rows=False)
         difference = first_difference(stream, self.files.pieces(table.file))
         with self._guard:
@@ -194,9 +202,29 @@ class _Proof:
             self.report.bytes += stream.bytes
         if difference is None:
             return
+        if table.root:
+            with self._guard:
+                self.differing_roots.add(table.root)
+            return
         observed = session.copy(statement, count_rows=False)
         rows = compare_rows(self.files.blocks(table.file), observed)
         self._add(_content_finding(table, difference, rows))
+
+    def _compare_trees(self, trees: Sequence[Sequence[TableRecord]]) -> None:
+        """Tables whose rows may lie in other partitions than at capture, each as a whole."""
+        if not trees:
+            return
+        with CopySession(
+            self.programs, self.target, self.settings, code="source-failed"
+        ) as session:
+            for tree in trees:
+                captured = itertools.chain.from_iterable(
+                    self.files.blocks(table.file) for table in tree
+                )
+                observed = itertools.chain.from_iterable(
+                    session.copy(_copy_statement(table), count_rows=False) for table in tree
+                )
+                self._add(_tree_finding(tree[0].root, compare_rows(captured, observed)))
 
     # What no stream holds
 
@@ -204,31 +232,49 @@ class _Proof:
         """Generated columns, large objects and sequences, each in the target's own words."""
         with self.target.connect() as session:
             pin_settings(session, self.settings)
-            for table in self.manifest.tables:
-                if table.generated and (table.schema, table.name) in self.present:
-                    self._generated(session, table)
+            tables = [one for one in self.manifest.tables if one.generated]
+            for root, group in itertools.groupby(
+                sorted(tables, key=lambda one: one.root), key=lambda one: one.root
+            ):
+                if root:
+                    self._generated(session, ".".join(root), list(group))
+                    continue
+                for table in group:
+                    self._generated(session, table.label, [table])
             self._large_objects(session)
             self._sequences(session)
 
-    def _generated(self, session: psycopg.Connection, table: TableRecord) -> None:
+    def _generated(
+        self, session: psycopg.Connection, label: str, tables: Sequence[TableRecord]
+    ) -> None:
+        """Compare the digests of a table, or those of a tree of partitions in sum."""
         import psycopg
 
-        relation = qualified(table.schema, table.name)
-        columns = (*table.columns, *table.generated)
-        names = ", ".join(table.generated)
+        if any((one.schema, one.name) not in self.present for one in tables):
+            return  # told already
+        names = ", ".join(tables[0].generated)
         try:
-            observed = digest_rows(session, relation, columns, table.condition)
+            observed = add_digests(
+                digest_rows(
+                    session,
+                    qualified(one.schema, one.name),
+                    (*one.columns, *one.generated),
+                    one.condition,
+                )
+                for one in tables
+            )
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             reason = error.diag.message_primary or str(error)
-            self._add(finding("content-generated", table.label, f"{names}: {reason}"))
+            self._add(finding("content-generated", label, f"{names}: {reason}"))
             return
         self.report.checked += 1
+        expected = add_digests(one.row_digest for one in tables)
         told = {one.subject for one in self.report.findings if one.code == "content-differs"}
-        if observed != table.row_digest and table.label not in told:
-            message = f"{names}: digest {table.row_digest} was captured, {observed} is observed"
-            self._add(finding("content-generated", table.label, message))
+        if observed != expected and label not in told:
+            message = f"{names}: digest {expected} was captured, {observed} is observed"
+            self._add(finding("content-generated", label, message))
 
     def _large_objects(self, session: psycopg.Connection) -> None:
         expected = self.manifest.large_objects
@@ -314,6 +360,10 @@ def first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> Differ
     return found
 
 
+def _copy_statement(table: TableRecord) -> str:
+    return copy_out(qualified(table.schema, table.name), table.columns, table.condition)
+
+
 def _content_finding(table: TableRecord, where: Difference, rows: RowDifference) -> Finding:
     if rows.equal:
         message = f"the same {rows.captured_rows} rows; order differs from row {rows.first_row}"
@@ -321,17 +371,27 @@ def _content_finding(table: TableRecord, where: Difference, rows: RowDifference)
     place = (
         f"first at row {rows.first_row}, in bytes {where.offset} to {where.offset + where.length}"
     )
+    return finding("content-differs", table.label, f"{_counts(rows)}; {place}")
+
+
+def _tree_finding(root: Sequence[str], rows: RowDifference) -> Finding:
+    label = ".".join(root)
+    if rows.equal:
+        message = f"the same {rows.captured_rows} rows; some lie in other partitions"
+        return finding("content-order", label, message)
+    return finding("content-differs", label, f"{_counts(rows)}, in all partitions together")
+
+
+def _counts(rows: RowDifference) -> str:
     if rows.missing is None or rows.extra is None:
-        counts = (
+        return (
             f"{rows.captured_rows} rows were captured, {rows.observed_rows} are observed;"
             " too many differ to count"
         )
-    else:
-        counts = (
-            f"of {rows.captured_rows} captured rows {rows.missing} are missing or changed,"
-            f" and {rows.extra} were not captured"
-        )
-    return finding("content-differs", table.label, f"{counts}; {place}")
+    return (
+        f"of {rows.captured_rows} captured rows {rows.missing} are missing or changed,"
+        f" and {rows.extra} were not captured"
+    )
 
 
 def _large_object_difference(expected: LargeObjects, observed: LargeObjects) -> str:

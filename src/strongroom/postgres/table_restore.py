@@ -52,8 +52,8 @@ def restore_tables(
     chosen = choose_tables(manifest, wanted)
     stamp = f"_restored_{now:%Y%m%d%H%M%S}"
     placed = [replace(one, schema=name_beside(one.schema, stamp)) for one in chosen]
-    # What makes a table of an extension special stays behind.
-    placed = [replace(one, extension="", condition="") for one in placed]
+    # What makes a table of an extension or a partition special stays behind.
+    placed = [replace(one, extension="", condition="", root=()) for one in placed]
     schemas = sorted({one.schema for one in placed})
     inventory = Inventory.from_json(files.read(layout.INVENTORY))
     with target.explaining(), target.connect() as session:
