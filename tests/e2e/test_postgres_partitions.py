@@ -32,8 +32,10 @@ CREATE TABLE deep1b PARTITION OF deep1 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE deep2 PARTITION OF deep FOR VALUES FROM (100) TO (200);
 CREATE TABLE plain (k int) PARTITION BY HASH (k);
 CREATE TABLE plain0 PARTITION OF plain FOR VALUES WITH (MODULUS 1, REMAINDER 0);
-INSERT INTO hp (m, v) SELECT m, v FROM unnest(enum_range(NULL::mood)) m, generate_series(1, 50) v;
-INSERT INTO deep SELECT ARRAY[m], n FROM unnest(enum_range(NULL::mood)) m, generate_series(0, 199) n;
+INSERT INTO hp (m, v) SELECT m, v
+    FROM unnest(enum_range(NULL::mood)) m, generate_series(1, 50) v;
+INSERT INTO deep SELECT ARRAY[m], n
+    FROM unnest(enum_range(NULL::mood)) m, generate_series(0, 199) n;
 INSERT INTO plain SELECT generate_series(1, 10);
 """
 

@@ -358,7 +358,7 @@ class _Load:
             return queue.pop() if queue else None
 
     def _load_table(self, session: psycopg.Connection, table: TableRecord) -> None:
-        relation = qualified(*(table.root or (table.schema, table.name)))
+        relation = table.loaded_into
         # An extension has filled its own tables already: those rows stay. Into a tree of partitions
         # several streams are loaded at once.
         fresh = not table.extension and not table.root

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from strongroom.errors import IntegrityError
+from strongroom.postgres.statement import qualified
 
 __all__ = [
     "Coverage",
@@ -62,6 +63,11 @@ class TableRecord:
     def label(self) -> str:
         """The table's name as people write it."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def loaded_into(self) -> str:
+        """The relation that takes the rows in, quoted."""
+        return qualified(*(self.root or (self.schema, self.name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ Each table's COPY text is asked of the target with the manifest's columns under 
 cut at the lengths at which the snapshot's stream was cut when it was stored, and each piece's
 SHA-256 is compared with the recorded one: no second copy is read, and the first difference has a
 place. Only a table that differs is read from the snapshot, too, and compared as a set of rows, for
-PostgreSQL may place the same rows in another order, and in other partitions of a table that is
-partitioned by the hash of an enumeration: there the whole table's rows are compared. No transaction spans the tables: locks on
-thousands of them would fill a server's table of locks. Reads only (I7); a bad answer is a finding,
-and what could not be asked is one as well.
+PostgreSQL may place the same rows in another order, and in other partitions where these go by a
+hash that differs between servers: there the whole table's rows are compared. No transaction spans
+the tables: locks on thousands of them would fill a server's table of locks. Reads only (I7); a bad
+answer is a finding, and what could not be asked is one as well.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def restore_script(manifest: Manifest) -> bytes:
     lines.append(f"script {layout.PRE_DATA_SQL}")
     lines.append(f'say "rows of {len(manifest.tables)} tables"')
     for one in manifest.tables:
-        statement = copy_in(qualified(*(one.root or (one.schema, one.name))), one.columns)
+        statement = copy_in(one.loaded_into, one.columns)
         lines.append(f"table {shlex.quote(one.file)} {one.rows} {shlex.quote(statement)}")
     if manifest.sequences:
         lines.append(f"script {layout.SEQUENCES_SQL}")

@@ -39,7 +39,7 @@ def sql_blocks(view: SnapshotView, folder: bytes) -> Iterator[bytes]:
     )
     yield from _file(view, folder, layout.PRE_DATA_SQL)
     for table in manifest.tables:
-        statement = copy_in(qualified(table.schema, table.name), table.columns)
+        statement = copy_in(table.loaded_into, table.columns)
         yield _lines("", f"{statement};")
         yield from _file(view, folder, table.file)
         yield _lines("\\.")
