@@ -249,6 +249,22 @@ class TestRoles:
             ("structure-extra", "membership of bob in anon")
         ]
 
+    def test_who_else_belongs_to_the_group_of_a_mentioned_role_is_no_matter(self) -> None:
+        """The database mentions anon, which belongs to staff, as bob does."""
+        staff = thing("role staff", "roles", name="staff", login=False)
+        ours = (staff, self.membership("anon", "staff"))
+        others = (*ours, self.membership("bob", "staff"))
+        captured = self.cluster(*others, mentioned=("anon", "staff"))
+        assert compare_structure(captured, self.cluster(*ours)) == []
+        assert compare_structure(captured, captured) == []
+        assert codes(compare_structure(captured, self.cluster(*others[:1]))) == [
+            ("structure-missing", "membership of anon in staff")
+        ]
+        without = self.cluster(*ours, mentioned=("anon", "staff"))
+        assert codes(compare_structure(without, self.cluster(*others))) == [
+            ("structure-extra", "membership of bob in staff")
+        ]
+
     def test_a_mentioned_role_must_not_gain_one_of_the_server(self) -> None:
         gained = self.cluster(self.membership("anon", "pg_read_all_data"))
         assert codes(compare_structure(self.cluster(), gained)) == [

@@ -231,8 +231,9 @@ class _Comparison:
             return one.attributes["name"] in mentioned
         if one.section == "memberships":
             member, group = str(one.attributes["member"]), str(one.attributes["group"])
-            if group.startswith("pg_"):
-                return member in mentioned
+            if group.startswith("pg_") or one.key in self.captured.objects:
+                # Others who belong to a group that only a member mentions get nothing by it.
+                return member in mentioned and (group in mentioned or group.startswith("pg_"))
             return group in mentioned and member in self.captured_roles
         return True
 
