@@ -65,7 +65,12 @@ from strongroom.postgres.session import (
     pinned_settings,
 )
 from strongroom.postgres.statement import copy_out
-from strongroom.postgres.surroundings import database_script, read_database, read_roles
+from strongroom.postgres.surroundings import (
+    database_script,
+    read_database,
+    read_parameter_grants,
+    read_roles,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -431,6 +436,7 @@ class _Capture:
             matviews=read_matviews(self.leader),
             removals=read_removals(self.leader),
             roles=read_roles(self.leader),
+            parameter_grants=read_parameter_grants(self.leader),
             extensions=read_extensions(self.leader),
             collations=read_collations(self.leader),
             coverage=read_coverage(

@@ -179,7 +179,8 @@ class Manifest:
     """The whole of `manifest.json`.
 
     `matviews` are the populated ones in the order in which to refresh them; `removals` are
-    statements that take away what every new database has and this one lacks.
+    statements that take away what every new database has and this one lacks. `parameter_grants` are
+    the grants on the server's settings, each with the role that got it, "" for PUBLIC.
     """
 
     database: DatabaseRecord
@@ -192,6 +193,7 @@ class Manifest:
     matviews: tuple[tuple[str, str], ...] = ()
     removals: tuple[str, ...] = ()
     roles: tuple[RoleRecord, ...] = ()
+    parameter_grants: tuple[tuple[str, str], ...] = ()
     extensions: tuple[ExtensionRecord, ...] = ()
     collations: Mapping[str, str] = field(default_factory=dict)
     coverage: tuple[Coverage, ...] = ()
@@ -256,6 +258,7 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
             )
             for one in whole["roles"]
         ),
+        parameter_grants=tuple((str(a), str(b)) for a, b in whole.get("parameter_grants", ())),
         extensions=_records(ExtensionRecord, whole["extensions"]),
         collations=dict(whole["collations"]),
         coverage=_records(Coverage, whole["coverage"]),

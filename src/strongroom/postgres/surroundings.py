@@ -19,6 +19,7 @@ __all__ = [
     "create_database_statement",
     "database_script",
     "read_database",
+    "read_parameter_grants",
     "read_roles",
     "set_clause",
 ]
@@ -199,6 +200,26 @@ def _memberships(connection: psycopg.Connection) -> dict[str, list[tuple[str, st
             statement += " WITH ADMIN OPTION"
         found.setdefault(member, []).append((group, statement))
     return found
+
+
+def read_parameter_grants(connection: psycopg.Connection) -> tuple[tuple[str, str], ...]:
+    """Who may set which of the server's settings: the role, "" for PUBLIC, and the GRANT."""
+    if connection.info.server_version < 150000:
+        return ()
+    rows = connection.execute(
+        b"SELECT p.parname, CASE a.grantee WHEN 0 THEN ''"
+        b" ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END, a.is_grantable,"
+        b" string_agg(DISTINCT a.privilege_type, ', ')"
+        b" FROM pg_catalog.pg_parameter_acl p, pg_catalog.aclexplode(p.paracl) a"
+        b" WHERE a.grantee <> 10 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ).fetchall()
+    found = []
+    for parameter, grantee, grantable, privileges in rows:
+        name = ".".join(map(quote_name, parameter.split(".")))
+        to = quote_name(grantee) if grantee else "PUBLIC"
+        option = " WITH GRANT OPTION" if grantable else ""
+        found.append((grantee, f"GRANT {privileges} ON PARAMETER {name} TO {to}{option}"))
+    return tuple(found)
 
 
 def create_database_statement(record: DatabaseRecord, target: str, server_major: int) -> str:

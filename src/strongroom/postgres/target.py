@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_settings", "create_roles", "maintenance_connection", "prepare_database"]
 
 _MAINTENANCE: Final = ("postgres", "template1")
+_PARAMETERS_SINCE: Final = 150000
 
 _OCCUPANTS: Final = b"""
 SELECT what, min(name), count(*) FROM (
@@ -136,7 +137,8 @@ def create_roles(
 ) -> list[Finding]:
     """Make the roles of `wanted` that the server lacks.
 
-    Existing ones are left alone, unless the server is our own: there they are made alike.
+    Existing ones are left alone, unless the server is our own: there they are made alike. What
+    PUBLIC may set is the whole server's matter, too.
     """
     with maintenance_connection(target) as session:
         rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
@@ -159,6 +161,10 @@ def create_roles(
                 if group in present and role.name in present and {role.name, group} & made
             ]
             findings += _run(session, f"role {role.name}", grants)
+        if session.info.server_version >= _PARAMETERS_SINCE:
+            everybody = {*wanted, ""} if own_server else made
+            grants = [grant for grantee, grant in manifest.parameter_grants if grantee in everybody]
+            findings += _run(session, "parameters", grants)
     return findings
 
 

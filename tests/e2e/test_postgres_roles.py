@@ -1,0 +1,46 @@
+"""What belongs to the whole server and yet to a database: roles and what they may set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.model import Severity, Verdict, judge
+from strongroom.postgres.capture import CaptureOptions, capture_database
+from strongroom.postgres.cluster import throwaway_cluster
+from strongroom.postgres.load import LoadOptions, load_database
+from strongroom.postgres.proof import prove_database
+from strongroom.postgres.sandbox import sandbox_for
+from tests.e2e.postgres_directory import DirectoryStore, make_database, psql
+
+SERVER = """
+CREATE ROLE staff; CREATE ROLE alice IN ROLE staff; CREATE ROLE bob IN ROLE staff;
+CREATE ROLE chief IN ROLE alice;
+"""
+PARAMETERS = """
+GRANT SET ON PARAMETER log_statement TO alice;
+GRANT SET, ALTER SYSTEM ON PARAMETER "app.level" TO staff WITH GRANT OPTION;
+GRANT SET ON PARAMETER log_min_duration_statement TO PUBLIC;
+GRANT SET ON PARAMETER log_duration TO bob;
+"""
+
+
+@pytest.mark.parametrize("major", [14, 15, 18])
+def test_roles_and_what_they_may_set_come_back(tmp_path: Path, major: int) -> None:
+    with throwaway_cluster(major=major) as cluster:
+        psql(cluster, cluster.connection(), "-c", SERVER)
+        if major >= 15:
+            psql(cluster, cluster.connection(), "-c", PARAMETERS)
+        source = make_database(cluster, "source")
+        psql(cluster, source, "-c", "CREATE TABLE t (a int); GRANT SELECT ON t TO alice")
+        store = DirectoryStore(tmp_path)
+        capture_database(source, CaptureOptions(), store)
+        unchanged = prove_database(store, source)
+        assert judge(unchanged.findings, checked=unchanged.checked) is Verdict.PROVEN
+    with sandbox_for(store) as cluster:
+        target = cluster.connection("restored")
+        load = load_database(store, target, LoadOptions(own_server=True))
+        proof = prove_database(store, target)
+    findings = [*load.findings, *proof.findings]
+    assert [one for one in findings if one.severity is not Severity.NOTE] == []
