@@ -10,8 +10,10 @@ from strongroom.model import Severity, Verdict, judge
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import throwaway_cluster
 from strongroom.postgres.load import LoadOptions, load_database
+from strongroom.postgres.manifest import DatabaseRecord
 from strongroom.postgres.proof import prove_database
 from strongroom.postgres.sandbox import sandbox_for
+from strongroom.postgres.target import apply_settings
 from tests.e2e.postgres_directory import DirectoryStore, make_database, psql
 
 SERVER = """
@@ -44,3 +46,13 @@ def test_roles_and_what_they_may_set_come_back(tmp_path: Path, major: int) -> No
         proof = prove_database(store, target)
     findings = [*load.findings, *proof.findings]
     assert [one for one in findings if one.severity is not Severity.NOTE] == []
+
+
+def test_a_refused_setting_is_told_without_its_value() -> None:
+    settings = (("ALTER DATABASE ", """ SET "no such.secret" TO 'SECRET'"""),)
+    record = DatabaseRecord("d", "postgres", "UTF8", "libc", "C", "C", settings=settings)
+    with throwaway_cluster(major=15) as cluster:
+        (found,) = apply_settings(cluster.connection("postgres"), record)
+    assert found.code == "load-error"
+    assert 'SET "no such.secret" TO …' in found.message
+    assert "SECRET" not in found.message.replace("no such.secret", "")

@@ -12,9 +12,11 @@ from strongroom.postgres.manifest import DatabaseRecord, Manifest
 from strongroom.postgres.messages import (
     Complaint,
     Complaints,
+    copy_place,
     from_pg_restore,
     from_psql,
     of_the_host,
+    without_values,
 )
 from strongroom.postgres.schema_dump import for_every_server, with_stable_key
 from strongroom.postgres.statement import copy_in, copy_out, qualified, quote_literal
@@ -245,3 +247,44 @@ def test_what_follows_from_a_missing_extension_is_unknown_and_all_else_is_failed
         ("load-error", "table b"),
     ]
     assert complaints.lacking == {"extension postgis"}
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            'invalid input syntax for type integer: "SECRET"',
+            "invalid input syntax for type integer",
+        ),
+        ('invalid input syntax for type json: "{\nSECRET"', "invalid input syntax for type json"),
+        (
+            'value "SECRET" is out of range for type integer',
+            "value … is out of range for type integer",
+        ),
+        (
+            'could not create unique index "u" DETAIL:  Key (mail, b)=(SECRET, 1) is duplicated.',
+            'could not create unique index "u" DETAIL:  Key (mail, b)',
+        ),
+        (
+            "no DETAIL:  Failing row contains (SECRET, x). HINT:  Look.",
+            "no HINT:  Look.",
+        ),
+        ('invalid json DETAIL:  Token "SECRET" is invalid.', "invalid json"),
+        ('relation "public.t" does not exist', 'relation "public.t" does not exist'),
+        (
+            'x DETAIL:  Could not open extension control file "/a": No such file.',
+            'x DETAIL:  Could not open extension control file "/a": No such file.',
+        ),
+    ],
+)
+def test_no_value_of_a_row_is_told(message: str, shown: str) -> None:
+    complaints = Complaints()
+    complaints.judge([Complaint("table a", message)])
+    assert complaints.findings[0].message == shown == without_values(message)
+
+
+def test_the_place_in_a_stream_is_told_without_its_text() -> None:
+    context = 'JSON data, line 1: {SECRET\nCOPY t, line 12, column "j": "{SECRET"'
+    assert copy_place(context) == 'COPY t, line 12, column "j"'
+    assert copy_place('COPY t, line 2: "SECRET"') == "COPY t, line 2"
+    assert copy_place("SQL function f") == ""

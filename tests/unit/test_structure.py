@@ -83,6 +83,28 @@ def test_the_message_shows_the_difference(
     assert told(compare_structure(before, after)) == [("structure-differs", "table t", message)]
 
 
+@pytest.mark.parametrize("section", ["database", "functions", "role settings"])
+def test_values_of_an_applications_own_settings_are_not_shown(section: str) -> None:
+    """The value may be a secret; equal ones are seen to be equal by the beginning of the digest."""
+
+    def having(**settings: Value) -> Inventory:
+        values = {name.replace("__", "."): value for name, value in settings.items()}
+        return inventory(CatalogObject("it", section, {"settings": values}))
+
+    before = having(app__jwt_secret="SECRET-1", work_mem="4MB", app__same="SECRET-3")
+    after = having(app__jwt_secret="SECRET-2", work_mem="8MB", app__same="SECRET-3")
+    (found,) = compare_structure(before, after)
+    assert found.message == (
+        "settings: app.jwt_secret: expected a value of SHA-256 0d34b727…, observed a value of"
+        " SHA-256 4b41d3ca…, work_mem: expected 4MB, observed 8MB"
+    )
+    for one in (*compare_structure(before, inventory()), *compare_structure(inventory(), before)):
+        assert "SECRET" not in one.message
+        assert "work_mem 4MB" in one.message
+    (lost,) = compare_structure(before, inventory(CatalogObject("it", section, {"settings": None})))
+    assert "SECRET" not in lost.message
+
+
 def test_differences_of_one_object_are_one_finding() -> None:
     before = inventory(thing("table t", owner="a", persistence="permanent"))
     after = inventory(thing("table t", owner="b", persistence="unlogged"))

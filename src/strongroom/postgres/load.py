@@ -31,10 +31,12 @@ from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import (
     Complaint,
     Complaints,
+    copy_place,
     deadlocked,
     from_pg_restore,
     from_psql,
     of_the_host,
+    without_values,
 )
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.replacement import drop_if_made
@@ -309,7 +311,7 @@ class _Load:
         if outcome.status != 0 and not complaints:
             # Without ON_ERROR_STOP only a lost connection or a program's own failure gets here.
             text = outcome.messages.strip() or f"ended with status {outcome.status}"
-            self.complaints.findings.append(finding("load-error", path, text))
+            self.complaints.findings.append(finding("load-error", path, without_values(text)))
 
     # Rows
 
@@ -335,8 +337,10 @@ class _Load:
                     ) from None
                 except psycopg.Error as error:
                     reason = error.diag.message_primary or str(error)
-                    where = f" ({error.diag.context})" if error.diag.context else ""
-                    complaint = Complaint(f"table {table.label}", f"{reason}{where}")
+                    place = copy_place(error.diag.context or "")
+                    where = f" ({place})" if place else ""
+                    text = f"{without_values(reason)}{where}"
+                    complaint = Complaint(f"table {table.label}", text)
                     with self._guard:
                         self.complaints.judge([complaint])
 

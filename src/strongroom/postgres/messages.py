@@ -19,10 +19,12 @@ from strongroom.model import Finding, finding
 __all__ = [
     "Complaint",
     "Complaints",
+    "copy_place",
     "deadlocked",
     "from_pg_restore",
     "from_psql",
     "of_the_host",
+    "without_values",
 ]
 
 _PSQL: Final = re.compile(r"^psql:[^:]*:(\d+): (ERROR|FATAL|PANIC|WARNING):  (.*)$")
@@ -62,6 +64,17 @@ _HOST: Final = re.compile(
     r"|connection to server was lost|server closed the connection unexpectedly"
     r"|terminating connection|the database system is (?:shutting down|in recovery mode)"
 )
+# Where PostgreSQL quotes what it was given: `invalid input syntax for type json: "..."`,
+# `COPY t, line 2: "..."`. Of details, those are harmless that speak of the server alone.
+_QUOTED_VALUE: Final = re.compile(r':\s+".*', re.DOTALL)
+_REFUSED_VALUE: Final = re.compile(r'"[^"]*"(?= is (?:out of range|not a valid|too ))')
+_COPY_PLACE: Final = re.compile(r"^COPY .*?, line \d+(?:, column [^:\n]*)?", re.MULTILINE)
+_DETAIL: Final = re.compile(r"\s*DETAIL:\s+(.*?)(?=\s*HINT:|$)", re.DOTALL)
+_HARMLESS_DETAIL: Final = re.compile(
+    r"Could not open extension control file|This functionality requires|Process \d+ waits"
+    r"|The source collation version|The collation in the database was created"
+)
+_KEY: Final = re.compile(r"(Key \([^=]*\))=")
 _FOLLOWS: Final = re.compile(r"does not exist|must be loaded via|is not (?:a|an) ")
 
 
@@ -89,7 +102,7 @@ class Complaints:
         for one in complaints:
             code = self._code(one)
             serious += code != "load-note"
-            self.findings.append(finding(code, one.subject, one.text))
+            self.findings.append(finding(code, one.subject, without_values(one.text)))
         return serious
 
     def _code(self, one: Complaint) -> str:
@@ -105,6 +118,27 @@ class Complaints:
         if self.lacking and _FOLLOWS.search(one.text):
             return "sandbox-lacks"
         return "load-error"
+
+
+def without_values(text: str) -> str:
+    """A message of PostgreSQL without what it quotes of rows and values, which may be secret."""
+    text = _REFUSED_VALUE.sub("…", text)
+    detail = _DETAIL.search(text)
+    if detail is None:
+        return _QUOTED_VALUE.sub("", text)
+    kept = ""
+    if _HARMLESS_DETAIL.match(detail[1]):
+        kept = f" DETAIL:  {detail[1]}"
+    elif key := _KEY.match(detail[1]):
+        kept = f" DETAIL:  {key[1]}"
+    before, after = text[: detail.start()], text[detail.end() :]
+    return _QUOTED_VALUE.sub("", before) + kept + after
+
+
+def copy_place(context: str) -> str:
+    """Table, line and column out of an error's context, without the values; "" when not there."""
+    found = _COPY_PLACE.search(context)
+    return found[0] if found else ""
 
 
 def of_the_host(complaints: Iterable[Complaint]) -> Complaint | None:

@@ -32,6 +32,7 @@ from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.load import read_manifest
 from strongroom.postgres.manifest import LargeObjects, Manifest, SequenceRecord, TableRecord
+from strongroom.postgres.messages import without_values
 from strongroom.postgres.programs import find_programs
 from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
 from strongroom.postgres.statement import copy_out, qualified
@@ -267,7 +268,8 @@ class _Proof:
             raise
         except psycopg.Error as error:
             reason = error.diag.message_primary or str(error)
-            self._add(finding("content-generated", label, f"{names}: {reason}"))
+            message = f"{names}: {without_values(reason)}"
+            self._add(finding("content-generated", label, message))
             return
         self.report.checked += 1
         expected = add_digests(one.row_digest for one in tables)

@@ -9,6 +9,7 @@ table is not told again for each of its columns); what cannot be compared is UNK
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -57,6 +58,10 @@ _IN_NEW_DATABASES: Final = frozenset({"extension plpgsql", "schema public"})
 
 # The attributes that are made of privileges.
 _GRANTS: Final = ("grants", "granted", "before")
+
+# Settings that are not PostgreSQL's own have a dot in their names. Applications keep secrets there.
+_SETTINGS: Final = "settings"
+_SHOWN_DIGITS: Final = 8
 
 _LONGEST: Final = 120
 _BEFORE_DIFFERENCE: Final = 30
@@ -299,7 +304,7 @@ def _without_maintain(privileges: str) -> str:
 def _summary(one: CatalogObject) -> str:
     """What an object is, in one short line."""
     told = [
-        f"{name} {_text(value)}"
+        f"{name} {_text(_without_secrets(name, value))}"
         for name, value in one.attributes.items()
         if value not in (None, False, [], {})
     ]
@@ -308,6 +313,7 @@ def _summary(one: CatalogObject) -> str:
 
 def _describe(attribute: str, expected: Value, observed: Value) -> str:
     """`attribute: expected this, observed that`, shortened around the first difference."""
+    expected, observed = (_without_secrets(attribute, one) for one in (expected, observed))
     if isinstance(expected, dict) or isinstance(observed, dict):
         return _describe_entries(attribute, expected, observed)
     if isinstance(expected, list) and isinstance(observed, list):
@@ -332,6 +338,20 @@ def _describe_entries(attribute: str, expected: Value, observed: Value) -> str:
         if before.get(name) != after.get(name)
     ]
     return f"{attribute}: " + (", ".join(changes) or "set in another way")
+
+
+def _without_secrets(attribute: str, value: Value) -> Value:
+    """The value as it may be shown: of foreign settings the beginning of a SHA-256 only."""
+    if attribute != _SETTINGS or not isinstance(value, dict):
+        return value
+    return {
+        name: _digest(str(one)) if "." in name and one is not None else one
+        for name, one in value.items()
+    }
+
+
+def _digest(text: str) -> str:
+    return f"a value of SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:_SHOWN_DIGITS]}…"
 
 
 def _text(value: Value) -> str:

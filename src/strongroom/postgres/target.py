@@ -8,6 +8,7 @@ made; existing ones are left as they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from strongroom.errors import SourceError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.manifest import DatabaseRecord, Manifest
+from strongroom.postgres.messages import without_values
 from strongroom.postgres.statement import quote_name
 from strongroom.postgres.surroundings import create_database_statement
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_settings", "create_roles", "maintenance_connection", "prepare_database"]
 
 _MAINTENANCE: Final = ("postgres", "template1")
+_FOREIGN_SETTING: Final = re.compile(r"""( SET "(?:[^"]|"")*\.(?:[^"]|"")*" TO ).*""", re.DOTALL)
 _PARAMETERS_SINCE: Final = 150000
 
 _OCCUPANTS: Final = b"""
@@ -189,7 +192,12 @@ def _run(session: psycopg.Connection, subject: str, statements: Sequence[str]) -
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
-            # A statement of ours never holds a password.
-            text = f"{error.diag.message_primary} ({statement})"
+            # A statement of ours never holds a password, but the value of a setting may be one.
+            text = f"{without_values(error.diag.message_primary or '')} ({_shown(statement)})"
             findings.append(finding("load-error", subject, text))
     return findings
+
+
+def _shown(statement: str) -> str:
+    """The statement without the value of a setting that is not PostgreSQL's own."""
+    return _FOREIGN_SETTING.sub(r"\1…", statement)
