@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import SourceError, TargetError
+from strongroom.findings import Severity
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.load import load_database
 from strongroom.postgres.preflight import examine_server, find_problems
+from strongroom.postgres.proof import prove_database
 from tests.e2e.postgres_directory import DirectoryStore, psql
 from tests.e2e.transaction_pooler import TransactionPooler
 
@@ -167,6 +169,49 @@ def test_too_few_connections_are_told(cluster: Cluster, store: DirectoryStore) -
         psql(cluster, server, "-c", "ALTER ROLE full_reader CONNECTION LIMIT -1")
     assert "5 more connections are needed and 2 are free" in error.message
     assert "Lower `jobs`" in error.hint
+
+
+def test_settings_of_the_database_are_not_for_us(cluster: Cluster, store: DirectoryStore) -> None:
+    """Here they would let another function answer us than PostgreSQL's own."""
+    server = cluster.connection()
+    psql(cluster, server, "-c", "CREATE DATABASE odd")
+    source = cluster.connection("odd")
+    setup = (
+        "CREATE TABLE t AS SELECT 1 AS id; CREATE SCHEMA evil;"
+        " CREATE FUNCTION evil.current_setting(text) RETURNS text LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE 'called'; END $$;"
+        " ALTER DATABASE odd SET search_path = evil, pg_catalog"
+    )
+    psql(cluster, source, "-c", setup)
+    capture = capture_database(source, CaptureOptions(), store)
+    assert capture.manifest.rows == 1
+    found = prove_database(store, source).findings
+    assert [one for one in found if one.severity is not Severity.NOTE] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("SET statement_timeout = '1ms'; SELECT pg_sleep(1)", "statement timeout"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", "terminating connection"),
+        ("SELECT 1 / 0", "division by zero"),
+        ("SELECT 'SECRET'::int", "invalid input syntax for type integer"),
+    ],
+)
+def test_whatever_the_server_refuses_is_an_error_with_a_place_and_a_hint(
+    cluster: Cluster, statement: str, reason: str
+) -> None:
+    connection = cluster.connection("tms")
+    with (
+        pytest.raises(SourceError) as caught,
+        connection.explaining(),
+        connection.connect() as session,
+    ):
+        session.execute(statement.encode())
+    assert reason in caught.value.message
+    assert caught.value.subject == connection.describe()
+    assert caught.value.hint
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_transaction_pooler_is_recognised(cluster: Cluster, store: DirectoryStore) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import ConfigError, SourceError
+from strongroom.postgres.messages import without_values
 
 if TYPE_CHECKING:
     import psycopg
@@ -162,7 +163,8 @@ class Connection:
 
     @contextlib.contextmanager
     def explaining(self, *, code: str = "source-failed") -> Iterator[None]:
-        """Within it, a connection that is lost and a server that has no room are `SourceError`."""
+        """Within it, whatever the server refuses is a `SourceError` with `code`: a connection that
+        is lost, a time limit, no room, a statement that it does not take."""
         import psycopg
 
         try:
@@ -170,6 +172,10 @@ class Connection:
         except psycopg.OperationalError as error:
             reason = error.diag.message_primary or _last_reason(str(error))
             raise SourceError(reason, subject=self.describe(), code=code) from None
+        except psycopg.Error as error:
+            reason = without_values(error.diag.message_primary or str(error).partition("\n")[0])
+            hint = "Look for this message in the database server's log, with what led to it."
+            raise SourceError(reason, subject=self.describe(), code=code, hint=hint) from error
 
     def refusal(self, text: str) -> SourceError:
         """Who must act when no connection could be made; `text` is libpq's message."""

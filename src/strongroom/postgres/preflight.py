@@ -7,7 +7,8 @@ object, row security that would hide rows, and free connections. Changes nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from strongroom.errors import SourceError
 from strongroom.postgres.catalogue import Relation, list_relations
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.session import pin_settings, pinned_settings
 from strongroom.postgres.statement import quote_name
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def preflight(
 
     Raises `SourceError` with every problem in its message; its code is that of the first.
     """
-    with connection.connect() as session:
+    with connection.explaining(), connection.connect() as session:
         facts = examine_server(session)
         if facts.major < _OLDEST:
             raise SourceError(
@@ -90,12 +92,13 @@ def preflight(
 
 def examine_server(session: psycopg.Connection) -> ServerFacts:
     """The facts as the open session sees them."""
-    row = session.execute(
-        b"SELECT current_setting('server_version'), current_user::text, r.rolsuper, r.rolbypassrls,"
-        b" pg_catalog.pg_is_in_recovery(), current_setting('server_encoding'),"
-        b" EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"
-        b" FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
-    ).fetchone()
+    with _pinned(session):
+        row = session.execute(
+            b"SELECT current_setting('server_version'), current_user::text, r.rolsuper,"
+            b" r.rolbypassrls, pg_catalog.pg_is_in_recovery(), current_setting('server_encoding'),"
+            b" EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"
+            b" FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
+        ).fetchone()
     assert row is not None
     version, role, superuser, bypass, recovery, encoding, large_objects = row
     return ServerFacts(
@@ -116,12 +119,22 @@ def find_problems(
 ) -> list[Problem]:
     """All problems that the database itself shows; empty when a capture may begin."""
     problems = _pooler(connection, session)
-    relations = list_relations(session)
-    problems += _unreadable(facts, relations)
-    problems += _row_security(facts, relations)
-    problems += _large_objects(session, facts)
-    problems += _connections(session, facts, jobs + _OTHER_CONNECTIONS)
+    with _pinned(session):
+        relations = list_relations(session)
+        problems += _unreadable(facts, relations)
+        problems += _row_security(facts, relations)
+        problems += _large_objects(session, facts)
+        problems += _connections(session, facts, jobs + _OTHER_CONNECTIONS)
     return problems
+
+
+@contextlib.contextmanager
+def _pinned(session: psycopg.Connection) -> Iterator[None]:
+    """A transaction under settings of our own, such as no time limits: those of the database are
+    meant for others. They end with it, for behind a pooler the session is not ours alone."""
+    with session.transaction():
+        pin_settings(session, pinned_settings(session.info.server_version), local=True)
+        yield
 
 
 def _together(connection: Connection, problems: Sequence[Problem]) -> SourceError:

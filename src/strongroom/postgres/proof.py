@@ -128,17 +128,18 @@ class _Proof:
         self.report = ProofReport()
         self.differing_roots: set[tuple[str, ...]] = set()
         self._guard = threading.Lock()
+        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
         with target.connect() as session:
             version, tls = session.info.server_version, bool(session.pgconn.ssl_in_use)
+            self.settings = pinned_settings(version, sql_ascii=sql_ascii) | {
+                "lock_timeout": _LOCK_TIMEOUT
+            }
+            pin_settings(session, self.settings)
             rows = session.execute(_PRESENT).fetchall()
         self.present = {(str(s), str(n)): frozenset(columns or ()) for s, n, columns in rows}
         self.programs = find_programs(
             version // 10000, configured=options.programs, tls=tls or target.wants_tls
         )
-        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
-        self.settings = pinned_settings(version, sql_ascii=sql_ascii) | {
-            "lock_timeout": _LOCK_TIMEOUT
-        }
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

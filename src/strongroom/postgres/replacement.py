@@ -22,7 +22,7 @@ _STAMP_DIGITS = 14
 
 def refuse_used(target: Connection) -> bool:
     """Whether the target exists; TargetError when somebody is connected to it."""
-    with maintenance_connection(target) as session:
+    with target.explaining(), maintenance_connection(target) as session:
         found = session.execute(
             "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
             " FROM pg_catalog.pg_database d WHERE d.datname = %s",
@@ -42,7 +42,7 @@ def exchange_databases(target: Connection, beside: str, kept: str) -> None:
     """
     import psycopg
 
-    with maintenance_connection(target) as session:
+    with target.explaining(), maintenance_connection(target) as session:
         try:
             with session.transaction():
                 for old, new in ((target.database, kept), (beside, target.database)):
@@ -62,7 +62,7 @@ def exchange_databases(target: Connection, beside: str, kept: str) -> None:
 def kept_beside(target: Connection, infix: str) -> list[str]:
     """Databases whose names are the target's, the infix and a time, as `name_beside` makes them."""
     stem = name_beside(target.database, infix + "0" * _STAMP_DIGITS)[:-_STAMP_DIGITS]
-    with maintenance_connection(target) as session:
+    with target.explaining(), maintenance_connection(target) as session:
         rows = session.execute("SELECT datname::text FROM pg_catalog.pg_database").fetchall()
     return [
         name

@@ -48,7 +48,10 @@ _SQLSTATE: Final = re.compile(r"(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): (.*)")
 _OWN_MESSAGE: Final = re.compile(r"^psql:(?:[^:]*:\d+:)? (?:error: )?")
 _PRIVILEGE: Final = "42501"
 
+# What ends statements early comes first: setting the others may take longer than is allowed.
 _PINNED: Final[Mapping[str, str]] = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
     "search_path": "",
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
@@ -60,8 +63,6 @@ _PINNED: Final[Mapping[str, str]] = {
     "standard_conforming_strings": "on",
     "synchronize_seqscans": "off",
     "row_security": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
@@ -79,11 +80,16 @@ def pinned_settings(server_version: int, *, sql_ascii: bool = False) -> dict[str
     return settings
 
 
-def pin_settings(connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
-    """Give a psycopg session the pinned settings; its encoding stays UTF-8 for names."""
+def pin_settings(
+    connection: psycopg.Connection, settings: Mapping[str, str], *, local: bool = False
+) -> None:
+    """Give a psycopg session the pinned settings; its encoding stays UTF-8 for names.
+
+    `local`: only until the open transaction ends, for a session that may be somebody else's.
+    """
     for name, value in settings.items():
         if name != "client_encoding":
-            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, %s)", [name, value, local])
 
 
 class StatementError(SourceError):

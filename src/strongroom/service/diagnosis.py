@@ -69,7 +69,7 @@ def _postgres(title: str, declared: PostgresSource) -> Iterator[Check]:
     from strongroom.postgres.programs import find_programs
 
     address = parse_connection(resolve_url(declared.url))
-    with address.connect() as session:
+    with address.explaining(), address.connect() as session:
         row = session.execute("SELECT pg_catalog.clock_timestamp()").fetchone()
     facts, programs = preflight(address, jobs=declared.jobs, programs=declared.programs)
     encrypted = "with" if facts.tls else "without"

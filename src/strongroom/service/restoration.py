@@ -298,7 +298,7 @@ def _refuse_occupied(target: str) -> None:
 
     address = connection_to(target)
     try:
-        with address.connect() as session:
+        with address.explaining(), address.connect() as session:
             row = session.execute("SELECT count(*) FROM pg_catalog.pg_stat_user_tables").fetchone()
     except SourceError as error:
         if error.code == "database-missing":
