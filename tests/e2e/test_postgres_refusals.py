@@ -160,6 +160,29 @@ def test_a_foreign_large_object_is_told(cluster: Cluster, store: DirectoryStore)
     assert "large object 4711" in error.message
 
 
+def test_a_proof_without_the_right_to_read_beside_tables_is_unknown(
+    cluster: Cluster, store: DirectoryStore
+) -> None:
+    server = cluster.connection("tms")
+    setup = "SELECT lo_from_bytea(4712, 'x'); CREATE SEQUENCE secret_sequence"
+    psql(cluster, server, "-c", setup)
+    try:
+        capture_database(server, CaptureOptions(), store)
+        psql(cluster, server, "-c", "REVOKE pg_read_all_data FROM full_reader")
+        tables = "GRANT SELECT ON ALL TABLES IN SCHEMA public, private TO full_reader"
+        psql(cluster, server, "-c", f"{tables}; GRANT USAGE ON SCHEMA private TO full_reader")
+        proof = prove_database(store, cluster.connection("tms", user="full_reader"))
+    finally:
+        psql(cluster, server, "-c", "SELECT lo_unlink(4712); DROP SEQUENCE secret_sequence")
+        psql(cluster, server, "-c", "DROP OWNED BY full_reader")
+        psql(cluster, server, "-c", "GRANT pg_read_all_data TO full_reader")
+    told = {one.subject for one in proof.findings if one.code == "content-unchecked"}
+    assert {"large objects", "public.secret_sequence"} <= told
+    assert not {one.code for one in proof.findings if one.code.startswith("content")} - {
+        "content-unchecked"
+    }
+
+
 def test_too_few_connections_are_told(cluster: Cluster, store: DirectoryStore) -> None:
     server = cluster.connection("tms")
     psql(cluster, server, "-c", "ALTER ROLE full_reader CONNECTION LIMIT 3")
