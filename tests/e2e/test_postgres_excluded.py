@@ -57,3 +57,31 @@ def test_rows_are_left_out_and_definitions_are_not(cluster: Cluster, tmp_path: P
     assert judge(proof.findings, checked=proof.checked).value == "PROVEN"
     counts = 'SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM "cache Odd")'
     assert psql(cluster, target, "-c", counts) == "5|0"
+
+
+def test_a_partitioned_parent_excludes_its_partitions_and_what_gets_lost_is_told(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    source = make_database(cluster, "partitioned")
+    setup = """
+CREATE TABLE pt (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE pt_low PARTITION OF pt FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
+CREATE TABLE pt_lowest PARTITION OF pt_low FOR VALUES FROM (0) TO (5);
+CREATE TABLE pt_high PARTITION OF pt FOR VALUES FROM (10) TO (20);
+CREATE TABLE refers (pt_id int CONSTRAINT to_pt REFERENCES pt);
+CREATE TABLE empty (pt_id int REFERENCES pt);
+INSERT INTO pt VALUES (1), (11);
+INSERT INTO refers VALUES (1);
+"""
+    psql(cluster, source, "-c", setup)
+    options = CaptureOptions(exclude_tables=("public.pt", "pt", "public.gone*"))
+    capture = capture_database(source, options, DirectoryStore(tmp_path))
+    assert [one.label for one in capture.tables] == ["public.empty", "public.refers"]
+    told = {(one.code, one.subject) for one in capture.findings}
+    assert told == {
+        ("exclusion-unmatched", "pt"),
+        ("exclusion-unmatched", "public.gone*"),
+        ("coverage-gap", "public.refers"),
+    }
+    (gap, *_) = [one for one in capture.findings if one.code == "coverage-gap"]
+    assert "foreign key to_pt refers to public.pt" in gap.message

@@ -28,6 +28,8 @@ from strongroom.postgres.catalogue import (
     read_columns,
     read_extensions,
     read_matviews,
+    read_parents,
+    read_references,
     read_removals,
     read_roots,
     read_sequences,
@@ -176,12 +178,9 @@ def capture_database(
         capture.copy()
         stages.append(Stage("copy", time.monotonic() - begun))
         manifest = capture.finish()
+        found = [*capture.findings, *capture.find_gaps()]
         leader.rollback()
     assert capture.inventory is not None
-    found = [
-        finding("coverage-gap", section, f"could not be read: {why}")
-        for section, why in sorted(capture.inventory.unreadable.items())
-    ]
     return DatabaseCapture(manifest, capture.inventory, programs, found, stages)
 
 
@@ -208,6 +207,8 @@ class _Capture:
         self.archive = b""
         self.identity: SnapshotRecord | None = None
         self.relations: list[Relation] = []
+        self.excluded: list[Relation] = []
+        self.findings: list[Finding] = []
         self.tasks: list[_Task] = []
         self._queue: list[_Task] = []
         self._left_to_leader: list[_Task] = []
@@ -302,10 +303,11 @@ class _Capture:
         return True
 
     def _plan(self) -> None:
+        self._exclude()
         tables = [
             one
             for one in self.relations
-            if one.has_rows and not self._unreachable(one) and not self._excluded(one)
+            if one.has_rows and not self._unreachable(one) and one not in self.excluded
         ]
         oids = [one.oid for one in tables]
         roots = read_roots(self.leader, oids)
@@ -321,8 +323,46 @@ class _Capture:
         # The largest first, so that no worker is left alone with it at the end.
         self._queue = sorted(self.tasks, key=lambda task: sizes.get(task.relation.oid, 0))
 
-    def _excluded(self, relation: Relation) -> bool:
-        return any(fnmatchcase(relation.label, one) for one in self.options.exclude_tables)
+    def _exclude(self) -> None:
+        """Which tables are left out: those that a pattern names, or a partitioned table above."""
+        patterns = self.options.exclude_tables
+        if not patterns:
+            return
+        tables = [one for one in self.relations if one.has_rows]
+        parents = read_parents(self.leader, [one.oid for one in tables])
+        used: set[str] = set()
+        for one in tables:
+            labels = (one.label, *parents.get(one.oid, ()))
+            matching = {each for each in patterns if any(fnmatchcase(it, each) for it in labels)}
+            used |= matching
+            if matching:
+                self.excluded.append(one)
+        self.findings = [
+            finding("exclusion-unmatched", pattern, "no table matches this pattern")
+            for pattern in dict.fromkeys(patterns)
+            if pattern not in used
+        ]
+
+    def find_gaps(self) -> list[Finding]:
+        """What a restore of this capture cannot make, though everything was captured as told."""
+        assert self.inventory is not None
+        found = [
+            finding("coverage-gap", section, f"could not be read: {why}")
+            for section, why in sorted(self.inventory.unreadable.items())
+        ]
+        if self.excluded:
+            filled = [task.relation.oid for task in self.tasks if task.rows]
+            excluded = [one.oid for one in self.excluded]
+            found += [
+                finding(
+                    "coverage-gap",
+                    table,
+                    f"its foreign key {key} refers to {to}, whose rows are left out:"
+                    " a restore cannot make the key",
+                )
+                for table, key, to in read_references(self.leader, filled, excluded)
+            ]
+        return found
 
     def _unreachable(self, relation: Relation) -> bool:
         """A standby has no rows of unlogged tables; the coverage registry tells."""
@@ -443,7 +483,7 @@ class _Capture:
                 self.leader,
                 self.relations,
                 self.facts.in_recovery,
-                [one for one in self.relations if one.has_rows and self._excluded(one)],
+                self.excluded,
             ),
         )
         script = database_script(manifest.database, self.facts.major)

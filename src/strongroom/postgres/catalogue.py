@@ -25,6 +25,8 @@ __all__ = [
     "read_columns",
     "read_extensions",
     "read_matviews",
+    "read_parents",
+    "read_references",
     "read_removals",
     "read_roots",
     "read_sequences",
@@ -146,6 +148,43 @@ def read_columns(
     rows = connection.execute(_COLUMNS.encode(), [list(oids)]).fetchall()
     found = {int(oid): (tuple(plain), tuple(generated)) for oid, plain, generated in rows}
     return {oid: found.get(oid, ((), ())) for oid in oids}
+
+
+def read_parents(connection: psycopg.Connection, oids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """For each partition the labels of the partitioned tables above it."""
+    rows = connection.execute(
+        b"SELECT c.oid::int8, array_agg(n.nspname::text || '.' || p.relname::text)"
+        b" FROM pg_catalog.pg_class c, pg_catalog.pg_partition_ancestors(c.oid) a"
+        b" JOIN pg_catalog.pg_class p ON p.oid = a.relid"
+        b" JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace"
+        b" WHERE c.oid = ANY(%s) AND c.relispartition AND a.relid <> c.oid GROUP BY 1",
+        [list(oids)],
+    ).fetchall()
+    return {int(oid): tuple(labels) for oid, labels in rows}
+
+
+def read_references(
+    connection: psycopg.Connection, referring: Sequence[int], referred: Sequence[int]
+) -> list[tuple[str, str, str]]:
+    """The foreign keys from some tables to others: table, key and the table that is referred to,
+    which may be the partitioned one above the other."""
+    rows = connection.execute(
+        b"WITH RECURSIVE key (referring, referred, name, parent, refers_to) AS ("
+        b" SELECT conrelid, confrelid, conname, conparentid, confrelid"
+        b" FROM pg_catalog.pg_constraint WHERE contype = 'f'"
+        b" AND conrelid = ANY(%s) AND confrelid = ANY(%s)"
+        b" UNION ALL SELECT k.referring, k.referred, p.conname, p.conparentid, p.confrelid"
+        b" FROM key k JOIN pg_catalog.pg_constraint p ON p.oid = k.parent)"
+        b"SELECT DISTINCT n.nspname::text || '.' || c.relname::text, k.name::text,"
+        b" m.nspname::text || '.' || r.relname::text FROM key k"
+        b" JOIN pg_catalog.pg_class c ON c.oid = k.referring"
+        b" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        b" JOIN pg_catalog.pg_class r ON r.oid = k.refers_to"
+        b" JOIN pg_catalog.pg_namespace m ON m.oid = r.relnamespace"
+        b" WHERE k.parent = 0 ORDER BY 1, 2",
+        [list(referring), list(referred)],
+    ).fetchall()
+    return [(str(table), str(key), str(to)) for table, key, to in rows]
 
 
 def read_roots(

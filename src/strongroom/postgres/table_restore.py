@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_tables", "restore_tables"]
 
+_QUOTED_NAME: Final = re.compile(r'"((?:[^"]|"")*)"')
 _QUOTED: Final = b"SELECT pg_catalog.quote_ident(%s)"
 
 
@@ -49,13 +51,13 @@ def restore_tables(
     for a name that is not in the snapshot, TargetError when a table cannot be made.
     """
     manifest = read_manifest(files)
-    chosen = choose_tables(manifest, wanted)
+    inventory = Inventory.from_json(files.read(layout.INVENTORY))
+    chosen = choose_tables(manifest, wanted, _partitions(inventory))
     stamp = f"_restored_{now:%Y%m%d%H%M%S}"
     placed = [replace(one, schema=name_beside(one.schema, stamp)) for one in chosen]
     # What makes a table of an extension or a partition special stays behind.
     placed = [replace(one, extension="", condition="", root=()) for one in placed]
     schemas = sorted({one.schema for one in placed})
-    inventory = Inventory.from_json(files.read(layout.INVENTORY))
     with target.explaining(), target.connect() as session:
         _make_tables(session, target, schemas, list(zip(chosen, placed, strict=True)), inventory)
         try:
@@ -76,11 +78,49 @@ def restore_tables(
     return report
 
 
-def choose_tables(manifest: Manifest, wanted: Sequence[str]) -> list[TableRecord]:
+def _partitions(inventory: Inventory) -> dict[str, set[str]]:
+    """The labels of each partitioned table's partitions, by its label."""
+    found: dict[str, set[str]] = {}
+    for one in inventory.objects.values():
+        parents = one.attributes.get("inherits")
+        if one.section == "tables" and one.attributes.get("partition_bound") and parents:
+            assert isinstance(parents, list)
+            for parent in parents:
+                found.setdefault(_unquoted(str(parent)), set()).add(
+                    _unquoted(one.key.removeprefix("table "))
+                )
+    return found
+
+
+def _unquoted(name: str) -> str:
+    """A name as the inventory writes it, as a label."""
+    return _QUOTED_NAME.sub(lambda found: found[1].replace('""', '"'), name)
+
+
+def _below(name: str, partitions: Mapping[str, set[str]]) -> set[str]:
+    """All that lies below the partitioned table called `name`, with or without its schema."""
+    waiting = [one for one in partitions if one == name]
+    waiting = waiting or [one for one in partitions if one.endswith(f".{name}")]
+    found: set[str] = set()
+    if len(waiting) == 1:
+        while waiting:
+            below = partitions.get(waiting.pop(), set())
+            found |= below
+            waiting += below
+    return found
+
+
+def choose_tables(
+    manifest: Manifest, wanted: Sequence[str], partitions: Mapping[str, set[str]]
+) -> list[TableRecord]:
     """The tables that names choose: `schema.table`, `table` where it is the only one of its
-    name, or `schema.*`; ConfigError `usage` for any other."""
+    name, or `schema.*`; ConfigError `usage` for any other. A partitioned table has no rows of its
+    own and stands for its partitions."""
     chosen: dict[str, TableRecord] = {}
     for name in wanted:
+        if below := _below(name, partitions):
+            chosen |= {one.label: one for one in manifest.tables if one.label in below}
+            continue
         found = [
             one
             for one in manifest.tables
