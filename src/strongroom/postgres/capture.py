@@ -28,6 +28,7 @@ from strongroom.postgres.catalogue import (
     read_columns,
     read_extensions,
     read_matviews,
+    read_misplaced,
     read_parents,
     read_references,
     read_removals,
@@ -349,6 +350,10 @@ class _Capture:
         found = [
             finding("coverage-gap", section, f"could not be read: {why}")
             for section, why in sorted(self.inventory.unreadable.items())
+        ]
+        found += [
+            finding("coverage-gap", name, "it lies in a schema of PostgreSQL's own: not captured")
+            for name in read_misplaced(self.leader)
         ]
         if self.excluded:
             filled = [task.relation.oid for task in self.tasks if task.rows]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
+from strongroom.postgres.inventory_sql import FIRST_USER_OID
 from strongroom.postgres.manifest import ExtensionRecord, SequenceRecord
 from strongroom.postgres.statement import qualified
 
@@ -25,6 +26,7 @@ __all__ = [
     "read_columns",
     "read_extensions",
     "read_matviews",
+    "read_misplaced",
     "read_parents",
     "read_references",
     "read_removals",
@@ -185,6 +187,19 @@ def read_references(
         [list(referring), list(referred)],
     ).fetchall()
     return [(str(table), str(key), str(to)) for table, key, to in rows]
+
+
+def read_misplaced(connection: psycopg.Connection) -> list[str]:
+    """Relations that somebody made in PostgreSQL's own schemas, which pg_dump passes over."""
+    rows = connection.execute(
+        b"SELECT n.nspname::text || '.' || c.relname::text FROM pg_catalog.pg_class c"
+        b" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        b" WHERE n.nspname IN ('information_schema', 'pg_catalog')"
+        b" AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
+        b" AND c.oid >= %s AND " + _NOT_EXTENSION_MEMBER.encode() + b" ORDER BY 1",
+        [FIRST_USER_OID],
+    ).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 def read_roots(

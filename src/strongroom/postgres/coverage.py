@@ -34,6 +34,8 @@ def read_coverage(
         *_extension_tables(relations),
         *_vault(connection),
         *_buckets(connection),
+        *_materialised_views(connection),
+        *_user_mappings(connection),
         *_subscriptions(connection),
         *_tablespaces(connection),
     ]
@@ -117,6 +119,30 @@ def _buckets(connection: psycopg.Connection) -> list[Coverage]:
     return [Coverage("bucket objects", "storage.objects", "needs-action", explanation)]
 
 
+def _materialised_views(connection: psycopg.Connection) -> list[Coverage]:
+    explanation = (
+        "Its definition is captured; its rows are made anew of the tables' rows by a restore, and"
+        " are not compared: one that was not up to date comes back up to date."
+    )
+    names = _names(
+        connection,
+        b"SELECT schemaname || '.' || matviewname FROM pg_catalog.pg_matviews ORDER BY 1",
+    )
+    return [Coverage("materialised view", name, "captured", explanation) for name in names]
+
+
+def _user_mappings(connection: psycopg.Connection) -> list[Coverage]:
+    explanation = (
+        "As far as the capturing role may see its options, passwords too, they stand in the"
+        " snapshot's schema; those that may be secret are not compared."
+    )
+    names = _names(
+        connection,
+        b"SELECT format('%s on %s', usename, srvname) FROM pg_catalog.pg_user_mappings ORDER BY 1",
+    )
+    return [Coverage("user mapping", name, "captured", explanation) for name in names]
+
+
 def _subscriptions(connection: psycopg.Connection) -> list[Coverage]:
     row = connection.execute(
         # Not the OID: on 13 it is for superusers.
@@ -126,7 +152,10 @@ def _subscriptions(connection: psycopg.Connection) -> list[Coverage]:
     ).fetchone()
     if row is None or row[0] == 0:
         return []
-    explanation = "Restored disabled, without its slot on the publisher: create that anew."
+    explanation = (
+        "Restored disabled, without its slot on the publisher: create that anew. The address of the"
+        " publisher, with any password in it, stands in the snapshot's schema and is not compared."
+    )
     return [Coverage("subscriptions", f"{row[0]} of them", "needs-action", explanation)]
 
 
