@@ -89,7 +89,8 @@ class PostgresSource(Section):
         "How many tables are copied at the same time; one connection each.", default=2, ge=1, le=32
     )
     exclude_tables: tuple[str, ...] = setting(
-        "Tables whose rows are not captured, as schema.table with * and ?; their definitions are.",
+        "Tables whose rows are not captured, as schema.table with * and ?; their definitions are."
+        " A partitioned table stands for its partitions.",
         default=(),
     )
     programs: AbsolutePath | None = setting(
