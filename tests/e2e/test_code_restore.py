@@ -12,6 +12,7 @@ from strongroom.errors import IntegrityError, StorageError, TargetError
 from strongroom.model import Verdict, judge
 from strongroom.repository import Content, Folder, Node, SnapshotView, SnapshotWriter
 from strongroom.sources.code import CodeSource
+from strongroom.sources.code_export import export_release
 from strongroom.sources.code_state import decode_state
 from tests.support.code_ground import DECLARED, Ground, commit, git, make_application, write
 
@@ -92,6 +93,46 @@ def test_the_work_tree_and_the_configuration_come_back(
     assert git(target, "status", "--porcelain") == "?? .htaccess"
     assert git(target, "remote", "get-url", "origin") == "git@example.com:tms.git"
     assert git(target, "rev-parse", "--abbrev-ref", "main@{upstream}") == "origin/main"
+
+
+def test_no_credential_of_a_remote_gets_into_a_snapshot_or_out_of_one(
+    ground: Ground, application: Path, tmp_path: Path
+) -> None:
+    url = "https://amina:hunter2@example.com/tms.git"
+    for key in ("remote.origin.url", "remote.origin.pushurl", "remote.bare.url",
+                "branch.main.remote", "branch.main.pushRemote",
+                f"url.{url}.insteadOf", f"remote.{url}.url"):  # fmt: skip
+        git(application, "config", key, "amina:hunter2@example.com:tms" if "bare" in key else url)
+    git(application, "config", "branch.main.merge", "refs/heads/main")
+    target = tmp_path / "restored"
+    source = CodeSource("code", application, untracked=DECLARED)
+    view = _restore_and_prove(ground, source, target)
+    export_release(view, tmp_path / "bare.git", "git")
+    export_release(view, tmp_path / "bundle", "git")
+    for path, node in view.walk():
+        assert node.type == "dir" or b"hunter2" not in view.read(path), path
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and not path.is_relative_to(application):
+            assert b"hunter2" not in path.read_bytes(), path
+    assert git(target, "config", "branch.main.remote") == "https://example.com/tms.git"
+    assert git(target, "config", "remote.bare.url") == "amina@example.com:tms"
+
+
+def test_a_snapshot_that_holds_a_credential_is_restored_without_it(
+    ground: Ground, application: Path, tmp_path: Path
+) -> None:
+    git(application, "config", "branch.main.remote", "https://example.com/tms.git")
+    git(application, "config", "branch.main.merge", "refs/heads/main")
+    source = CodeSource("code", application, untracked=DECLARED)
+    _, view, _ = ground.capture(source)
+    state = view.read(b"/code/refs.json")
+    told = state.replace(b"//example.com", b"//amina:hunter2@example.com")
+    assert told != state
+    older = _Altered(ground, view).commit({b"code/refs.json": told})
+    source.restore(older, str(tmp_path / "restored"))
+    export_release(older, tmp_path / "bare.git", "git")
+    for directory in ("restored/.git", "bare.git"):
+        assert "hunter2" not in (tmp_path / directory / "config").read_text()
 
 
 @pytest.mark.parametrize("case", ["detached", "unborn", "empty", "bare", "shallow", "sha256"])

@@ -47,11 +47,37 @@ STATE = CodeState(
         ("foo::https://u:hunter2@example.com/x", "foo::https://example.com/x"),
         ("/srv/git/tms.git", "/srv/git/tms.git"),
         ("file:///srv/git/a@b.git", "file:///srv/git/a@b.git"),
+        ("file://u:hunter2@host/srv/x", "file://host/srv/x"),
         ("https://u:hunter2@[broken/x", "https://"),
+        ("https://u:hun/ter2@example.com/x", "https://"),
+        ("ssh://u:hun/ter2@example.com/x", "ssh://"),
+        ("https://u:hun@ter2@example.com/x", "https://example.com/x"),
+        ("HTTPS://u:hunter2@example.com/x", "https://example.com/x"),
+        ("1https://u:hunter2@example.com/x", "1https://"),
+        ("ssh://git@[2001:db8::1]:22/x", "ssh://git@[2001:db8::1]:22/x"),
+        ("u:hunter2@example.com:/srv/tms", "u@example.com:/srv/tms"),
+        ("u:hun@ter/2@example.com/tms", "u@example.com/tms"),
+        ("foo::u:hunter2@example.com/x", "foo::u@example.com/x"),
+        ("ext::curl -u u:hunter2 https://example.com/x", "ext::"),
+        ("git@[2001:db8::1]:tms.git", "git@[2001:db8::1]:tms.git"),
+        ("example.com:tms@v2.git", "example.com:tms@v2.git"),
+        ("origin", "origin"),
+        (".", "."),
     ],
 )
 def test_a_remote_url_is_kept_without_its_credentials(url: str, kept: str) -> None:
     assert without_credentials(url) == kept
+
+
+def test_credentials_of_an_older_snapshot_are_not_read_back() -> None:
+    """Snapshots of earlier versions held what a branch follows as it stood."""
+    fields = json.loads(STATE.encode())
+    url = "https://u:hunter2@example.com/tms.git"
+    fields["remotes"] = [{"name": url, "urls": [url], "push_urls": [url], "fetch": [url]}]
+    fields["upstreams"] = [{"branch": url, "remote": url, "merge": url}]
+    state = decode_state(json.dumps(fields).encode(), "code")
+    assert state.upstreams[0].remote == "https://example.com/tms.git"
+    assert "hunter2" not in state.encode().decode()
 
 
 def test_a_state_survives_writing_and_reading() -> None:

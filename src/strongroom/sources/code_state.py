@@ -1,9 +1,10 @@
 """What a Git repository is, apart from its objects: refs, HEAD, stash, remotes.
 
 `CodeState` is what a capture records in refs.json and what a proof compares (invariant I1: refs
-with their object ids, and HEAD). Remote URLs are kept without credentials (invariant I6). Names
-may be any bytes: they are `os.fsdecode`d text. `decode_state` lets nothing through that git
-would not accept as a ref or an object id, for a snapshot's content is not trusted.
+with their object ids, and HEAD). Whatever may be a remote's URL is kept without credentials
+(invariant I6), when it is read from the repository and again when it is read from a snapshot.
+Names may be any bytes: they are `os.fsdecode`d text. `decode_state` lets nothing through that
+git would not accept as a ref or an object id, for a snapshot's content is not trusted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from strongroom.sources.code_git import Git
 
 STATE_FORMAT: Final = 1
 _OBJECT_ID: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+# A password before a host, without a scheme. A path with an @ can look the same: it is taken for
+# one, since a remote that is lost can be written again, and a secret that got out cannot be undone.
+_BARE_PASSWORD: Final = re.compile(r"([^/:@]*):.*@([^/:@]+[:/].*)", re.DOTALL)
 _FIELDS: Final = "%(objectname)%00%(objecttype)%00%(refname)%00%(symref)%00%(creatordate:unix)"
 
 
@@ -49,21 +53,36 @@ class StashEntry:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A remote's name, URLs without credentials, and what is fetched from it."""
+    """A remote's name, URLs without credentials, and what is fetched from it. However it is made,
+    it holds no credentials: git takes a URL for a name, too."""
 
     name: str
     urls: tuple[str, ...] = ()
     push_urls: tuple[str, ...] = ()
     fetch: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", without_credentials(self.name))
+        for field in ("urls", "push_urls"):
+            cleaned = tuple(map(without_credentials, getattr(self, field)))
+            object.__setattr__(self, field, cleaned)
+        # No refspec has this in it.
+        object.__setattr__(self, "fetch", tuple(one for one in self.fetch if "://" not in one))
+
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Which remote branch a branch follows."""
+    """Which remote branch a branch follows. The remote may be a URL in the place of a name; it is
+    kept without credentials, however this is made."""
 
     branch: str
     remote: str
     merge: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "branch", without_credentials(self.branch))
+        object.__setattr__(self, "remote", without_credentials(self.remote))
+        object.__setattr__(self, "merge", without_credentials(self.merge))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +262,8 @@ def _read_remotes(git: Git) -> tuple[tuple[Remote, ...], tuple[Upstream, ...]]:
     remotes = tuple(
         Remote(
             name,
-            tuple(map(without_credentials, found.get("url", []))),
-            tuple(map(without_credentials, found.get("pushurl", []))),
+            tuple(found.get("url", [])),
+            tuple(found.get("pushurl", [])),
             tuple(found.get("fetch", [])),
         )
         for (section, name), found in sorted(values.items())
@@ -261,20 +280,26 @@ def _read_remotes(git: Git) -> tuple[tuple[Remote, ...], tuple[Upstream, ...]]:
 def without_credentials(url: str) -> str:
     """The URL without password and token, wherever it could carry one; paths stay as they are."""
     helper, double_colon, address = url.partition("::")
-    if double_colon and "/" not in helper:
-        return helper + double_colon + without_credentials(address)
+    if double_colon and not re.search(r"[/@\[]", helper):
+        # The address of `ext` is a command, which may hold anything.
+        kept = "" if helper == "ext" else without_credentials(address)
+        return helper + double_colon + kept
     if "://" not in url:
-        return url
-    scheme = url.partition("://")[0].lower()
+        bare = _BARE_PASSWORD.fullmatch(url)
+        return f"{bare[1]}@{bare[2]}" if bare else url
+    scheme = url.partition("://")[0].strip().lower()
     try:
         parts = urlsplit(url)
     except ValueError:
         return f"{scheme}://"
     user, at, host = parts.netloc.rpartition("@")
+    if scheme == "file" and not at:
+        return url
+    if re.search(r":(?!\d*$)", host.rpartition("]")[2]) or not parts.scheme:
+        # What stands in the place of a port is the beginning of a password with a slash in it.
+        return f"{scheme}://"
     if scheme in ("ssh", "git+ssh", "ssh+git") and at:
         host = user.partition(":")[0] + at + host
-    if scheme == "file":
-        return url
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
