@@ -374,6 +374,62 @@ def test_uncommitted_work_is_reported_once_it_is_a_day_old(
     assert "public/shell.php neither committed, ignored nor declared" in told
 
 
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged", "both"])
+def test_changes_that_git_was_told_to_pass_over_are_reported(
+    ground: Ground, application: Path, flag: str
+) -> None:
+    for one in ("--skip-worktree", "--assume-unchanged") if flag == "both" else (flag,):
+        git(application, "update-index", one, "public/index.php", "bin/deploy", "api/health.php")
+    write(application / "public/index.php", "<?php debug(true);\n")
+    (application / "bin/deploy").unlink()
+    (application / "api/health.php").touch()
+    before = _tree(application)
+    source = CodeSource("code", application, untracked=DECLARED)
+    [told] = _capture_at(ground, source, datetime.now(UTC) + timedelta(days=2))
+    assert _tree(application) == before
+    # What is not there is meant so in a sparse checkout, which sets the former flag.
+    names = "public/index.php" if flag != "--assume-unchanged" else "bin/deploy, public/index.php"
+    assert told.endswith(f"UTC: {names} changed")
+    manifest = json.loads(ground.capture(source)[1].read(b"/.strongroom/manifest.json"))
+    assert manifest["changed"] == names.split(", ")
+
+
+def test_files_left_out_of_a_sparse_checkout_are_no_change(
+    ground: Ground, application: Path
+) -> None:
+    git(application, "sparse-checkout", "set", "--no-cone", "/public/")
+    assert not (application / "bin").exists()
+    source = CodeSource("code", application, untracked=DECLARED)
+    assert _capture_at(ground, source, datetime.now(UTC) + timedelta(days=2)) == []
+
+
+def test_a_file_that_a_filter_rewrites_is_reported_when_it_was_touched(
+    ground: Ground, application: Path
+) -> None:
+    write(application / ".gitattributes", "*.conf filter=crypt\n")
+    # Older than the index, as after a while: git goes by its size and times.
+    os.utime(write(application / "app.conf", "debug = 0\n"), (1_700_000_000, 1_700_000_000))
+    git(application, "config", "filter.crypt.clean", "tr a-z n-za-m")
+    commit(application)
+    source = CodeSource("code", application, untracked=DECLARED)
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert _capture_at(ground, source, later) == []
+    write(application / "app.conf", "debug = 1\n")
+    [told] = _capture_at(ground, source, later)
+    assert "app.conf touched and perhaps changed" in told
+
+
+def test_a_repository_inside_that_is_not_declared_is_a_gap(
+    ground: Ground, application: Path
+) -> None:
+    make_application(application / "plugins/extra")
+    make_application(application / "cache/ignored")
+    captured, _, _ = ground.capture(CodeSource("code", application, untracked=DECLARED))
+    assert [(one.code, one.subject) for one in captured.findings] == [
+        ("coverage-gap", "plugins/extra/")
+    ]
+
+
 def _capture_at(ground: Ground, source: CodeSource, now: datetime) -> list[str]:
     before, ground.now = ground.now, now
     try:

@@ -111,9 +111,9 @@ def test_no_credential_of_a_remote_gets_into_a_snapshot_or_out_of_one(
     export_release(view, tmp_path / "bundle", "git")
     for path, node in view.walk():
         assert node.type == "dir" or b"hunter2" not in view.read(path), path
-    for path in tmp_path.rglob("*"):
-        if path.is_file() and not path.is_relative_to(application):
-            assert b"hunter2" not in path.read_bytes(), path
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and not file.is_relative_to(application):
+            assert b"hunter2" not in file.read_bytes(), file
     assert git(target, "config", "branch.main.remote") == "https://example.com/tms.git"
     assert git(target, "config", "remote.bare.url") == "amina@example.com:tms"
 

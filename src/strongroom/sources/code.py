@@ -183,6 +183,7 @@ class CodeSource:
             findings += look.uncommitted_findings(
                 changes, checkout.work_tree, self.name, context.now
             )
+            findings += look.nested_findings(changes, declared.findings)
         submodules = look.read_submodules(git, head)
         findings += look.submodule_findings(submodules)
         large_files = look.read_large_files(git, head)

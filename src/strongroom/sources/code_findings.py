@@ -1,13 +1,15 @@
 """What is worth telling about a repository at capture: nothing here stops one.
 
-Uncommitted changes, rewritten history, new tags, secrets in the checked-out commit, and what a
-bundle cannot hold (submodules, large files kept elsewhere, the history beyond a shallow clone).
+Uncommitted changes (also those that git was told to pass over), rewritten history, new tags,
+secrets in the checked-out commit, and what a bundle cannot hold (submodules, other repositories,
+large files kept elsewhere, the history beyond a shallow clone).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -94,42 +96,93 @@ def _rewritten(ref: Ref, former: Ref) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Work that is not committed: changed tracked files, and untracked files that are neither
-    ignored nor declared; paths relative to the work tree."""
+    """Work that is not committed: changed tracked files, those that cannot be compared because a
+    content filter rewrites them, untracked files that are neither ignored nor declared, and
+    repositories of their own among these; paths relative to the work tree."""
 
     changed: tuple[bytes, ...] = ()
+    filtered: tuple[bytes, ...] = ()
     undeclared: tuple[bytes, ...] = ()
+    nested: tuple[bytes, ...] = ()
 
 
 def read_changes(git: Git, captured: frozenset[bytes]) -> Changes:
-    """What `git status` says, without what was captured as a declared file."""
+    """What `git status` says and what it was told to pass over, without what was captured as a
+    declared file."""
     status = git.run(
         "status", "--porcelain=v2", "-z", "--untracked-files=no", "--no-renames",
         "--ignore-submodules=dirty",
     )  # fmt: skip
-    changed = []
+    changed = set()
     for entry in status.split(b"\0"):
         kind, _, rest = entry.partition(b" ")
         fields = {b"1": 7, b"u": 9}.get(kind)
         if fields is not None:
-            changed.append(rest.split(b" ", fields)[fields])
+            changed.add(rest.split(b" ", fields)[fields])
+    changed.update(_changed_behind_flags(git))
+    filtered = _filtered(git, sorted(changed - captured))
     listed = git.run("ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
-    others = [path for path in listed if path and not path.endswith(b"/")]
+    others = [path for path in listed if path and path not in captured]
     return Changes(
-        tuple(path for path in _unfiltered(git, changed) if path not in captured),
-        tuple(path for path in others if path not in captured),
+        tuple(sorted(changed - captured - filtered)),
+        tuple(sorted(filtered)),
+        tuple(path for path in others if not path.endswith(b"/")),
+        tuple(path for path in others if path.endswith(b"/")),
     )
 
 
-def _unfiltered(git: Git, changed: list[bytes]) -> list[bytes]:
-    """Without files that a content filter rewrites: it was not run, so they always differ."""
-    if not changed:
+def _changed_behind_flags(git: Git) -> list[bytes]:
+    """Changed files that git takes for unchanged because it was told so: `skip-worktree` and
+    `assume-unchanged`. An index of their own, without the flags, compares them."""
+    flags = {
+        entry[2:]: entry[:1]
+        for entry in git.run("ls-files", "-v", "-z", "--cached").split(b"\0")
+        if entry[:1] == b"S" or entry[:1].islower()
+    }
+    if not flags:
         return []
+    staged = git.run("ls-files", "--stage", "-z").split(b"\0")
+    flagged = [entry + b"\0" for entry in staged if entry.partition(b"\t")[2] in flags]
+    with tempfile.TemporaryDirectory(prefix="strongroom-index-") as scratch:
+        apart = git.extended(
+            variables={"GIT_INDEX_FILE": str(Path(scratch) / "index")},
+            settings={"core.sparseCheckout": "false"},
+        )
+        apart.run("update-index", "-z", "--index-info", given=b"".join(flagged))
+        apart.try_run("update-index", "-q", "--refresh")  # status 1: something differs
+        raw = apart.run("diff-files", "--raw", "-z", "--ignore-submodules=all").split(b"\0")
+    return [
+        path
+        for entry, path in zip(raw[0::2], raw[1::2], strict=False)
+        # A sparse checkout leaves out what is flagged so: no file is no change.
+        if not (entry.endswith(b" D") and flags[path] in b"Ss")
+    ]
+
+
+def _filtered(git: Git, changed: list[bytes]) -> frozenset[bytes]:
+    """Files that a content filter rewrites. It was not run, so one that was touched differs from
+    what is committed even if nobody changed it."""
+    if not changed:
+        return frozenset()
     given = b"".join(path + b"\0" for path in changed)
     fields = git.run("check-attr", "-z", "--stdin", "filter", given=given).split(b"\0")
-    filters = dict(zip(fields[0::3], fields[2::3], strict=False))
+    filters = zip(fields[0::3], fields[2::3], strict=False)
     none = (b"unspecified", b"unset")
-    return [path for path in changed if filters.get(path, b"unset") in none]
+    return frozenset(path for path, value in filters if value not in none)
+
+
+def nested_findings(changes: Changes, told: Iterable[Finding]) -> list[Finding]:
+    """Repositories in the work tree that are neither submodules, ignored nor in `told`."""
+    known = {one.subject for one in told}
+    return [
+        finding(
+            "coverage-gap",
+            _shown(os.fsdecode(path)),
+            "a repository of its own is not captured with it; make it a source, or ignore it",
+        )
+        for path in changes.nested
+        if _shown(os.fsdecode(path)) not in known
+    ]
 
 
 def uncommitted_findings(
@@ -139,6 +192,11 @@ def uncommitted_findings(
     parts, oldest = [], now
     for paths, what in (
         (changes.changed, "changed"),
+        (
+            changes.filtered,
+            "touched and perhaps changed (a content filter, which is never run here, rewrites "
+            "them; `git status` tells)",
+        ),
         (changes.undeclared, "neither committed, ignored nor declared in `untracked`"),
     ):
         dated = [(path, _changed_at(work_tree, path, now)) for path in paths]
