@@ -83,7 +83,7 @@ def errors_page() -> str:
             "| 0 | fine |",
             "| 1 | a bug of ours |",
             "| 2 | usage or configuration |",
-            "| 3 | partial: done, with findings that want a look |",
+            "| 3 | partial: done, but something that was asked for is missing; findings say what |",
             "| 4 | busy |",
             "| 5 | target refused |",
             "| 10 to 19 | source |",

@@ -153,7 +153,7 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
     FindingKind("coverage-gap", _W,
                 "Something exists in the source that this capture cannot hold.",
                 "It is not exportable with the privileges or means at hand.",
-                "See the manifest's coverage registry for what to keep by hand."),
+                "Make it a source of its own, or keep by hand what the manifest's coverage lists."),
     # Files
     FindingKind("file-changed", _W,
                 "A file kept changing while it was read.",

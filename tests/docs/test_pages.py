@@ -10,6 +10,8 @@ import click
 import pytest
 
 from strongroom.cli.main import strongroom
+from strongroom.findings import FINDING_KINDS, Severity
+from strongroom.service.backup import INCOMPLETE
 from tests.house.ground import ROOT, modules, shipped_files
 from tools.generate import pages
 
@@ -34,6 +36,16 @@ def test_links_lead_somewhere(path: object) -> None:
         if "://" not in target and not (document.parent / target).exists()
     ]
     assert not dead, f"{document}: {dead}"
+
+
+def test_the_operations_page_says_what_makes_a_backup_partial() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+    said = text.partition("with these warnings:")[2].partition("Make a submodule")[0]
+    advice = text.partition("All other warnings")[2].partition("are advice")[0]
+    codes = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", said))
+    assert codes == set(INCOMPLETE)
+    assert all(FINDING_KINDS[code].severity is Severity.WARNING for code in codes)
+    assert not codes & set(re.findall(r"`([a-z-]+)`", advice))
 
 
 def test_the_readme_has_the_two_commands_and_fits_on_a_screen() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from strongroom.repository import Repository, open_storage
 from tests.e2e.command_line import CONFIG, PASSWORD, Answer, Place, make_place, run
+from tests.support.code_ground import git, make_application
 
 
 @pytest.fixture
@@ -136,6 +137,37 @@ def test_a_required_folder_that_is_missing_makes_it_partial(place: Place) -> Non
     assert answer.status == 3
     assert [one["code"] for one in answer.document["findings"]] == ["folder-missing"]
     assert len(answer.document["snapshots"]) == 1
+
+
+def test_a_gap_in_the_code_makes_it_partial_and_advice_does_not(tmp_path: Path) -> None:
+    code = "  code: {kind: git, path: app}\nrepositories:"
+    place = make_place(tmp_path, CONFIG.replace("repositories:", code))
+    application = make_application(tmp_path / "app")
+    (application / ".htaccess").unlink()
+    index = application / "public/index.php"
+    index.write_text("<?php changed();\n")
+    os.utime(index, (1_700_000_000, 1_700_000_000))
+    place.json("init")
+    advised = place.run("--json", "backup", "code")
+    assert [one["code"] for one in advised.document["findings"]] == ["code-uncommitted"]
+    assert advised.status == 0
+    commit_id = git(application, "rev-parse", "HEAD")
+    library = make_application(application / "lib")
+    git(application, "update-index", "--add", "--cacheinfo", f"160000,{commit_id},lib")
+    git(application, "commit", "-qm", "Add a library")
+    partial = place.run("--json", "backup", "code")
+    codes = [one["code"] for one in partial.document["findings"]]
+    assert sorted(codes) == ["code-uncommitted", "coverage-gap"]
+    assert partial.status == 3
+    # As a source of its own it is captured, so there is no gap any more.
+    place.write_config(
+        place.config.read_text().replace(
+            "repositories:", f"  library: {{kind: git, path: {library}}}\nrepositories:"
+        )
+    )
+    whole = place.run("--json", "backup", "code", "library")
+    assert "coverage-gap" not in [one["code"] for one in whole.document["findings"]]
+    assert whole.status == 0
 
 
 def test_one_of_two_repositories_away_makes_it_partial(tmp_path: Path) -> None:

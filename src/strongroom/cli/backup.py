@@ -23,7 +23,8 @@ def backup(run: Run, sources: tuple[str, ...]) -> int:
 
     Without names: all of them, the database first, then files, then code. Each is read once,
     whatever the number of repositories. A source that fails does not stop the others; the exit
-    status is 3 when something is missing.
+    status is 3 when something that was to be captured is not in the snapshot, or in too few
+    repositories. Advice, such as uncommitted changes, leaves it 0.
     """
     from strongroom.service.backup import backup as capture
 

@@ -39,10 +39,12 @@ from strongroom.service.selection import (
 )
 from strongroom.sources import CaptureContext, Source
 
-# Findings after which something that was wanted is not in the snapshot.
-_INCOMPLETE: Final = frozenset(
+# Warnings after which something that was to be captured is not in the snapshot; docs/OPERATIONS.md
+# lists them. All other warnings are advice.
+INCOMPLETE: Final = frozenset(
     {
         "code-untracked-missing",
+        "coverage-gap",
         "evidence-unrecorded",
         "file-changed",
         "file-unreadable",
@@ -115,7 +117,7 @@ def _is_incomplete(one: Finding) -> bool:
     # How many copies there must be is another question.
     if one.code in ("repository-failed", "repository-behind"):
         return False
-    return one.severity in (Severity.FAILURE, Severity.UNKNOWN) or one.code in _INCOMPLETE
+    return one.severity in (Severity.FAILURE, Severity.UNKNOWN) or one.code in INCOMPLETE
 
 
 def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:

@@ -29,6 +29,11 @@ def build_source(
             declared.path,
             untracked=declared.untracked,
             allow_secrets=declared.allow_secrets,
+            elsewhere=[
+                one.path
+                for one in settings.sources.values()
+                if isinstance(one, FilesSource | GitSource) and one is not declared
+            ],
         )
     from strongroom.sources.database import DatabaseSource
 

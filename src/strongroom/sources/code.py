@@ -41,7 +41,8 @@ _ABBREVIATED: Final = 12
 
 class CodeSource:
     """A Git checkout or bare repository at `path`. `untracked` has gitignore syntax;
-    `allow_secrets` names files, relative to `path`, that may be captured anyway."""
+    `allow_secrets` names files, relative to `path`, that may be captured anyway. `elsewhere` has
+    the paths of other sources: what is captured there is no gap here."""
 
     kind = "git"
 
@@ -52,11 +53,13 @@ class CodeSource:
         *,
         untracked: Sequence[str] = (),
         allow_secrets: Sequence[str] = (),
+        elsewhere: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self._path = path.absolute()
         self._untracked = tuple(untracked)
         self._allow_secrets = tuple(allow_secrets)
+        self._elsewhere = tuple(elsewhere)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -177,18 +180,18 @@ class CodeSource:
         findings = look.repository_findings(checkout)
         findings += look.history_findings(git, parent[1] if parent else None, state)
         findings += look.secret_findings(git, head, self._allow_secrets)
-        changes = look.Changes()
+        changes, gaps = look.Changes(), list[Finding]()
         if checkout.work_tree is not None:
             changes = look.read_changes(git, declared.paths)
             findings += look.uncommitted_findings(
                 changes, checkout.work_tree, self.name, context.now
             )
-            findings += look.nested_findings(changes, declared.findings)
+            gaps += look.nested_findings(changes, declared.findings)
         submodules = look.read_submodules(git, head)
-        findings += look.submodule_findings(submodules)
+        gaps += look.submodule_findings(submodules) + declared.findings
+        findings += look.without_sources(gaps, checkout.work_tree, self._elsewhere)
         large_files = look.read_large_files(git, head)
         findings += look.large_file_findings(large_files, self.name)
-        findings += declared.findings
         fields = {
             "format": MANIFEST_FORMAT,
             "kind": self.kind,

@@ -290,6 +290,20 @@ def submodule_findings(submodules: Iterable[Submodule]) -> list[Finding]:
     ]
 
 
+def without_sources(
+    findings: Iterable[Finding], work_tree: Path | None, elsewhere: Sequence[Path]
+) -> list[Finding]:
+    """Without gaps at paths that are sources of their own, or are links to such."""
+    sources = {os.path.realpath(one) for one in elsewhere}
+    return [
+        one
+        for one in findings
+        if one.code != "coverage-gap"
+        or work_tree is None
+        or os.path.realpath(work_tree / one.subject) not in sources
+    ]
+
+
 def read_large_files(git: Git, head: Mapping[bytes, HeadEntry]) -> list[str]:
     """Paths of Git LFS pointers in the checked-out commit: the bytes they stand for are
     elsewhere."""
