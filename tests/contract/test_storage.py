@@ -501,6 +501,7 @@ def test_locations_are_paths_or_a_clear_error(tmp_path: Path) -> None:
     for location in (
         "s3:https://key:secret@host/bucket",
         "rest:https://user:secret@host/",
+        "rest:https://secret@host/",
         "sftp://user:secret@host//path",
         "b2:bucket",
         "s3:host",

@@ -139,6 +139,29 @@ def test_a_required_folder_that_is_missing_makes_it_partial(place: Place) -> Non
     assert len(answer.document["snapshots"]) == 1
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "sftp:u:s3cret@h:/x",
+        "sftp://u:s3cret@h/x",
+        "SFTP:u:s3cret@h:/x",
+        "rest:https://h/x?token=s3cret",
+        "rest:https://s3cret@h/x",
+        "s3:https://h/bucket?X-Amz-Signature=s3cret",
+        "https://u:s3/cret@h/x",
+    ],
+)
+def test_no_command_repeats_a_credential_in_a_location(tmp_path: Path, location: str) -> None:
+    place = make_place(tmp_path, CONFIG.replace("location: local", f'location: "{location}"'))
+    for command in (("config", "check"), ("config", "show"), ("init",), ("--verbose", "backup")):
+        for flags in ((), ("--json",)):
+            answer = place.run(*flags, *command)
+            assert answer.status == 2
+            assert "repositories.local.location" in answer.text + answer.err
+            assert "s3" + "cret" not in answer.text + answer.err
+            assert "/cret" not in answer.text + answer.err
+
+
 def test_a_gap_in_the_code_makes_it_partial_and_advice_does_not(tmp_path: Path) -> None:
     code = "  code: {kind: git, path: app}\nrepositories:"
     place = make_place(tmp_path, CONFIG.replace("repositories:", code))

@@ -97,6 +97,7 @@ def test_a_password_in_a_url_is_refused_without_being_repeated(text: str) -> Non
     [
         "env:DATABASE_URL",
         "postgresql://app@db:5432/tms?sslmode=require",
+        "postgresql://app@db1:5432,[::1]:5433,/tms",
         "postgresql:///tms?host=/run/postgresql",
         "host=db user=app dbname=tms",
     ],
@@ -105,7 +106,9 @@ def test_a_database_is_named_without_a_password(text: str) -> None:
     assert value.check_database_url(text) == text
 
 
-@pytest.mark.parametrize("text", ["tms", "mysql://db/tms", "", "postgresql://[db/tms"])
+@pytest.mark.parametrize(
+    "text", ["tms", "mysql://db/tms", "", "postgresql://[db/tms", "postgresql://u:s3/cret@db/tms"]
+)
 def test_what_names_no_database_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"URL|database"):
         value.check_database_url(text)
@@ -121,6 +124,9 @@ def test_what_names_no_database_is_refused(text: str) -> None:
         "sftp:backup@host:/srv/tms",
         "sftp:host:/srv/tms",
         "sftp://backup@host:2222//srv/tms",
+        "sftp:backup@host:/srv/a@b/tms",
+        "s3:https://[2001:db8::1]:9000/bucket",
+        "/backup/a@b:c",
         "rest:https://host:8000/tms/",
     ],
 )
@@ -133,7 +139,25 @@ def test_locations_take_the_forms_that_restic_takes(text: str) -> None:
     [
         ("s3:https://host", "bucket"),
         ("s3:", "URL"),
-        ("rest:https://u:s3cret@host/", "password"),
+        ("rest:https://u:s3cret@host/", "credentials"),
+        ("rest:https://s3cret@host/", "credentials"),
+        ("rest:https://host/tms?token=s3cret", "nothing after"),
+        ("rest:https://host/tms#s3cret", "nothing after"),
+        ("rest:https://u:s3/cret@host/", "valid URL"),
+        ("rest:https://[u:s3cret@host/", "valid URL"),
+        ("s3:https://u:s3cret@host/bucket", "credentials"),
+        ("s3:u:s3cret@host/bucket", "credentials"),
+        ("s3:https://host/bucket?X-Amz-Signature=s3cret", "nothing after"),
+        ("sftp:u:s3cret@h:/x", "credentials"),
+        ("sftp:u:s3/cret@h:/x", "credentials"),
+        ("sftp:u%3As3cret@h:/x", "credentials"),
+        ("sftp://u:s3cret@h/x", "credentials"),
+        ("sftp://u:s3cret@h:22//x", "credentials"),
+        ("sftp://u@h/x?password=s3cret", "nothing after"),
+        ("SFTP:u:s3cret@h:/x", "credentials"),
+        ("u_1:s3cret@h:/x", "credentials"),
+        ("https://u:s3cret@h/x", "credentials"),
+        ("S3:https://h/bucket", "not a kind of store"),
         ("sftp:host", "sftp:USER@HOST:/PATH"),
         ("ftp:host/x", "not a kind of store"),
         ("", "path"),

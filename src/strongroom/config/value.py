@@ -20,6 +20,12 @@ REFERENCE_PATTERN: Final = r"^(env|file|command|keyring):.+$"
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# One host of a URL with its port.
+_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+# A name and a password before a host, with a slash in the password, too.
+_BARE_PASSWORD: Final = re.compile(
+    r"[^/:@]*:([^/@]*@|[^@]*@[^/:@]+:)|[^/:@]*%3a[^/:@]*@", re.IGNORECASE
+)
 _PASSWORD_WORD: Final = re.compile(r"(^|\s)(password|sslpassword)\s*=", re.IGNORECASE)
 
 
@@ -96,6 +102,9 @@ def check_url(text: str) -> str:
         password = parts.password
     except ValueError:
         raise ValueError("this is not a valid URL") from None
+    if not all(map(_PORT.fullmatch, parts.netloc.rpartition("@")[2].split(","))):
+        # Such as the beginning of a password with a slash in it.
+        raise ValueError("this is not a valid URL")
     names = {name.lower() for name, _ in parse_qsl(parts.query)}
     if password or names & {"password", "sslpassword"}:
         raise ValueError(_literal("this URL"))
@@ -129,7 +138,11 @@ def check_location(text: str) -> str:
     rest = text.removeprefix(f"{scheme}:")
     if scheme in ("s3", "rest"):
         _check_endpoint(scheme, rest)
+    elif _BARE_PASSWORD.match(rest.removeprefix("//")):
+        raise ValueError(_access("this location"))
     elif scheme == "sftp":
+        if rest.startswith("//") and re.search(r"[?#]", rest):
+            raise ValueError(_no_query(scheme))
         if not re.fullmatch(r"(//)?(?:[^@:/]+@)?[^@:/]+(:\d+)?(:/?|//?)[^/].*", rest):
             raise ValueError("an SFTP location reads sftp:USER@HOST:/PATH")
     elif scheme:
@@ -141,16 +154,24 @@ def check_location(text: str) -> str:
 
 def location_scheme(text: str) -> str:
     """`s3`, `sftp`, `rest` or another word before a colon; empty for a path."""
-    found = re.match(r"([a-z][a-z0-9+-]*):", text)
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
     return found[1] if found else ""
 
 
 def _check_endpoint(scheme: str, rest: str) -> None:
-    parts: SplitResult = urlsplit(rest if "://" in rest else f"https://{rest}")
+    try:
+        parts: SplitResult = urlsplit(rest if "://" in rest else f"https://{rest}")
+    except ValueError:
+        raise ValueError("this is not a valid URL") from None
+    if "@" in parts.netloc:
+        # A name alone may be a token.
+        raise ValueError(_access("this location"))
     if not parts.hostname:
         raise ValueError(f"`{scheme}:` is followed by the URL of the store")
-    if parts.password:
-        raise ValueError(_literal("this location"))
+    if not _PORT.fullmatch(parts.netloc):
+        raise ValueError("this is not a valid URL")
+    if parts.query or parts.fragment:
+        raise ValueError(_no_query(scheme))
     if scheme == "s3" and not parts.path.strip("/"):
         raise ValueError("an S3 location names its bucket: s3:https://HOST/BUCKET/PREFIX")
 
@@ -189,6 +210,14 @@ def check_time_zone(text: str) -> str:
     if not known:
         raise ValueError("there is no time zone of this name; write it like Asia/Dubai or UTC")
     return text
+
+
+def _access(subject: str) -> str:
+    return f"{subject} holds credentials; say under `access` where they are kept"
+
+
+def _no_query(scheme: str) -> str:
+    return f"a location of kind `{scheme}:` has nothing after a ? or #; a token belongs to `access`"
 
 
 def _literal(subject: str) -> str:

@@ -51,7 +51,7 @@ def parse_rest(location: str) -> str:
             subject="location",
             hint="Write it as rest:https://HOST:8000/PATH.",
         )
-    if url.password:
+    if "@" in url.netloc:
         raise ConfigError(
             "credentials don't belong into a location",
             subject="location",
