@@ -215,3 +215,20 @@ def test_a_literal_password_is_refused_and_not_repeated(captured: Place) -> None
     answer = captured.run("--json", "restore", "database", "--to", "postgresql://tms:hunter2@h/db")
     assert answer.status == 2
     assert "hunter2" not in answer.text + answer.err
+    assert "this URL holds a password" in answer.document["error"]["message"]
+    assert "give env:NAME or file:PATH" in answer.document["error"]["hint"]
+
+
+def test_an_address_that_names_no_database_is_refused(
+    captured: Place, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGDATABASE", raising=False)
+    monkeypatch.setenv("CLI_TEST_URL", server.url(""))
+    for command in (("backup", "database"), ("doctor",)):
+        answer = captured.run("--json", *command)
+        assert answer.status == 2
+        assert "the address names no database" in answer.text
+        assert "HOST:PORT/DATABASE" in answer.text
+    written = captured.run("restore", "database", "--to", server.url(""))
+    assert written.status == 2
+    assert "names no database" in written.err

@@ -20,7 +20,7 @@ environment: prod
 sources:
   Database: {kind: postgress, url: "postgresql://u:hunter2@h/db"}
   db: {kind: postgres, url: "postgresql://u:hunter2@h/db", jobs: many, lock_timeout: 5 minutes}
-  files: {kind: files, url: x, exclude: "*.tmp"}
+  files: {kind: files, url: x, exclude: "*.tmp", required: [lpos, /etc, ../x]}
   nokind: {path: /a}
   git: {kind: git, path: /srv, path: /srv2}
 repositories:
@@ -38,7 +38,7 @@ alerts: {to: x}
 """
 
 FAULTS = """\
-FILE: 29 faults
+FILE: 31 faults
   line 1, application: this setting is required
   line 1, version: this must be `1`
   line 2, aplication: there is no such setting; did you mean `application`?
@@ -52,6 +52,10 @@ FILE: 29 faults
 env:NAME or file:PATH
   line 7, sources.files.exclude: a list is wanted here
   line 7, sources.files.path: this setting is required
+  line 7, sources.files.required[1]: this is a path inside of the source: relative to it, and \
+without ..
+  line 7, sources.files.required[2]: this is a path inside of the source: relative to it, and \
+without ..
   line 7, sources.files.url: there is no such setting
   line 8, sources.nokind: `kind` is required: postgres, files or git
   line 9, sources.git.path: this stands here twice, first on line 9

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import resolve_secret, resolve_url
+from strongroom.config import resolve_secret
 from strongroom.errors import ConfigError
 
 
@@ -103,13 +103,3 @@ def test_a_keyring_that_is_not_there_is_explained() -> None:
 
 def test_a_literal_secret_is_refused_without_being_repeated() -> None:
     assert "s3cret" not in str(_refused("s3cret"))
-
-
-def test_a_url_is_itself_or_what_its_reference_holds() -> None:
-    assert resolve_url("postgresql://app@db/tms") == "postgresql://app@db/tms"
-    held = "postgresql://app:s3cret@db/tms"
-    assert resolve_url("env:URL", {"URL": held}) == held
-    with pytest.raises(ConfigError) as caught:
-        resolve_url(held)
-    assert caught.value.code == "usage"
-    assert "s3cret" not in str(caught.value)

@@ -109,9 +109,45 @@ def test_a_database_is_named_without_a_password(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["tms", "mysql://db/tms", "", "postgresql://[db/tms", "postgresql://u:s3/cret@db/tms"]
 )
-def test_what_names_no_database_is_refused(text: str) -> None:
+def test_what_is_no_address_of_a_database_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"URL|database"):
         value.check_database_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://app@db",
+        "postgresql://app@db:5432/",
+        "postgresql://app@db/?sslmode=require",
+        "postgresql:///?host=/run/postgresql&dbname=",
+        "host=db user=app",
+        "host=db dbname=",
+        "host=db dbname=''",
+    ],
+)
+def test_an_address_without_a_database_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="names no database; name it"):
+        value.check_database_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://?service=tms", "postgresql://db?dbname=tms", "dbname = tms", "dbname='a b'"],
+)
+def test_a_database_may_be_named_in_other_ways(text: str) -> None:
+    assert value.check_database_url(text) == text
+
+
+@pytest.mark.parametrize("text", ["/etc", "../x", "a/../../x", "..", "", " ", "a\0b"])
+def test_a_path_that_leaves_its_folder_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="inside of the source"):
+        value.check_inside(text)
+
+
+@pytest.mark.parametrize("text", ["lpos", "lpos/2026", "..a/b..", "a b"])
+def test_a_path_below_its_folder_is_kept(text: str) -> None:
+    assert value.check_inside(text) == text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ and explanations come from it (see `description` and `sample`, imported only whe
 
 from strongroom.config.fault import ConfigFaultsError, Fault
 from strongroom.config.loading import find_config, load_settings, parse_settings
-from strongroom.config.secret import resolve_secret, resolve_url
+from strongroom.config.secret import resolve_secret
 from strongroom.config.settings import (
     Engine,
     FilesSource,
@@ -34,5 +34,4 @@ __all__ = [
     "load_settings",
     "parse_settings",
     "resolve_secret",
-    "resolve_url",
 ]

@@ -104,6 +104,7 @@ DatabaseUrl = Annotated[
     str, AfterValidator(value.check_database_url), AfterValidator(_anchor_reference)
 ]
 Location = Annotated[str, AfterValidator(value.check_location), AfterValidator(_anchor_location)]
+InsidePath = Annotated[str, AfterValidator(value.check_inside)]
 Schedule = Annotated[str, AfterValidator(value.check_schedule)]
 TimeZone = Annotated[str, AfterValidator(value.check_time_zone)]
 State = Annotated[str, AfterValidator(_state)]

@@ -44,18 +44,6 @@ def resolve_secret(reference: str, environ: Mapping[str, str] | None = None) -> 
     return secret
 
 
-def resolve_url(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """A database's URL: as it is when it holds no password, else what its reference leads to.
-
-    ConfigError `usage` refuses a password that was written out.
-    """
-    try:
-        value.check_database_url(text)
-    except ValueError as error:
-        raise ConfigError(str(error), subject="database", code="usage") from None
-    return resolve_secret(text, environ) if value.is_reference(text) else text
-
-
 def _from_environment(name: str, environ: Mapping[str, str]) -> str:
     if name not in environ:
         raise _unavailable(f"env:{name}", "is not set", f"Set the environment variable {name}.")

@@ -28,6 +28,7 @@ from strongroom.config.scalar import (
     DatabaseUrl,
     Duration,
     Expectation,
+    InsidePath,
     Location,
     Name,
     Schedule,
@@ -112,7 +113,7 @@ class FilesSource(Section):
     exclude: tuple[str, ...] = setting(
         "What is left out, as patterns of a .gitignore file.", default=(), examples=[["*.tmp"]]
     )
-    required: tuple[str, ...] = setting(
+    required: tuple[InsidePath, ...] = setting(
         "Folders in it that must exist; a missing one is a finding.",
         default=(),
         examples=[["lpos"]],

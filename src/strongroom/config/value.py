@@ -122,6 +122,29 @@ def check_database_url(text: str) -> str:
             "a database is named by a reference such as env:DATABASE_URL, "
             "or by postgresql://USER@HOST:PORT/DATABASE without a password"
         )
+    if not _names_database(text):
+        # libpq would take the user's name, and the wrong database could be there.
+        raise ValueError(
+            "this names no database; name it: postgresql://USER@HOST:PORT/DATABASE, or dbname=NAME"
+        )
+    return text
+
+
+def _names_database(text: str) -> bool:
+    if "://" not in text:
+        return (
+            re.search(r"(^|\s)(dbname|service)\s*=\s*[^\s']", text.replace("='", "=")) is not None
+        )
+    parts = urlsplit(text)
+    names = {name for name, given in parse_qsl(parts.query) if given}
+    return bool(parts.path.strip("/") or names & {"dbname", "service"})
+
+
+def check_inside(text: str) -> str:
+    """A path relative to the folder that holds it, which it does not leave."""
+    parts = text.split("/")
+    if not text.strip() or "\0" in text or text.startswith("/") or ".." in parts:
+        raise ValueError("this is a path inside of the source: relative to it, and without ..")
     return text
 
 

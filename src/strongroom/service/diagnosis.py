@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from strongroom.config import FilesSource, GitSource, PostgresSource, resolve_url
+from strongroom.config import FilesSource, GitSource, PostgresSource
 from strongroom.errors import SourceError, StrongroomError
 from strongroom.service.application import Application
 from strongroom.service.doctor import CLOCK_TOLERANCE, Check, State, failed
@@ -64,11 +64,11 @@ def _git(title: str, declared: GitSource) -> Iterator[Check]:
 
 
 def _postgres(title: str, declared: PostgresSource) -> Iterator[Check]:
-    from strongroom.postgres.connection import parse_connection
     from strongroom.postgres.preflight import preflight
     from strongroom.postgres.programs import find_programs
+    from strongroom.sources.database import connection_to
 
-    address = parse_connection(resolve_url(declared.url))
+    address = connection_to(declared.url)
     with address.explaining(), address.connect() as session:
         row = session.execute("SELECT pg_catalog.clock_timestamp()").fetchone()
     facts, programs = preflight(address, jobs=declared.jobs, programs=declared.programs)

@@ -240,7 +240,12 @@ def check_target(source: Source, target: str) -> None:
         try:
             check_database_url(target)
         except ValueError as error:
-            raise ConfigError(str(error), subject="target", code="usage") from None
+            raise ConfigError(
+                str(error),
+                subject="target",
+                code="usage",
+                hint="Put the URL into a variable or a file, and give env:NAME or file:PATH.",
+            ) from None
 
 
 def _refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:

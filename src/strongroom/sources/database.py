@@ -16,6 +16,7 @@ from typing import Final
 
 from strongroom.config import resolve_secret
 from strongroom.config.value import is_reference
+from strongroom.errors import ConfigError
 from strongroom.model import Piece
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
@@ -150,8 +151,16 @@ class DatabaseSource:
 
 
 def connection_to(text: str) -> Connection:
-    """The connection for a reference, a URL or a conninfo string."""
-    return parse_connection(resolve_secret(text) if is_reference(text) else text)
+    """The connection for a reference, a URL or a conninfo string, which must name its database:
+    the one of libpq's choice could be another than the one that is meant. ConfigError if not."""
+    connection = parse_connection(resolve_secret(text) if is_reference(text) else text)
+    if not (connection.parameters.get("dbname") or connection.parameters.get("service")):
+        raise ConfigError(
+            "the address names no database",
+            subject=connection.describe().partition(" at ")[2],
+            hint="Name it: postgresql://USER@HOST:PORT/DATABASE.",
+        )
+    return connection
 
 
 class _WriterSink:
