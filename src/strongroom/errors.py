@@ -161,6 +161,10 @@ ERROR_KINDS: Final[dict[str, ErrorKind]] = dict(
               "The ledger is missing, or not what was written to it; so nobody knows what is "
               "pinned or proven.",
               "Bring the state folder back from a copy; `strongroom doctor` looks at the ledger."),
+        _kind("config-lost", 38, _SECURITY, Retry.AFTER_ACTION,
+              "A repository has lost its `config` file, and nothing opens it without.",
+              "Bring `config` back from a copy of this repository, or restore from another one; "
+              "remove nothing here."),
         _kind("interrupted", 130, _OPERATOR, Retry.LATER,
               "The operation was cancelled. Nothing half-done is visible.",
               "Run the command again."),

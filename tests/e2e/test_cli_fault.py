@@ -162,6 +162,15 @@ def test_no_command_repeats_a_credential_in_a_location(tmp_path: Path, location:
             assert "/cret" not in answer.text + answer.err
 
 
+def test_a_repository_that_lost_its_config_is_not_begun_anew(place: Place) -> None:
+    (place.path / "local/config").rename(place.path / "config.away")
+    for command in ("init", "backup", "snapshots"):
+        error = _check_error(place.run("--json", command), 38, "config-lost")
+        assert "strongroom init" not in error["hint"]
+    (place.path / "config.away").rename(place.path / "local/config")
+    assert place.run("snapshots").status == 0
+
+
 def test_a_gap_in_the_code_makes_it_partial_and_advice_does_not(tmp_path: Path) -> None:
     code = "  code: {kind: git, path: app}\nrepositories:"
     place = make_place(tmp_path, CONFIG.replace("repositories:", code))

@@ -341,9 +341,9 @@ def test_no_key_and_no_config(ground: Ground) -> None:
         reopened(ground.repository)
     assert raised.value.code == "key-damaged"
     (ground.store / "config").unlink()
-    with pytest.raises(StorageError) as missing:
+    with pytest.raises(IntegrityError) as missing:
         reopened(ground.repository)
-    assert missing.value.code == "store-missing"
+    assert missing.value.code == "config-lost"
 
 
 def test_a_config_sealed_with_another_key(ground: Ground) -> None:

@@ -69,9 +69,31 @@ def test_what_is_half_made_is_not_taken_for_a_repository() -> None:
     with pytest.raises(StorageError) as raised:
         Repository.open(storage, PASSWORD, name="main")
     assert raised.value.code == "store-missing"
+    assert "remove the folder `keys`" in raised.value.hint
     with pytest.raises(StorageError) as raised:
         Repository.create(storage, PASSWORD, name="main")
     assert raised.value.code == "repository-exists"
+
+
+@pytest.mark.parametrize("folder", ["data", "index", "snapshots"])
+@pytest.mark.parametrize("with_key", [True, False])
+def test_nothing_is_made_over_a_repository_that_lost_its_config(
+    folder: str, with_key: bool
+) -> None:
+    storage = MemoryStorage()
+    Repository.create(storage, PASSWORD, name="main")
+    storage.delete("config")
+    if not with_key:
+        (key,) = storage.list("keys")
+        storage.delete(key.name)
+    storage.save(f"{folder}/{'0' * 64}", b"sealed")
+    before = {file.name for one in ("keys", folder) for file in storage.list(one)}
+    for attempt in (Repository.create, Repository.open):
+        with pytest.raises(IntegrityError, match=f"`config`.* is lost; {folder} is") as raised:
+            attempt(storage, PASSWORD, name="main")
+        assert (raised.value.code, raised.value.exit_status) == ("config-lost", 38)
+        assert "from a copy of this repository, or restore from another" in raised.value.hint
+    assert {file.name for one in ("keys", folder) for file in storage.list(one)} == before
 
 
 def config_of(**fields: object) -> MemoryStorage:

@@ -80,9 +80,12 @@ class Repository:
 
     @classmethod
     def create(cls, storage: Storage, password: str, *, name: str) -> Repository:
-        """A new, empty repository; StorageError `repository-exists` when there is one."""
+        """A new, empty repository; StorageError `repository-exists` when there is one, and
+        IntegrityError `config-lost` when there is what one that lost its config has left."""
         storage.create()
-        if any(True for _ in storage.list("keys")) or _exists(storage, "config"):
+        if not (has_config := _exists(storage, "config")):
+            _refuse_remains(storage)
+        if has_config or any(True for _ in storage.list("keys")):
             raise StorageError(
                 "there is a repository here", subject=storage.location, code="repository-exists"
             )
@@ -106,7 +109,7 @@ class Repository:
         """The repository at a store.
 
         StorageError `store-missing` when there is none, `wrong-password` when no key opens;
-        IntegrityError when its keys or config are damaged or of another version.
+        IntegrityError when its keys or config are lost, damaged or of another version.
         """
         sealed = _load_config(storage)
         key_id, key = find_key(storage, password)
@@ -430,8 +433,28 @@ def _load_config(storage: Storage) -> bytes:
     try:
         return storage.load("config")
     except StorageError as error:
-        if error.code == "store-missing":
-            raise StorageError(
-                "there is no repository here", subject=storage.location, code="store-missing"
-            ) from error
-        raise
+        if error.code != "store-missing":
+            raise
+        _refuse_remains(storage)
+        message, hint = "there is no repository here", None
+        if any(True for _ in storage.list("keys")):
+            message = "there are keys here, but no config and no data"
+            hint = (
+                "If `strongroom init` was stopped here before its end, remove the folder `keys` "
+                "and run it again; else bring `config` back from a copy."
+            )
+        raise StorageError(
+            message, subject=storage.location, code="store-missing", hint=hint
+        ) from error
+
+
+def _refuse_remains(storage: Storage) -> None:
+    """IntegrityError `config-lost` when a store without a config holds what was captured."""
+    held = [one for one in ("data", "index", "snapshots") if any(True for _ in storage.list(one))]
+    if held:
+        raise IntegrityError(
+            f"the file `config`, without which nothing can be opened, is lost; {', '.join(held)} "
+            f"{'is' if len(held) == 1 else 'are'} still there",
+            subject=storage.location,
+            code="config-lost",
+        )
