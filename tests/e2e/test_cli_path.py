@@ -100,6 +100,11 @@ def test_dump_into_a_file_never_overwrites(place: Place, tmp_path: Path) -> None
     assert report["bytes"] == len(copy.read_bytes())
     assert copy.read_bytes() == wanted.read_bytes()
     assert place.run("dump", "latest:uploads", wanted, "--output", copy).status == 5
+    for directory in (place.uploads, "/"):
+        refused = place.run("dump", "latest:uploads", directory)
+        assert refused.status == 27
+        assert "this is a directory" in refused.err
+        assert "`strongroom ls`" in refused.err
 
 
 def test_a_restore_ends_with_its_proof(place: Place, tmp_path: Path) -> None:

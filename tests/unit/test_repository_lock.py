@@ -131,8 +131,14 @@ def test_an_unreadable_lock_counts_and_an_empty_one_does_not(repository: Reposit
     lock.acquire()
     lock.release()
     repository.storage.save("locks/" + "b" * 64, b"garbage")
-    with pytest.raises(BusyError):
+    with pytest.raises(BusyError, match="cannot be read") as raised:
         repository.new_lock().acquire()
+    assert "`strongroom unlock --all`" in raised.value.hint
+    assert repository.unlock(everything=False) == []
+    assert len(repository.unlock(everything=True)) == 1
+    lock = repository.new_lock()
+    lock.acquire()
+    lock.release()
 
 
 def test_who_comes_second_gives_way(repository: Repository, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ _SETTLE_SECONDS: Final = 0.2
 _REFRESH_SECONDS: Final = 300.0
 _GIVE_UP_AFTER: Final = timedelta(minutes=22, seconds=30)
 _STALE_AFTER: Final = timedelta(minutes=30)
+_UNREADABLE: Final = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class LockStore:
                     continue  # released meanwhile
                 raise
             except IntegrityError:
-                record = LockRecord(file.name, datetime.now(UTC), True, "", "unreadable", 0)
+                record = _unreadable(file.name)
             else:
                 if not content:
                     continue
@@ -191,6 +192,12 @@ class Lock:
         return next((one for one in own if one is not None), datetime.now(UTC))
 
     def _busy(self, other: LockRecord) -> BusyError:
+        if (other.username, other.pid) == (_UNREADABLE, 0):
+            return BusyError(
+                "a lock here cannot be read: it names no process that could be waited for",
+                subject=self._subject,
+                hint="If nobody else works in this repository, run `strongroom unlock --all`.",
+            )
         age = datetime.now(UTC) - other.taken_at
         hint = None
         if age > _STALE_AFTER:
@@ -299,7 +306,11 @@ def decode_record(name: str, content: bytes) -> LockRecord:
             int(fields.get("pid", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return LockRecord(name, datetime.now(UTC), True, "", "unreadable", 0)
+        return _unreadable(name)
+
+
+def _unreadable(name: str) -> LockRecord:
+    return LockRecord(name, datetime.now(UTC), True, "", _UNREADABLE, 0)
 
 
 def username() -> str:

@@ -192,15 +192,24 @@ class SnapshotView:
 
     def _file(self, path: bytes) -> Node:
         node = self.node(path)
+        if node.type == "dir":
+            hint = "List it with `strongroom ls`, or write it out with `strongroom export`."
+            raise self._missing(path, "this is a directory, which has no content", hint)
         if node.type != "file":
-            raise self._missing(path)
+            raise self._missing(path, f"this is a {node.type}, not a file: it has no content")
         return node
 
-    def _missing(self, path: bytes) -> StorageError:
+    def _missing(
+        self,
+        path: bytes,
+        message: str = "no such file or directory in this snapshot",
+        hint: str | None = None,
+    ) -> StorageError:
         return StorageError(
-            "no such file or directory in this snapshot",
+            message,
             subject=f"{self.snapshot.short_id}:{path.decode('utf-8', 'backslashreplace')}",
             code="path-missing",
+            hint=hint,
         )
 
 
