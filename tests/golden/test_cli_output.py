@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli.main import strongroom
-from tests.e2e.command_line import CONFIG, Place, make_place, run
+from tests.e2e.command_line import CONFIG, PASSWORD, Place, make_place, run
+from tests.support.restic import stock_restics
 
 _MASKS = (
     (r"\b[0-9a-hjkmnp-tv-z]{26}\b", "POINT"),
@@ -170,3 +171,39 @@ def test_help_imports_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+_HOSTILE = "a\rPROVEN \x1b]0;all fine\x07\u202egnp\nPROVEN  uploads\x9b2K"
+_SHOWN = r"a\rPROVEN \x1b]0;all fine\x07\u202egnp\nPROVEN  uploads\x9b2K"
+
+
+def test_names_that_others_chose_reach_no_terminal(tmp_path: Path) -> None:
+    place = make_place(tmp_path, CONFIG.replace("path: uploads", f"path: {tmp_path}/uploads"))
+    place.json("init")
+    place.json("backup")
+    (place.uploads / _HOSTILE).write_bytes(b"sent by somebody")
+    (place.uploads / "link").symlink_to(_HOSTILE)
+    place.json("backup")
+    first, second = (one["id"] for one in place.snapshots())
+    listed = place.run("ls", second, place.uploads)
+    assert [line.split("uploads/", 1)[1] for line in listed.text.splitlines()[1:-1]] == [
+        _SHOWN,
+        f"link -> {_SHOWN}",
+        "lpos",
+        "quotes",
+    ]
+    compared = place.run("diff", first, second).text.splitlines()
+    assert f"+ {place.uploads}/{_SHOWN}" in compared
+    proven = place.run("prove", "uploads", "--target", place.uploads, "--snapshot", first)
+    assert f"  failure  tree-extra  {_SHOWN}: it is not in the snapshot" in proven.text.splitlines()
+    missing = place.run("dump", second, f"/{_HOSTILE}")
+    assert _SHOWN in missing.err
+    restic = stock_restics()[0]
+    tags = ("--tag", f"source:{_HOSTILE}", "--tag", f"point:{_HOSTILE}")
+    restic.run(place.path / "local", "backup", *tags, place.uploads, RESTIC_PASSWORD=PASSWORD)
+    told = place.run("snapshots")
+    assert any(_SHOWN in line and line.endswith(_SHOWN) for line in told.text.splitlines())
+    for answer in (listed, proven, missing, told):
+        assert not set("\r\x1b\x07\u202e\x9b") & set(answer.text + answer.err)
+    document = place.json("ls", second, place.uploads)
+    assert document["entries"][0]["path"].endswith("/" + _HOSTILE)

@@ -9,7 +9,17 @@ import click
 import pytest
 
 from strongroom.cli.run import Run, error_lines, redact
-from strongroom.cli.text import clock, count, finding_lines, hint_lines, size, span, table
+from strongroom.cli.text import (
+    clock,
+    count,
+    finding_lines,
+    hint_lines,
+    one_line,
+    plain,
+    size,
+    span,
+    table,
+)
 from strongroom.errors import SourceError, StrongroomError
 from strongroom.model import finding
 
@@ -65,6 +75,29 @@ def test_tables_are_aligned_whatever_their_colours() -> None:
         "a          PROVEN       5",
         "long name  FAILED   12345",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\rPROVEN all fine", "a\\rPROVEN all fine"),
+        ("\x1b]0;title\x07 \x1b[2J \x9b2J \x7f", "\\x1b]0;title\\x07 \\x1b[2J \\x9b2J \\x7f"),
+        ("two\nlines\ttab \u2028 \u2029", "two\\nlines\\ttab \\u2028 \\u2029"),
+        ("gnp.\u202efdp \u2066x\u2069 \u200f", "gnp.\\u202efdp \\u2066x\\u2069 \\u200f"),
+        ("\udcff \U000e0041 \ufffe", "\\udcff \\U000e0041 \\ufffe"),
+        ("عربي 中文 ünï 🏦👩\u200d🚀 no-break\u00a0space \\", None),
+    ],
+)
+def test_nothing_that_a_terminal_obeys_comes_from_others(text: str, shown: str | None) -> None:
+    assert plain(text) == (text if shown is None else shown)
+
+
+def test_a_line_keeps_our_colours_and_nothing_else() -> None:
+    green = click.style("PROVEN", fg="green", bold=True)
+    assert one_line(f"{green}  a\x1b[2K\rb\nc") == f"{green}  a\\x1b[2K\\rb\\nc"
+    red = click.style("red", fg="red")
+    (line,) = finding_lines([finding("tree-extra", f"a {red}", "no\nPROVEN")])
+    assert click.unstyle(line) == r"  failure  tree-extra  a \x1b[31mred\x1b[0m: no\nPROVEN"
 
 
 def test_the_worst_findings_come_first_and_notes_only_on_request() -> None:

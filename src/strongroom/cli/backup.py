@@ -9,7 +9,7 @@ import click
 
 from strongroom.cli.command import Command
 from strongroom.cli.run import Run
-from strongroom.cli.text import coloured, count, finding_lines, size, span, table
+from strongroom.cli.text import coloured, count, finding_lines, plain, size, span, table
 
 if TYPE_CHECKING:
     from strongroom.service.backup import BackupReport
@@ -49,8 +49,8 @@ def _lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
     heads = ("SOURCE", "REPOSITORY", "SNAPSHOT", "SIZE", "ADDED", "TIME")
     yield from table(heads, rows, right="SIZE ADDED TIME")
     for name, error in report.errors:
-        yield f"  {coloured('failure')}  {error.code}  {name}: {error}"
-        yield f"           {error.hint}"
+        yield f"  {coloured('failure')}  {error.code}  {name}: {plain(str(error))}"
+        yield f"           {plain(error.hint)}"
     yield from finding_lines(report.point.findings, all_of_them=verbose)
     captured, wanted = len(report.captured), len(report.wanted)
     yield f"Captured {captured} of {count(wanted, 'source')} in {span(report.seconds)}."

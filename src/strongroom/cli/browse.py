@@ -11,7 +11,7 @@ import click
 
 from strongroom.cli.command import STORE_AS_OF, Command
 from strongroom.cli.run import Run, silence_stdout
-from strongroom.cli.text import count, size, table
+from strongroom.cli.text import count, plain, size, table
 from strongroom.errors import ConfigError, TargetError
 
 if TYPE_CHECKING:
@@ -55,11 +55,10 @@ def _row(line: Line) -> tuple[str, ...]:
     arrow = f" -> {text(node.linktarget)}" if node.linktarget is not None else ""
     return (
         stat.filemode(node.mode),
-        f"{node.user or node.uid}:{node.group or node.gid}",
+        plain(f"{node.user or node.uid}:{node.group or node.gid}"),
         size(node.size) if node.type == "file" else "-",
         f"{modified(node):%Y-%m-%d %H:%M}",
-        # A line feed in a name must not look like another line.
-        (text(line.path) + arrow).replace("\n", "\\n"),
+        plain(text(line.path)) + plain(arrow),
     )
 
 
@@ -83,9 +82,7 @@ def diff(run: Run, before: str, after: str) -> int:
     from strongroom.service.listing import text
 
     report = compare(run.application(), before, after)
-    lines = [
-        f"{_SIGNS[one.what]} {text(one.path)}".replace("\n", "\\n") for one in report.differences
-    ]
+    lines = [f"{_SIGNS[one.what]} {plain(text(one.path))}" for one in report.differences]
     counts = ", ".join(f"{len(report.paths(what)):,} {what}" for what in _SIGNS)
     run.result(report.as_json(), [*lines, counts])
     return 0

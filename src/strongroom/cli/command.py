@@ -189,5 +189,14 @@ def _log_to_stderr() -> None:
     import logging
     import sys
 
+    from strongroom.cli.text import plain
+
+    class Lines(logging.Formatter):
+        """A record and its trace, line by line as a terminal may get them."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(map(plain, super().format(record).split("\n")))
+
     shape = "%(asctime)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format=shape, force=True)
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
+    logging.getLogger().handlers[0].setFormatter(Lines(shape))

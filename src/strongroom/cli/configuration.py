@@ -55,7 +55,7 @@ def sample(run: Run) -> int:
     from strongroom.config.sample import sample_text
 
     text = sample_text()
-    run.result({"sample": text}, [text.rstrip("\n")])
+    run.result({"sample": text}, text.rstrip("\n").split("\n"))
     return 0
 
 
@@ -71,7 +71,7 @@ def schema(run: Run) -> int:
     from strongroom.config.description import schema_json
 
     text = schema_json()
-    run.result(json.loads(text), [text.rstrip("\n")])
+    run.result(json.loads(text), text.rstrip("\n").split("\n"))
     return 0
 
 
@@ -88,7 +88,7 @@ def explain(run: Run, path: str) -> int:
     from strongroom.config.description import explain as explanation
 
     text = explanation(path)
-    run.result({"path": path, "explanation": text}, [text])
+    run.result({"path": path, "explanation": text}, text.split("\n"))
     return 0
 
 
@@ -101,5 +101,5 @@ def show(run: Run) -> int:
     from strongroom.config.sample import show as text_of
 
     settings = load_settings(run.config)
-    run.result(effective(settings), [text_of(settings).rstrip("\n")])
+    run.result(effective(settings), text_of(settings).rstrip("\n").split("\n"))
     return 0

@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli.command import Command
 from strongroom.cli.run import Run, write_out
+from strongroom.cli.text import plain
 
 
 @click.command(
@@ -48,4 +49,4 @@ def demo(run: Run, directory: Path | None, keep: bool, rows: int | None) -> int:
 
 
 def _tell(line: str) -> None:
-    write_out(line + "\n")
+    write_out(plain(line) + "\n")

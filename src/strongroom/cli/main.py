@@ -36,6 +36,7 @@ from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, redact
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
+from strongroom.cli.text import plain
 from strongroom.cli.unlock import unlock
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 
@@ -88,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
-    plain = given[: given.index("--")] if "--" in given else given
-    run = Run(json="--json" in plain, verbose=bool({"-v", "--verbose"} & set(plain)))
+    words = given[: given.index("--")] if "--" in given else given
+    run = Run(json="--json" in words, verbose=bool({"-v", "--verbose"} & set(words)))
     # What libraries log is for --verbose; without a handler their warnings go to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     # No plugin of another package has a say in how the configuration is read.
@@ -131,7 +132,8 @@ def _usage(error: click.ClickException) -> ConfigError:
 
 def _trace(run: Run) -> None:
     if run.verbose:
-        click.echo(redact(traceback.format_exc()), err=True)
+        for line in redact(traceback.format_exc()).split("\n"):
+            click.echo(plain(line), err=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from strongroom.cli.text import one_line, plain
 from strongroom.errors import ERROR_KINDS, StrongroomError
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ class Run:
     def say(self, message: str) -> None:
         """A message for people, to standard error; nothing when quiet."""
         if not self.quiet:
-            click.echo(redact(message), err=True)
+            click.echo(plain(redact(message)), err=True)
 
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
-        """The command's answer: the document with `--json`, else the lines. `Any`: JSON values."""
+        """The command's answer: the document with `--json`, else the lines, each of which stays
+        one. `Any`: JSON values."""
         if self.json:
             self._write(json.dumps(_redacted(document), indent=2, ensure_ascii=False))
         else:
-            text = "\n".join(lines)
+            text = "\n".join(map(one_line, lines))
             if text:
                 self._write(redact(text))
 
@@ -128,11 +130,13 @@ def error_document(error: StrongroomError) -> dict[str, Any]:  # Any: JSON value
 
 def error_lines(error: StrongroomError) -> list[str]:
     """What people read: what failed with its subject, why, and one hint."""
-    first = ERROR_KINDS[error.code].meaning if error.code == "bug" else str(error)
-    lines = [f"{click.style('Error:', fg='red', bold=True)} {first}"]
+    # Faults of a configuration have a line each; of all else a line is one.
+    said = str(error).split("\n") if getattr(error, "faults", None) else [str(error)]
     if error.code == "bug":
-        lines.append(str(error))
-    lines.append(f"{click.style('Hint:', bold=True)} {error.hint}")
+        said = [ERROR_KINDS[error.code].meaning, *said]
+    lines = [f"{click.style('Error:', fg='red', bold=True)} {plain(said[0])}"]
+    lines += map(plain, said[1:])
+    lines.append(f"{click.style('Hint:', bold=True)} {plain(error.hint)}")
     return lines
 
 

@@ -65,12 +65,12 @@ def _lines(report: SnapshotReport, zone: str) -> list[str]:
     rows = [
         [
             one.snapshot.short_id,
-            one.snapshot.source or "-",
+            plain(one.snapshot.source or "-"),
             one.repository,
             clock(one.snapshot.time, zone),
             size(one.snapshot.size_bytes),
             coloured(one.verdict.value),
-            one.snapshot.point or "-",
+            plain(one.snapshot.point or "-"),
         ]
         for one in report.snapshots
     ]

@@ -1,7 +1,13 @@
-"""How answers look to people: tables, sizes, spans, verdicts and findings."""
+"""How answers look to people: tables, sizes, spans, verdicts and findings.
+
+Invariant: what others wrote (names of files, messages of servers, a repository's records) comes
+through `plain`, so that none of it moves the cursor, makes a line or reorders what is read.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -24,6 +30,11 @@ _COLOURS: Final = {
     "failure": "red",
 }
 _MOST_FINDINGS: Final = 20
+# Controls and line separators, invisible formatting (with what turns the direction of writing) and
+# what is no character at all; but not the joiners that names in many scripts are written with.
+_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+_JOINERS: Final = frozenset("\u200c\u200d")
+_COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 _ORDER: Final = (Severity.FAILURE, Severity.UNKNOWN, Severity.WARNING, Severity.NOTE)
 
 
@@ -60,8 +71,24 @@ def clock(moment: datetime, time_zone: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A text that others wrote, on one line and without what a terminal would obey."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """A text that others wrote, on one line and without what a terminal would obey: such
+    characters are told as in Python's texts, `\\n` or `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(one) in _OBEYED and one not in _JOINERS
+        else one
+        for one in text
+    )
+
+
+def one_line(text: str) -> str:
+    """A line of an answer as it may reach a terminal: colours stay, all else is `plain`."""
+    if text.isprintable():
+        return text
+    parts = _COLOUR.split(text)
+    return "".join(one if place % 2 else plain(one) for place, one in enumerate(parts))
 
 
 def coloured(word: str) -> str:
@@ -92,7 +119,7 @@ def finding_lines(findings: Sequence[Finding], *, all_of_them: bool = False) -> 
     shown.sort(key=lambda one: _ORDER.index(one.severity))
     limit = len(shown) if all_of_them else _MOST_FINDINGS
     lines = [
-        f"  {coloured(one.severity.value)}  {one.code}  {one.subject}: {one.message}"
+        f"  {coloured(one.severity.value)}  {one.code}  {plain(one.subject)}: {plain(one.message)}"
         for one in shown[:limit]
     ]
     if len(shown) > limit:
