@@ -18,6 +18,7 @@ import pytest
 from strongroom.evidence import Ledger
 from tests.e2e.command_line import CONFIG, PASSWORD, Place, make_place, run
 from tests.support.repository_ground import new_repository
+from tests.support.tree_ground import make_socket
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +311,17 @@ def test_the_listing_s_words_are_sources_and_its_commands_are_commands(tmp_path:
     refused = place.run("--json", "snapshots", "-r", "local", "pin", "latest:uploads")
     assert refused.status == 2
     assert "belongs to the listing" in refused.document["error"]["message"]
+
+
+def test_the_source_itself_is_proven_with_what_its_capture_left_out(tmp_path: Path) -> None:
+    place = make_place(tmp_path, CONFIG.replace("[lpos]", "[lpos], exclude: ['*.tmp']"))
+    (place.uploads / "half.tmp").write_bytes(b"half")
+    make_socket(place.uploads / "socket")
+    place.json("init")
+    assert "note  file-skipped  socket: " in place.run("backup", "--verbose").text
+    (tmp_path / "current").symlink_to(place.uploads)
+    answer = place.run("prove", "uploads", "--target", tmp_path / "current", "--verbose")
+    assert answer.status == 0, answer.text
+    assert "note  tree-left-out  half.tmp: 2 entries" in answer.text
+    (place.uploads / "new").touch()
+    assert place.run("prove", "uploads", "--target", place.uploads).status == 41

@@ -14,8 +14,9 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,20 +31,32 @@ _BATCH_FILES: Final = 64
 _MOST_FINDINGS: Final = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a capture passes over, so that the live source may hold it: what `excluded` says of a
+    relative path and whether it is a directory, what is mounted in the tree, and sockets."""
+
+    excluded: Callable[[bytes, bool], bool] | None = None
+    mounts: bool = False
+
+
 def compare_tree(
     view: SnapshotView,
     path: bytes,
     target: Path,
     *,
     include: frozenset[bytes] | None = None,
+    left_out: LeftOut | None = None,
     workers: int = 2,
 ) -> Proof:
     """Compare the directory `path` of a snapshot with `target`; `checked` counts entries.
 
-    With `include`, only these relative paths are expected (a partial restore).
+    With `include`, only these relative paths are expected (a partial restore). `left_out` is for
+    the live source only: in a copy, whatever is not in the snapshot is too much. A target that is
+    a link to a directory is that directory, as it is for a capture.
     """
     begun = time.monotonic()
-    comparison = _Comparison(view, os.fsencode(os.path.abspath(target)), workers)
+    comparison = _Comparison(view, os.fsencode(os.path.realpath(target)), left_out, workers)
     if not os.path.isdir(target):
         raise TargetError("there is no such directory", subject=str(target))
     comparison.run(path, include)
@@ -53,11 +66,15 @@ def compare_tree(
 
 
 class _Comparison:
-    def __init__(self, view: SnapshotView, target: bytes, workers: int) -> None:
+    def __init__(
+        self, view: SnapshotView, target: bytes, left_out: LeftOut | None, workers: int
+    ) -> None:
         self.findings: list[Finding] = []
         self.checked = 0
         self._view = view
         self._target = target
+        self._left_out = left_out
+        self._passed: list[bytes] = []
         self._workers = workers
         self._guard = threading.Lock()
         self._me = (os.geteuid(), os.getegid()) if os.geteuid() else (-1, -1)
@@ -81,6 +98,9 @@ class _Comparison:
             for future in waiting:
                 future.result()
         self._compare_links()
+        if self._passed:
+            message = f"{len(self._passed)} entries that the capture leaves out, this one for one"
+            self._note("tree-left-out", min(self._passed), message)
         if self._own:
             message = f"{self._own} entries belong to this user, and to others in the snapshot"
             self._note("tree-unchecked", b"owners", message)
@@ -91,9 +111,10 @@ class _Comparison:
         """Files whose content is to be compared; everything else is compared on the way."""
         batch: list[tuple[bytes, Node]] = []
         size = 0
-        stack = [(b"", top)]
+        stack = [(b"", top, False)]
+        device = os.stat(self._target).st_dev
         while stack:
-            prefix, directory = stack.pop()
+            prefix, directory, is_mounted = stack.pop()
             assert directory.subtree is not None
             nodes = self._view.repository.read_tree(directory.subtree)
             observed = self._listed(prefix)
@@ -112,17 +133,29 @@ class _Comparison:
                 else:
                     same_type = stat.S_ISDIR(status.st_mode)
                 if same_type and node.subtree is not None:
-                    stack.append((relative + b"/", node))
+                    stack.append((relative + b"/", node, status.st_dev != device))
                 elif same_type and node.type == "file":
                     batch.append((relative, node))
                     size += node.size
                     if size >= _BATCH_BYTES or len(batch) >= _BATCH_FILES:
                         yield batch
                         batch, size = [], 0
-            for name in sorted(observed):
-                self._note("tree-extra", prefix + name, "it is not in the snapshot")
+            for name, status in sorted(observed.items()):
+                self._take_extra(prefix + name, status, is_mounted=is_mounted)
         if batch:
             yield batch
+
+    def _take_extra(self, relative: bytes, status: os.stat_result, *, is_mounted: bool) -> None:
+        if self._left_out is not None:
+            excluded = self._left_out.excluded
+            if (
+                stat.S_ISSOCK(status.st_mode)
+                or (is_mounted and self._left_out.mounts)
+                or (excluded is not None and excluded(relative, stat.S_ISDIR(status.st_mode)))
+            ):
+                self._passed.append(relative)
+                return
+        self._note("tree-extra", relative, "it is not in the snapshot")
 
     def _listed(self, prefix: bytes) -> dict[bytes, os.stat_result]:
         try:

@@ -9,15 +9,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
-from strongroom.errors import ConfigError, StorageError, TargetError
+from strongroom.errors import ConfigError, IntegrityError, StorageError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
-from strongroom.sources.file_compare import compare_tree
+from strongroom.sources.file_compare import LeftOut, compare_tree
 from strongroom.sources.file_walk import TreeWalk
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 MANIFEST_FORMAT = 1
+_MANIFEST: Final = b".strongroom/manifest.json"
 
 
 class FilesSource:
@@ -58,7 +60,7 @@ class FilesSource:
         path = os.fsencode(self._path)
         walk = TreeWalk(
             writer,
-            excluded=self._matcher(),
+            excluded=_matcher(self._exclude),
             parent=context.parent,
             parent_path=path,
             progress=context.progress,
@@ -72,7 +74,7 @@ class FilesSource:
                 folder.add_node(os.fsencode(above), _directory_node(above, result.root.mtime_ns))
         folder.add_node(path, result.root)
         manifest = self._manifest(result.files, result.size_bytes)
-        folder.add(b".strongroom/manifest.json", writer.put_bytes(manifest))
+        folder.add(_MANIFEST, writer.put_bytes(manifest))
         return Captured(folder.store(writer), result.size_bytes, result.files, tuple(findings))
 
     def restore(
@@ -101,8 +103,14 @@ class FilesSource:
         return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
-        """Compare names, types, modes, owners, times, xattrs, links and bytes."""
-        return compare_tree(view, self._root_of(view), Path(target), workers=self._workers)
+        """Compare names, types, modes, owners, times, xattrs, links and bytes.
+
+        In the live source, what that snapshot's capture left out is not too much.
+        """
+        root = self._root_of(view)
+        is_live = any(_is_same(target, one) for one in (self._path, os.fsdecode(root)))
+        left_out = _left_out(view) if is_live else None
+        return compare_tree(view, root, Path(target), left_out=left_out, workers=self._workers)
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:  # noqa: ARG002
@@ -114,20 +122,6 @@ class FilesSource:
         """The captured path, which may be another one than is configured today."""
         paths = view.snapshot.paths
         return os.fsencode(paths[0]) if paths else os.fsencode(self._path)
-
-    def _matcher(self) -> Callable[[bytes, bool], bool] | None:
-        if not self._exclude:
-            return None
-        from pathspec import GitIgnoreSpec
-
-        # `x/**` means what lies in x, not x itself, which the library would match as well.
-        lines = [line + "/*" if line.endswith("/**") else line for line in self._exclude]
-        spec = GitIgnoreSpec.from_lines(lines)
-
-        def excluded(path: bytes, is_directory: bool) -> bool:
-            return spec.match_file(os.fsdecode(path) + ("/" if is_directory else ""))
-
-        return excluded
 
     def _missing_folders(self) -> list[Finding]:
         return [
@@ -151,6 +145,45 @@ class FilesSource:
             "chunks": "fastcdc 512KiB/1MiB/8MiB",
         }
         return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[bytes, bool], bool] | None:
+    if not patterns:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    # `x/**` means what lies in x, not x itself, which the library would match as well.
+    lines = [line + "/*" if line.endswith("/**") else line for line in patterns]
+    spec = GitIgnoreSpec.from_lines(lines)
+
+    def excluded(path: bytes, is_directory: bool) -> bool:
+        return spec.match_file(os.fsdecode(path) + ("/" if is_directory else ""))
+
+    return excluded
+
+
+def _left_out(view: SnapshotView) -> LeftOut | None:
+    """What the capture of this snapshot passed over, as its own manifest says, whatever is
+    configured today; None where there is no manifest, so that nothing is known of it."""
+    if not view.exists(_MANIFEST):
+        return None
+    try:
+        fields: Any = json.loads(view.read(_MANIFEST))  # Any: JSON values
+        patterns = [str(one) for one in fields["exclude"]]
+        return LeftOut(_matcher(patterns), mounts=fields["one_file_system"] is True)
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(
+            "the manifest is not one",
+            subject=f"snapshot {view.snapshot.short_id}",
+            code="snapshot-damaged",
+        ) from error
+
+
+def _is_same(target: str, path: str | Path) -> bool:
+    try:
+        return os.path.samefile(target, path)
+    except OSError:
+        return False
 
 
 def refuse_unless_empty(target: Path) -> None:
