@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -302,3 +303,39 @@ def test_hard_links_of_every_kind_stay_linked(tmp_path: Path) -> None:
     os.utime(target, ns=(tree.stat().st_mtime_ns, tree.stat().st_mtime_ns))
     found = prove(repository, committed, target)
     assert sum("hard links are split" in one.message for one in found) == 2
+
+
+def _access_list(*others: tuple[int, int]) -> bytes:
+    """A POSIX access control list, as the kernel has it: the owner's, groups', rest's rights, and
+    those of other users (id, rights)."""
+    nobody = 0xFFFF_FFFF
+    users = [(0x02, rights, user) for user, rights in others]
+    entries = [(0x01, 7, nobody), *users, (0x04, 5, nobody), (0x10, 7, nobody), (0x20, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few", "in processes"])
+def test_rights_that_a_target_hands_down_are_not_kept(
+    tmp_path: Path, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if many:
+        monkeypatch.setattr("strongroom.repository.restore._ENGAGE_FILES", 1)
+    tree, handing = tmp_path / "tree", tmp_path / "handing"
+    make_plain_tree(tree, seed=8)
+    (tree / "empty").touch()
+    (tree / "large").write_bytes(random.Random(8).randbytes(9 << 20))
+    os.mkfifo(tree / "fifo")
+    (tree / "link").symlink_to("empty")
+    (tree / "shared").mkdir()
+    os.setxattr(tree / "shared", "system.posix_acl_default", _access_list((1001, 7)))
+    (tree / "shared" / "own").write_bytes(b"read by 1001 as well")
+    handing.mkdir()
+    repository = new_repository()
+    committed, _ = capture(repository, tree)
+    os.setxattr(handing, "system.posix_acl_default", _access_list((4242, 7)))
+    (handing / "probe").touch()
+    assert os.listxattr(handing / "probe") == ["system.posix_acl_access"]
+    assert restore(repository, committed, handing / "target") == []
+    assert describe(handing / "target") == describe(tree)
+    assert os.listxattr(handing / "target" / "shared" / "own") == ["system.posix_acl_access"]
+    assert prove(repository, committed, handing / "target") == []

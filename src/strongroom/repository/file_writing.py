@@ -124,6 +124,29 @@ class FileWriter:
         os.rename(temporary, path)
         return unset
 
+    def _remove_inherited(
+        self, target: int | bytes, metadata: Metadata, *, follow: bool
+    ) -> list[Unset]:
+        """Take away attributes that were not captured: new entries inherit access control lists
+        from the directory that they are made in, which let in whom the captured ones did not.
+        Before the mode is set, which means another thing where there is such a list."""
+        unset: list[Unset] = []
+        try:
+            names = os.listxattr(target, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                unset.append(Unset("extended attributes could not be read", reason_of(error)))
+            return unset
+        for name in names:
+            if os.fsencode(name) in metadata.xattrs:
+                continue
+            try:
+                os.removexattr(target, name, follow_symlinks=follow)
+            except OSError as error:
+                what = "an inherited attribute could not be removed"
+                unset.append(Unset(what, reason_of(error)))
+        return unset
+
     def set_metadata(self, target: int | bytes, metadata: Metadata) -> list[Unset]:
         """Owner, attributes, mode and times, in the order in which they don't undo each other."""
         follow = isinstance(target, int)
@@ -133,6 +156,7 @@ class FileWriter:
                 os.chown(target, metadata.uid, metadata.gid, follow_symlinks=follow)
         except (OSError, OverflowError) as error:
             unset.append(Unset("owner could not be set", reason_of(error)))
+        unset += self._remove_inherited(target, metadata, follow=follow)
         for name, value in metadata.xattrs.items():
             try:
                 os.setxattr(target, name, value, follow_symlinks=follow)
