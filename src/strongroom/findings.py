@@ -276,6 +276,10 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "`strongroom repair --drop-lost`, or `restic repair snapshots`, took it out.",
                 "Use another snapshot or repository; `/.strongroom/repaired.json` in it names the "
                 "paths."),
+    FindingKind("snapshot-foreign", _W,
+                "A snapshot names no source; it was taken for this one's because its id was given.",
+                "Stock restic made it, of a directory.",
+                "Nothing, when it is the one that is meant: its path is in the message."),
     FindingKind("snapshot-from-future", _W,
                 "A snapshot is dated later than now, so it does not count as the latest.",
                 "The clock of the host that made it was wrong, or this host's is.",

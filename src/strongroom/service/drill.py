@@ -67,13 +67,15 @@ def drill_sources(
     reports: list[ProofReport] = []
     errors: list[StrongroomError] = []
     sources = application.sources(names)
+    # Whose a snapshot is that names no source is said by naming one.
+    is_named = bool(names) or len(sources) == 1
     taken_up: list[Finding] = []
     with contextlib.suppress(StrongroomError):  # no repository opens: each drill says so itself
         taken_up = take_up(application)
     for source in sources:
         noticed = [*taken_up]
         try:
-            reports.append(_drill(application, source, snapshot, repository, noticed))
+            reports.append(_drill(application, source, snapshot, repository, noticed, is_named))
         except StrongroomError as error:
             LOG.debug("drill of %s did not begin", source.name, exc_info=True)
             errors.append(error)
@@ -90,11 +92,13 @@ def _drill(
     wanted: str,
     repository: str | None,
     noticed: list[Finding],
+    is_named: bool,
 ) -> ProofReport:
     """The drill of one source; `noticed` receives what belongs to its answer in any case."""
     surveyed = survey(application, [repository] if repository else [])
     noticed.extend(surveyed.about([source.name]) if wanted == LATEST else surveyed.unreachable)
-    choice = choose(surveyed, wanted, source=source.name)
+    takes_foreign = is_named and source.kind == "files"
+    choice = choose(surveyed, wanted, source=source.name, takes_foreign=takes_foreign)
     noticed[:] = choice.findings
     copies = [choice.candidate]
     if wanted == LATEST and repository is None:

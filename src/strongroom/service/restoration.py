@@ -96,7 +96,7 @@ def preview_restore(
     """Which snapshot would be restored, and whether the target would be taken. Writes nothing."""
     source = application.source(name)
     _refuse_other_parts(source, include, tables)
-    choice = _choose(application, snapshot, name, repository, at)
+    choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
     obstacle: StrongroomError | None = None
     try:
@@ -145,7 +145,7 @@ def restore_source(
     source = application.source(name)
     _refuse_other_parts(source, include, tables)
     check_target(source, target)
-    choice = _choose(application, snapshot, name, repository, at)
+    choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
     extra = {"include": list(part), "reason": reason}
     kept: str | None = None
@@ -179,7 +179,7 @@ def prove_source(
     """Whether an existing target is identical to a snapshot."""
     source = application.source(name)
     check_target(source, target)
-    choice = _choose(application, snapshot, name, repository, at)
+    choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
     application.progress.begin(f"prove {name}", candidate.snapshot.size_bytes)
     try:
@@ -194,15 +194,16 @@ def prove_source(
 def _choose(
     application: Application,
     wanted: str,
-    source: str,
+    source: Source,
     repository: str | None,
     at: datetime | None,
 ) -> Choice:
     surveyed = survey(application, [repository] if repository else [])
     try:
-        choice = choose(surveyed, wanted, source=source, at=at)
+        takes_foreign = source.kind == "files"
+        choice = choose(surveyed, wanted, source=source.name, at=at, takes_foreign=takes_foreign)
     except StrongroomError:
-        say_all(application, surveyed.about([source]))
+        say_all(application, surveyed.about([source.name]))
         raise
     say_all(application, choice.findings)
     return choice

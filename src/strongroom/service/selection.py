@@ -194,6 +194,25 @@ def repaired(repository: str, snapshot: Snapshot) -> Finding:
     return finding("snapshot-repaired", f"{repository}: snapshots/{snapshot.id}", message)
 
 
+def is_foreign(snapshot: Snapshot) -> bool:
+    """Whether another tool made it, so that it names neither source nor kind."""
+    return snapshot.source is None and snapshot.kind is None
+
+
+def _foreign(candidate: Candidate) -> Finding:
+    """The finding that such a snapshot was taken; StorageError unless it is of one directory."""
+    repository, snapshot = candidate.repository.name, candidate.snapshot
+    if len(snapshot.paths) != 1:
+        raise StorageError(
+            f"another tool made it, of {len(snapshot.paths)} paths and not of one directory",
+            subject=snapshot.short_id,
+            code="snapshot-missing",
+            hint="Take it out with `strongroom export` or stock restic.",
+        )
+    message = f"it names no source; another tool made it of {snapshot.paths[0]}"
+    return finding("snapshot-foreign", f"{repository}: snapshots/{snapshot.id}", message)
+
+
 def _id_of(unreadable: Finding) -> str:
     return unreadable.subject.rpartition("/")[2]
 
@@ -220,15 +239,26 @@ def say_all(application: Application, findings: Sequence[Finding]) -> None:
 
 
 def choose(
-    surveyed: Survey, wanted: str, *, source: str | None = None, at: datetime | None = None
+    surveyed: Survey,
+    wanted: str,
+    *,
+    source: str | None = None,
+    at: datetime | None = None,
+    takes_foreign: bool = False,
 ) -> Choice:
     """The one snapshot that is meant; StorageError `snapshot-missing` when none or several are.
 
     `wanted` is the beginning of an id, `latest`, or `latest:SOURCE`; `at` leaves out what is newer.
+    With `takes_foreign` a source also gets what another tool made, when its id is given.
     """
     if wanted.startswith(LATEST + ":"):
         source, wanted = wanted.partition(":")[2], LATEST
-    found = [one for one in surveyed.candidates if source in (None, one.snapshot.source)]
+    takes_foreign = takes_foreign and wanted != LATEST
+    found = [
+        one
+        for one in surveyed.candidates
+        if source in (None, one.snapshot.source) or (takes_foreign and is_foreign(one.snapshot))
+    ]
     if at is not None:
         found = [one for one in found if one.snapshot.time <= at]
     if wanted == LATEST:
@@ -238,6 +268,8 @@ def choose(
     else:
         candidate = _only(found, wanted)
         findings = surveyed.unreachable
+    if takes_foreign and is_foreign(candidate.snapshot):
+        findings = (*findings, _foreign(candidate))
     if candidate.snapshot.is_repaired:
         findings = (*findings, repaired(candidate.repository.name, candidate.snapshot))
     meant = capture_of(candidate.snapshot)

@@ -119,9 +119,25 @@ class FilesSource:
             yield str(Path(made) / "restored")
 
     def _root_of(self, view: SnapshotView) -> bytes:
-        """The captured path, which may be another one than is configured today."""
+        """The captured path, which may be another one than is configured today; StorageError
+        where there is no directory, as of a file that stock restic was told to back up."""
         paths = view.snapshot.paths
-        return os.fsencode(paths[0]) if paths else os.fsencode(self._path)
+        path = os.fsencode(paths[0]) if paths else os.fsencode(self._path)
+        if not view.exists(path):
+            raise StorageError(
+                f"nothing lies under the path that it records, {os.fsdecode(path)}",
+                subject=f"snapshot {view.snapshot.short_id}",
+                code="path-missing",
+                hint="Was it given a relative path? Take it out with `strongroom export`.",
+            )
+        if view.node(path).subtree is None:
+            raise StorageError(
+                f"{os.fsdecode(path)} is no directory",
+                subject=f"snapshot {view.snapshot.short_id}",
+                code="path-missing",
+                hint="Take a single file out with `strongroom dump`.",
+            )
+        return path
 
     def _missing_folders(self) -> list[Finding]:
         return [
@@ -162,11 +178,11 @@ def _matcher(patterns: Sequence[str]) -> Callable[[bytes, bool], bool] | None:
     return excluded
 
 
-def _left_out(view: SnapshotView) -> LeftOut | None:
+def _left_out(view: SnapshotView) -> LeftOut:
     """What the capture of this snapshot passed over, as its own manifest says, whatever is
-    configured today; None where there is no manifest, so that nothing is known of it."""
+    configured today; stock restic's has none, and passes over sockets."""
     if not view.exists(_MANIFEST):
-        return None
+        return LeftOut()
     try:
         fields: Any = json.loads(view.read(_MANIFEST))  # Any: JSON values
         patterns = [str(one) for one in fields["exclude"]]
