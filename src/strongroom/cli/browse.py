@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import stat
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli.command import STORE_AS_OF, Command
-from strongroom.cli.run import Run, silence_stdout
+from strongroom.cli.run import Run, write_out
 from strongroom.cli.text import count, plain, size, table
 from strongroom.errors import ConfigError, TargetError
 
@@ -121,12 +120,9 @@ def dump(run: Run, snapshot: str, path: str, output: Path | None, repository: st
                 code="usage",
                 hint="Give --output FILE.",
             )
-        try:
-            for block in content(run.application(), snapshot, path, repository=repository):
-                sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            silence_stdout()
+        for block in content(run.application(), snapshot, path, repository=repository):
+            if not write_out(block):
+                break
         return 0
     size_bytes = 0
     blocks = content(run.application(), snapshot, path, repository=repository)

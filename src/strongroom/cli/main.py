@@ -33,7 +33,7 @@ from strongroom.cli.key import key
 from strongroom.cli.prune import prune
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
-from strongroom.cli.run import Run, redact
+from strongroom.cli.run import Run, output_failed, redact, write_err
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
 from strongroom.cli.text import plain
@@ -87,6 +87,8 @@ for one in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    if arguments is None:
+        _keep_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
     words = given[: given.index("--")] if "--" in given else given
@@ -111,16 +113,39 @@ def _run(given: Sequence[str], run: Run) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         if run.json:
             return run.failure(_usage(click.UsageError("Missing command", error.ctx)))
-        click.echo(error.format_message(), err=True)
+        write_err(error.format_message())
         return EXIT_USAGE
     except click.ClickException as error:
         return run.failure(_usage(error))
     except (KeyboardInterrupt, click.exceptions.Abort):
         return run.failure(StrongroomError("the run was cancelled", code="interrupted"))
+    except OSError as error:
+        if not _is_of_echo(error):
+            return _bug(run, error)
+        return run.failure(output_failed(os.strerror(error.errno or 0)))
     except Exception as error:  # the edge: everything else is a bug of ours
-        _trace(run)
-        return run.failure(StrongroomError(f"{type(error).__name__}: {error}"))
+        return _bug(run, error)
     return status if isinstance(status, int) else 0
+
+
+def _bug(run: Run, error: Exception) -> int:
+    _trace(run)
+    return run.failure(StrongroomError(f"{type(error).__name__}: {error}"))
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether it comes from click's own writing of help or version, which no command of ours is."""
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    return last.f_code is click.echo.__code__
+
+
+def _keep_standard_streams() -> None:
+    """Where the shell has closed one, a file of ours must not come to be in its place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _usage(error: click.ClickException) -> ConfigError:
@@ -133,7 +158,7 @@ def _usage(error: click.ClickException) -> ConfigError:
 def _trace(run: Run) -> None:
     if run.verbose:
         for line in redact(traceback.format_exc()).split("\n"):
-            click.echo(plain(line), err=True)
+            write_err(plain(line))
 
 
 @contextlib.contextmanager
@@ -144,7 +169,7 @@ def _signals() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         told.append(number)
         if len(told) == 2:
-            click.echo("Cleaning up; a third signal stops at once.", err=True)
+            write_err("Cleaning up; a third signal stops at once.")
         else:
             raise KeyboardInterrupt
 

@@ -11,8 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from strongroom.cli.run import write_err
 from strongroom.cli.text import size, span
 from strongroom.model import Progress, Silent
 
@@ -25,7 +24,7 @@ _DRAW_SECONDS: Final = 0.1
 
 def choose_progress(*, quiet: bool) -> Progress:
     """What fits standard error."""
-    if quiet:
+    if quiet or sys.stderr is None:
         return Silent()
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
 
@@ -52,7 +51,7 @@ class PlainProgress:
                 return
             self._told = now
             line = self._line(now)
-        click.echo(line, err=True)
+        write_err(line)
 
     def end(self) -> None:
         with self._guard:
@@ -60,7 +59,7 @@ class PlainProgress:
                 return
             line = self._line(time.monotonic()) + ", done"
             self._stage = ""
-        click.echo(line, err=True)
+        write_err(line)
 
     def _line(self, now: float) -> str:
         seconds = now - self._begun

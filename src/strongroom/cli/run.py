@@ -6,6 +6,7 @@ resolved never get through (I6): what looks like a password in a URL is masked o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from strongroom.cli.text import one_line, plain
-from strongroom.errors import ERROR_KINDS, StrongroomError
+from strongroom.errors import ERROR_KINDS, StrongroomError, TargetError
 
 if TYPE_CHECKING:
     from strongroom.model import Progress
@@ -74,7 +75,7 @@ class Run:
     def say(self, message: str) -> None:
         """A message for people, to standard error; nothing when quiet."""
         if not self.quiet:
-            click.echo(plain(redact(message)), err=True)
+            write_err(plain(redact(message)))
 
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """The command's answer: the document with `--json`, else the lines, each of which stays
@@ -89,10 +90,13 @@ class Run:
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""
         if self.json and not self._written:
-            self._write(json.dumps({"error": error_document(error)}, indent=2, ensure_ascii=False))
-        else:
-            for line in error_lines(error):
-                click.echo(redact(line), err=True)
+            document = {"error": error_document(error)}
+            # Where it can't be written it is told to people instead.
+            with contextlib.suppress(TargetError):
+                self._write(json.dumps(document, indent=2, ensure_ascii=False))
+                return error.exit_status
+        for line in error_lines(error):
+            write_err(redact(line))
         return error.exit_status
 
     def _write(self, text: str) -> None:
@@ -100,17 +104,37 @@ class Run:
         write_out(text + "\n")
 
 
-def write_out(text: str) -> None:
-    """Write to standard output; a reader who has gone away is not an error."""
+def write_out(content: str | bytes) -> bool:
+    """Write to standard output; a reader who has gone away is not an error, and is told by False.
+    TargetError `output-failed` when nothing can be written there."""
+    if sys.stdout is None:  # as Python has it where the shell has closed it
+        raise output_failed("it is closed")
     try:
-        click.echo(text, nl=False)
+        click.echo(content, nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        silence_stdout()
+        _silence_stdout()
+        return False
+    except OSError as error:
+        raise output_failed(os.strerror(error.errno or 0)) from error
+    return True
 
 
-def silence_stdout() -> None:
-    """Let nothing more reach a closed pipe, not even the interpreter's last flush."""
+def write_err(line: str) -> None:
+    """A line to standard error; where it can't be written, nobody can be told."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
+def output_failed(reason: str) -> TargetError:
+    """The error that the answer reaches nobody; nothing more is written there."""
+    if sys.stdout is not None:
+        _silence_stdout()
+    return TargetError(reason, subject="standard output", code="output-failed")
+
+
+def _silence_stdout() -> None:
+    """Let nothing more be tried there, not even by the interpreter's last flush."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
