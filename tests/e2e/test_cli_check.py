@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command_line import Place, make_place
+from tests.e2e.command_line import CONFIG, Place, make_place
 
 
 @pytest.fixture
@@ -91,3 +91,33 @@ def test_bad_amounts_are_refused(place: Place, wanted: str) -> None:
 
 def test_the_repository_may_stand_behind_the_option(place: Place) -> None:
     assert place.json("check", "--read-data", "local")["bytes_read"] > 0
+
+
+_SECOND = "  away: {location: away, password: file:key}\n"
+_THIRD = "  third: {location: third, password: file:key}\n"
+
+
+def test_one_that_is_away_keeps_no_other_from_being_checked(tmp_path: Path) -> None:
+    text = CONFIG.replace("  local:", f"{_SECOND}  local:").replace("state:", f"{_THIRD}state:")
+    place = make_place(tmp_path, text)
+    place.json("init")
+    place.json("backup")
+    (tmp_path / "away").rename(tmp_path / "gone")
+    next(one for one in (tmp_path / "third/data").rglob("*") if one.is_file()).unlink()
+    told = place.run("check")
+    assert told.status == 21, told.text + told.err
+    assert "local: sound" in told.text
+    assert "third: DAMAGED" in told.text
+    assert "pack-missing" in told.text
+    assert f"Error: {tmp_path / 'away'}" in told.text
+    answer = place.run("--json", "check")
+    assert answer.status == 21
+    (error,) = answer.document["errors"]
+    assert (error["repository"], error["code"]) == ("away", "store-missing")
+    sound = {one["repository"]: one["sound"] for one in answer.document["repositories"]}
+    assert sound == {"local": True, "third": False}
+    alone = place.run("--json", "check", "away")
+    assert (alone.status, alone.document["error"]["code"]) == (21, "store-missing")
+    (tmp_path / "gone").rename(tmp_path / "away")
+    whole = place.run("--json", "check")
+    assert (whole.status, whole.document["errors"]) == (30, [])

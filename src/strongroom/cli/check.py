@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.cli.command import STORE_AS_OF, Command
-from strongroom.cli.run import Run
+from strongroom.cli.run import Run, error_lines
 from strongroom.cli.text import coloured, count, finding_lines, hint_lines, size, span
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def check(
 
     Without --read-data: indexes, snapshots, directories, and that every pack is there in its
     full size. Of every damage it tells which snapshots and paths it touches. What was read is
-    remembered, so that a part each day comes to all of it. It is not a proof that an application
-    comes back; `strongroom drill` is.
+    remembered, so that a part each day comes to all of it. A repository that is away does not
+    keep the others from being checked; the exit status is its error's. It is not a proof that an
+    application comes back; `strongroom drill` is.
     """
     from strongroom.plan.rereading import EVERYTHING
     from strongroom.service.inspection import Reading
@@ -108,6 +109,8 @@ def check(
         lines += hint_lines(one.findings)
         lines.append(_line(one, with_data=reading is not None))
     lines += [f"  {coloured(one.severity.value)}  {one.message}" for one in report.notes]
+    for _, error in report.errors:
+        lines += error_lines(error)
     run.result(report.as_json(), lines)
     return report.exit_status
 

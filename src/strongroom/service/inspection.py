@@ -22,7 +22,7 @@ from strongroom.repository import Repository
 from strongroom.repository.touched import MOST_OF_ONE, Touched
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import compare, take_up
-from strongroom.service.rendering import time_json
+from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import stored_snapshots, vanished
 
 EXIT_DAMAGED: Final = 30  # as IntegrityError's `data-damaged`
@@ -80,13 +80,17 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CheckedAll:
-    """The answers of all repositories that were asked."""
+    """The answers of all repositories that were asked; `errors` tells why some gave none."""
 
     repositories: tuple[Checked, ...]
     notes: tuple[Finding, ...] = ()
+    errors: tuple[tuple[str, StrongroomError], ...] = ()
 
     @property
     def exit_status(self) -> int:
+        """That of the first error, for nothing is known there; else whether all are sound."""
+        if self.errors:
+            return self.errors[0][1].exit_status
         return EXIT_FINE if all(one.is_sound for one in self.repositories) else EXIT_DAMAGED
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
@@ -96,6 +100,7 @@ class CheckedAll:
             "packs": sum(one.packs for one in self.repositories),
             "bytes_read": sum(one.bytes_read for one in self.repositories),
             "repositories": [one.as_json() for one in self.repositories],
+            "errors": [{"repository": name, **error_json(one)} for name, one in self.errors],
         }
 
 
@@ -105,15 +110,21 @@ def check(
     """The structure of one repository or all, and with `reading` stored bytes, too: the packs that
     were read longest ago first.
 
-    One that does not open is an error: it was to be checked and could not be.
+    One that does not open or fails meanwhile does not keep the others from being checked; when it
+    is the only one, or all are so, its error is raised: it was to be checked and could not be.
     """
     names = [repository] if repository else list(application.settings.repositories)
     notes = take_up(application)
     stored = stored_snapshots(application)
     results: list[Checked] = []
+    errors: list[tuple[str, StrongroomError]] = []
     for name in names:
-        opened = application.repository(name)
-        checked = _check_one(application, opened, stored.get(name, {}), reading)
+        try:
+            opened = application.repository(name)
+            checked = _check_one(application, opened, stored.get(name, {}), reading)
+        except StrongroomError as error:
+            errors.append((name, error))
+            continue
         results.append(checked)
         fields = {
             "read_data": reading is not None,
@@ -123,7 +134,9 @@ def check(
         recorded = application.record("check", fields)
         if not isinstance(recorded, Entry):
             notes.append(recorded)
-    return CheckedAll(tuple(results), tuple(notes))
+    if errors and not results:
+        raise errors[0][1]
+    return CheckedAll(tuple(results), tuple(notes), tuple(errors))
 
 
 def _check_one(
