@@ -506,3 +506,21 @@ def test_a_deep_tree_is_captured(tmp_path: Path) -> None:
     committed, findings = capture(repository, tmp_path / "tree")
     assert findings == []
     assert content_of(repository, committed, deep / "file") == b"deep down"
+
+
+def test_times_that_no_snapshot_holds_are_told_each_time() -> None:
+    beyond, latest = 253_402_300_800, 253_402_300_799
+    with small_disk(1 << 20) as disk:  # such a file system as keeps them
+        tree = disk / "tree"
+        (tree / "folder").mkdir(parents=True)
+        for name, seconds in (("file", beyond), ("fine", latest), ("folder", beyond + 1)):
+            (tree / name).touch()
+            os.utime(tree / name, ns=(0, seconds * 10**9))
+        os.utime(tree, ns=(0, beyond * 10**9))
+        repository = new_repository()
+        first, findings = capture(repository, tree)
+        told = [("time-cut", "."), ("time-cut", "file"), ("time-cut", "folder")]
+        assert [(one.code, one.subject) for one in findings] == told
+        assert f"{beyond} s" in findings[0].message
+        _, again = capture(repository, tree, parent=first.snapshot)
+        assert [(one.code, one.subject) for one in again] == told

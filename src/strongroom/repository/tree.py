@@ -294,6 +294,12 @@ def _stat_mode(node_type: str, go_mode: int) -> int:
     return mode
 
 
+def holds_time(seconds: int) -> bool:
+    """Whether a node holds this time, in seconds since the epoch, as it is; others are cut to the
+    nearest that it holds."""
+    return _MIN_SECONDS <= seconds <= _MAX_SECONDS
+
+
 @functools.lru_cache(maxsize=4096)
 def _format_seconds(seconds: int) -> str:
     moment = datetime.fromtimestamp(min(max(seconds, _MIN_SECONDS), _MAX_SECONDS), UTC)

@@ -31,7 +31,7 @@ from strongroom.repository.file_reading import (
     read_xattrs,
     unreadable,
 )
-from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former
+from strongroom.repository.tree import NODE_TYPES, FormerNode, decode_former, holds_time
 from strongroom.repository.writer import READ_TOGETHER_BYTES
 
 _BATCH_FILES: Final = 200
@@ -128,6 +128,7 @@ class TreeWalk:
         self._descriptors.add(descriptor)
         directory = _Directory(descriptor, b"", os.fstat(descriptor), None, b"")
         try:
+            self._examine_time(directory, b"", directory.status)
             self._walk(directory, self._parent_tree(), 0)
             self._finish_directories(keep=0)
             self._count_skipped()
@@ -169,6 +170,7 @@ class TreeWalk:
             is_directory = stat.S_ISDIR(status.st_mode)
             if self._excluded is not None and self._excluded(directory.path + name, is_directory):
                 continue
+            self._examine_time(directory, name, status)
             former = known.get(name)
             if is_directory:
                 subtree = former.subtree if former is not None else None
@@ -313,6 +315,12 @@ class TreeWalk:
         self._files += 1
 
     # Findings and counts
+
+    def _examine_time(self, directory: _Directory, name: bytes, status: os.stat_result) -> None:
+        seconds = int(status[stat.ST_MTIME])
+        if not holds_time(seconds):
+            message = f"modified {seconds} s from 1970, outside of the years 1 to 9999"
+            self._note("time-cut", directory, name or b".", message)
 
     def _xattrs(
         self, target: int | bytes, directory: _Directory, name: bytes
