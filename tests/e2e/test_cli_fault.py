@@ -413,3 +413,20 @@ def test_a_snapshot_that_vanished_is_told_by_the_next_backup(place: Place) -> No
     answer = place.run("--json", "backup")
     assert answer.status == 3
     assert [one["code"] for one in answer.document["findings"]] == ["snapshot-vanished"]
+
+
+def test_verbose_traces_an_error_once(place: Place) -> None:
+    place.uploads.rename(place.path / "moved")
+    for command in (["backup"], ["drill", "--snapshot", "abcdef"]):
+        answer = place.run("--verbose", *command)
+        assert answer.status not in (0, 1)
+        assert answer.err.count("\nstrongroom.errors.") == 1, command
+
+
+def test_verbose_traces_the_errors_that_do_not_end_a_run(tmp_path: Path) -> None:
+    place = make_place(tmp_path, CONFIG.replace("repos", "  more: {kind: files, path: no}\nrepos"))
+    place.json("init")
+    answer = place.run("--verbose", "backup")
+    assert answer.status == 3
+    assert answer.err.count("\nstrongroom.errors.") == 1
+    assert "source more failed" in answer.err

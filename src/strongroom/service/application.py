@@ -273,6 +273,16 @@ class Application:
                 )
 
 
+def trace_errors(
+    what: str, errors: Sequence[tuple[str, StrongroomError]], *, besides: StrongroomError | None
+) -> None:
+    """Errors that do not end the run, each with its name, for --verbose; `besides` is the one that
+    does, which is traced where it ends."""
+    for name, error in errors:
+        if error is not besides:
+            LOG.debug("%s %s failed", what, name, exc_info=error)
+
+
 def _object_lock(declared: RepositorySettings) -> ObjectLock | None:
     if declared.object_lock is None:
         return None

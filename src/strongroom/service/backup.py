@@ -25,7 +25,7 @@ from strongroom.repository import (
     SnapshotWriter,
 )
 from strongroom.repository.lock import Lock
-from strongroom.service.application import LOG, Application
+from strongroom.service.application import LOG, Application, trace_errors
 from strongroom.service.backlog import backlog
 from strongroom.service.copying import copy_recorded
 from strongroom.service.ledger_copy import broken, store_copies, take_up
@@ -148,8 +148,10 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
             run.findings.append(recorded)
         else:
             run.copy_ledger()
-    if not run.snapshots and run.errors:
-        raise run.errors[0][1]
+    raised = run.errors[0][1] if run.errors and not run.snapshots else None
+    trace_errors("source", run.errors, besides=raised)
+    if raised is not None:
+        raise raised
     point = RecoveryPoint(
         run.point, application.name, begun_at, tuple(run.snapshots), tuple(run.findings)
     )
@@ -236,11 +238,12 @@ class _Run:
         except StrongroomError as error:
             self._failed(source, error)
         except Exception as error:  # the edge of a step: a bug in one must not cost the others
-            self._failed(source, StrongroomError(f"{type(error).__name__}: {error}"))
+            unforeseen = StrongroomError(f"{type(error).__name__}: {error}")
+            unforeseen.__cause__ = error
+            self._failed(source, unforeseen)
         self.stages.append(Stage(source.name, time.monotonic() - begun))
 
     def _failed(self, source: Source, error: StrongroomError) -> None:
-        LOG.debug("source %s failed", source.name, exc_info=True)
         self.application.say(f"{source.name}: {error}")
         self.errors.append((source.name, error))
 

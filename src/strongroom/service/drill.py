@@ -11,7 +11,7 @@ from typing import Any, Final
 from strongroom.errors import BusyError, IntegrityError, StorageError, StrongroomError
 from strongroom.model import Finding, Stage, Verdict, finding, judge
 from strongroom.recovery import Outcome, drill
-from strongroom.service.application import LOG, Application
+from strongroom.service.application import LOG, Application, trace_errors
 from strongroom.service.ledger_copy import take_up
 from strongroom.service.leftover import sandbox
 from strongroom.service.proof import EXITS, ProofReport, evidence_json, report, with_findings
@@ -65,7 +65,7 @@ def drill_sources(
     drill at all, the first error is raised.
     """
     reports: list[ProofReport] = []
-    errors: list[StrongroomError] = []
+    errors: list[tuple[str, StrongroomError]] = []
     sources = application.sources(names)
     # Whose a snapshot is that names no source is said by naming one.
     is_named = bool(names) or len(sources) == 1
@@ -77,12 +77,14 @@ def drill_sources(
         try:
             reports.append(_drill(application, source, snapshot, repository, noticed, is_named))
         except StrongroomError as error:
-            LOG.debug("drill of %s did not begin", source.name, exc_info=True)
-            errors.append(error)
+            errors.append((source.name, error))
             reports.append(_not_begun(application, source, error, noticed))
     verdicts = {one.outcome.verdict for one in reports}
-    if len(errors) == len(sources) and Verdict.FAILED not in verdicts:
-        raise errors[0]
+    all_failed = len(errors) == len(sources) and Verdict.FAILED not in verdicts
+    raised = errors[0][1] if errors and all_failed else None
+    trace_errors("drill of", errors, besides=raised)
+    if raised is not None:
+        raise raised
     return DrillReport(tuple(reports))
 
 

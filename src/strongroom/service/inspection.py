@@ -20,7 +20,7 @@ from strongroom.model import Finding, Severity, finding
 from strongroom.plan.rereading import EVERYTHING, Amount, choose_packs
 from strongroom.repository import Repository
 from strongroom.repository.touched import MOST_OF_ONE, Touched
-from strongroom.service.application import Application
+from strongroom.service.application import Application, trace_errors
 from strongroom.service.ledger_copy import compare, take_up
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import stored_snapshots, vanished
@@ -134,8 +134,10 @@ def check(
         recorded = application.record("check", fields)
         if not isinstance(recorded, Entry):
             notes.append(recorded)
-    if errors and not results:
-        raise errors[0][1]
+    raised = errors[0][1] if errors and not results else None
+    trace_errors("check of", errors, besides=raised)
+    if raised is not None:
+        raise raised
     return CheckedAll(tuple(results), tuple(notes), tuple(errors))
 
 
