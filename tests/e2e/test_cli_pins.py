@@ -73,7 +73,7 @@ def test_a_pin_shows_with_its_reason(place: Place) -> None:
     assert second["pinned"] is None
     head, row, last = place.run("snapshots").text.splitlines()
     assert head.endswith("PINNED")
-    assert row.endswith("audit?[2J of?2026")
+    assert row.endswith(r"audit\x1b[2J of\n2026")
     assert "audit" not in last
     place.json("snapshots", "pin", model["id"])
     assert place.run("snapshots").text.splitlines()[1].endswith("yes")
