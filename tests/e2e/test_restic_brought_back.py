@@ -88,3 +88,12 @@ def test_what_is_not_one_directory_is_refused_clearly(place: Place) -> None:
             assert answer.status == status, answer.text
             assert told in answer.document["error"]["message"]
             assert not target.exists()
+
+
+def test_a_relative_path_is_refused_clearly(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.path)
+    wanted = _stored(stock_restics()[0], place, Path("uploads"))
+    answer = place.run("--json", "restore", "uploads", "--to", "back", "--snapshot", wanted)
+    assert answer.status == 27, answer.text
+    assert "relative path" in answer.document["error"]["hint"]
+    assert not (place.path / "back").exists()
