@@ -91,7 +91,7 @@ class _Check:
         repository = self._repository
         for file in list(repository.storage.list("index")):
             try:
-                packs = decode_index(repository.load_file(file.name), file.name)
+                packs = decode_index(repository.load_listed(file), file.name)
             except IntegrityError as error:
                 self._unindexed.append(self._note("index-unreadable", file.name, error.message))
                 continue
@@ -172,7 +172,12 @@ class _Check:
         may_go_on: Callable[[], bool],
     ) -> None:
         """Read the chosen packs of the index and verify name, header and each blob."""
-        sizes = {pack: size for pack, size in self._sizes.items() if self._packs.has_pack(pack)}
+        # What is larger than the index says is noted already, and may be too large to be read.
+        sizes = {
+            pack: self._sizes[pack]
+            for pack, expected in self._packs.pack_sizes()
+            if 0 <= self._sizes.get(pack, -1) <= expected
+        }
         chosen = choose(sizes)
         self._progress.begin("read data", sum(sizes[pack] for pack in chosen))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="check") as pool:

@@ -23,6 +23,7 @@ import zstandard
 
 from strongroom.errors import IntegrityError
 from strongroom.model import Finding, Progress, Silent
+from strongroom.repository.document import MALFORMED, parse_json, why
 from strongroom.repository.encoding_child import SealedBlob
 from strongroom.repository.index import Location
 from strongroom.repository.pack import BlobType
@@ -120,12 +121,17 @@ def derived_record(
 ) -> bytes:
     """The snapshot's own record with its origin, and without a parent, which may be elsewhere;
     `changes` replace its fields."""
-    fields: dict[str, Any] = json.loads(source.load_file(f"snapshots/{snapshot.id}"))  # Any: JSON
-    fields |= changes
-    decode_snapshot(json.dumps(fields).encode(), snapshot.id)  # nothing unfit gets further
+    content = source.load_file(f"snapshots/{snapshot.id}")
+    decode_snapshot(content, snapshot.id)  # nothing unfit gets further
+    fields: dict[str, Any] = parse_json(content) | changes  # Any: JSON
     fields.pop("parent", None)
     fields["original"] = snapshot.original or snapshot.id
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+    except MALFORMED as error:
+        raise IntegrityError(
+            f"its fields are no JSON: {why(error)}", subject=snapshot.id, code="snapshot-damaged"
+        ) from error
 
 
 class _Copy:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from strongroom.errors import IntegrityError
+from strongroom.repository.document import MALFORMED, parse_json, why
 
 OVERHEAD_BYTES: Final = 32
 _IV_BYTES: Final = 16
@@ -35,6 +36,8 @@ SCRYPT_N: Final = 1 << 16
 SCRYPT_R: Final = 8
 SCRYPT_P: Final = 1
 _SCRYPT_MEMORY_LIMIT_BYTES: Final = (1 << 31) - 2
+# What all passes read and write; 64 times as much as ours, which takes some ten seconds.
+_SCRYPT_WORK_LIMIT_BYTES: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,12 @@ class KeyFile:
     def open(self, password: str, subject: str) -> MasterKey | None:
         """The master key, or None when the password is not this key's; IntegrityError
         `key-damaged` when what is sealed is no key."""
-        user_key = derive_key(password, self.salt, self.n, self.r, self.p)
+        try:
+            user_key = derive_key(password, self.salt, self.n, self.r, self.p)
+        except (ValueError, MemoryError):
+            # Not every pair of N and r exists. The cause is left out: it could quote the password.
+            reason = "its parameters are none of scrypt, or there is no memory for them"
+            raise _damaged_key(subject, reason) from None
         try:
             inner = Sealer(user_key).open(self.sealed)
         except IntegrityError:
@@ -149,13 +157,13 @@ def encode_master_key(master: MasterKey) -> str:
 def decode_master_key(content: str | bytes, subject: str) -> MasterKey:
     """The master key that JSON holds; IntegrityError `key-damaged` when it is none."""
     try:
-        keys = json.loads(content)
+        keys = parse_json(content if isinstance(content, bytes) else content.encode())
         master = MasterKey(
             base64.b64decode(keys["encrypt"], validate=True),
             base64.b64decode(keys["mac"]["k"], validate=True),
             base64.b64decode(keys["mac"]["r"], validate=True),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except MALFORMED:
         # The cause is left out on purpose: it could quote key material.
         raise _damaged_key(subject, "this is not a master key") from None
     lengths = (len(master.encrypt), len(master.mac_k), len(master.mac_r))
@@ -189,7 +197,7 @@ def decode_key_file(content: bytes, subject: str) -> KeyFile:
     would write (an attacker could otherwise ask for any amount of memory).
     """
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
         if fields["kdf"] != "scrypt":
             raise ValueError("unknown key derivation")
         n, r, p = int(fields["N"]), int(fields["r"]), int(fields["p"])
@@ -197,13 +205,15 @@ def decode_key_file(content: bytes, subject: str) -> KeyFile:
         sealed = base64.b64decode(fields["data"], validate=True)
         if len(salt) != 64 or n < 2 or n & (n - 1) or r < 1 or p < 1:
             raise ValueError("parameters out of range")
-        if 128 * r * (n + p + 2) > _SCRYPT_MEMORY_LIMIT_BYTES or p > 64:
+        if 128 * r * (n + p + 2) > _SCRYPT_MEMORY_LIMIT_BYTES:
             raise ValueError("parameters ask for too much memory")
+        if 128 * r * n * p > _SCRYPT_WORK_LIMIT_BYTES:
+            raise ValueError("parameters ask for too much work")
         created, username, hostname = (
             _readable(fields.get(name)) for name in ("created", "username", "hostname")
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise _damaged_key(subject, str(error)) from error
+    except MALFORMED as error:
+        raise _damaged_key(subject, why(error)) from error
     return KeyFile(created, username, hostname, n, r, p, salt, sealed)
 
 

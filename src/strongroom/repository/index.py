@@ -6,18 +6,17 @@ file; a pack that is listed twice with the same content is harmless.
 
 from __future__ import annotations
 
-import json
 import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from strongroom.errors import IntegrityError
-from strongroom.repository.pack import BlobType, PackEntry, checked_id, pack_bytes
+from strongroom.repository.document import MALFORMED, checked_id, parse_json, why
+from strongroom.repository.pack import PLACE_LIMIT, BlobType, PackEntry, pack_bytes
 
 MAX_BLOBS_PER_FILE: Final = 50_000
-_RAW: Final = (1 << 32) - 1
-_LIMIT: Final = _RAW  # of every place and length in a pack
+_RAW: Final = PLACE_LIMIT  # no length
 _LEAST_SLOTS: Final = 1 << 10
 
 
@@ -45,7 +44,9 @@ class BlobIndex:
         self._packs: list[str] = []
         self._begins = array("I")  # of each pack's blobs
         self._numbers: dict[str, int] = {}
-        # Open addressing: places, counted from 1, at a hash of their ids; 0 is free.
+        # Open addressing: places, counted from 1, at a hash of their ids; 0 is free. The hash is
+        # another one in each process: who writes an index chooses the ids, and must not choose
+        # where they lie.
         self._table = array("I", bytes(4 * _LEAST_SLOTS))
         self._guard = threading.Lock()
 
@@ -151,7 +152,7 @@ class BlobIndex:
         """The first place of a blob, below 0 when there is none."""
         table, ids, packs_of = self._table, self._ids, self._packs_of
         mask = len(table) - 1
-        slot = int.from_bytes(blob_id[:8], "little") & mask
+        slot = hash(blob_id) & mask
         while found := table[slot]:
             begin = (found - 1) << 5
             if ids[begin : begin + 32] == blob_id and packs_of[found - 1] & 1 == is_tree:
@@ -163,7 +164,7 @@ class BlobIndex:
         """All places of a blob, in the order in which they were added."""
         table = self._table
         mask = len(table) - 1
-        slot = int.from_bytes(blob_id[:8], "little") & mask
+        slot = hash(blob_id) & mask
         while found := table[slot]:
             begin = (found - 1) << 5
             is_it = self._ids[begin : begin + 32] == blob_id
@@ -173,7 +174,7 @@ class BlobIndex:
 
     def _hash_in(self, table: array[int], place: int) -> None:
         mask = len(table) - 1
-        slot = int.from_bytes(self._ids[place << 5 : (place << 5) + 8], "little") & mask
+        slot = hash(bytes(self._ids[place << 5 : (place + 1) << 5])) & mask
         while table[slot]:
             slot = (slot + 1) & mask
         table[slot] = place + 1
@@ -241,7 +242,7 @@ def decode_index(content: bytes, subject: str) -> list[tuple[str, list[PackEntry
     """The packs that an index file lists; IntegrityError when it is not one."""
     types = {"data": BlobType.DATA, "tree": BlobType.TREE}
     try:
-        listed = json.loads(content)["packs"]
+        listed = parse_json(content)["packs"]
         packs = []
         for pack in listed:
             entries = []
@@ -249,17 +250,16 @@ def decode_index(content: bytes, subject: str) -> list[tuple[str, list[PackEntry
                 blob_id = bytes.fromhex(blob["id"])
                 offset, length = blob["offset"], blob["length"]
                 plain = blob.get("uncompressed_length") or None
-                if len(blob_id) != 32 or {type(offset), type(length), type(plain or 0)} != {int}:
+                size = plain or 0
+                if len(blob_id) != 32 or {type(offset), type(length), type(size)} != {int}:
                     raise ValueError("a blob entry has fields of the wrong kind")
-                end = offset + length
-                if not (
-                    offset >= 0 and length >= 32 and end < _LIMIT and 0 <= (plain or 0) < _LIMIT
-                ):
+                highest = max(offset + length, size)
+                if offset < 0 or length < 32 or size < 0 or highest >= PLACE_LIMIT:
                     raise ValueError("a blob entry lies outside of any pack")
                 entries.append(PackEntry(types[blob["type"]], blob_id, offset, length, plain))
             packs.append((checked_id(pack["id"]), entries))
         return packs
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except MALFORMED as error:
         raise IntegrityError(
-            f"not an index: {error}", subject=subject, code="index-damaged"
+            f"not an index: {why(error)}", subject=subject, code="index-damaged"
         ) from error

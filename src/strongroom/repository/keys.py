@@ -24,8 +24,9 @@ from strongroom.errors import ConfigError, IntegrityError, StorageError
 from strongroom.model import Finding
 from strongroom.repository.crypto import KeyFile, MasterKey, decode_key_file, encode_key_file
 from strongroom.repository.lock import username
+from strongroom.repository.pack import BlobCodec
 from strongroom.repository.snapshot import moment
-from strongroom.repository.storage.protocol import Storage
+from strongroom.repository.storage.protocol import Buffer, Storage
 from strongroom.repository.tree import parse_time
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # Each costs an scrypt; restic tries no more, either.
 MOST_KEY_FILES: Final = 20
+MOST_KEY_BYTES: Final = 64 << 10  # of a key file, and of the config
 _ROUNDS: Final = 3
 
 
@@ -60,8 +62,9 @@ class KeyReport:
     findings: list[Finding] = field(default_factory=list)
 
 
-def find_key(storage: Storage, password: str) -> tuple[str, MasterKey]:
-    """The key file that the password opens, and the master key in it.
+def find_key(storage: Storage, password: str, config: Buffer) -> tuple[str, MasterKey, bytes]:
+    """The key file that the password opens, the master key in it, and what the config holds under
+    its seal.
 
     StorageError `wrong-password` when none opens, IntegrityError `key-damaged` when that may be
     because one is damaged, or because there is none at all.
@@ -73,6 +76,10 @@ def find_key(storage: Storage, password: str) -> tuple[str, MasterKey]:
         for name in names[:MOST_KEY_FILES]:
             try:
                 key = _load(storage, name).open(password, name)
+                if key is not None:
+                    # Two that made the repository at once may have left a key each.
+                    opened = BlobCodec(key).open(config, f"{storage.location}: config")
+                    return _id_of(name), key, opened
             except IntegrityError as error:
                 damaged = error
                 continue
@@ -81,8 +88,6 @@ def find_key(storage: Storage, password: str) -> tuple[str, MasterKey]:
                     raise
                 gone = True  # exchanged for another one meanwhile, which is not in this listing
                 continue
-            if key is not None:
-                return _id_of(name), key
         if not gone:
             break
     if damaged is not None:
@@ -255,6 +260,8 @@ def _id_of(name: str) -> str:
 
 
 def _load(storage: Storage, name: str) -> KeyFile:
+    if storage.size(name) > MOST_KEY_BYTES:
+        raise IntegrityError("too large to be a key", subject=name, code="key-damaged")
     content = storage.load(name)
     if hashlib.sha256(content).hexdigest() != _id_of(name):
         raise IntegrityError(

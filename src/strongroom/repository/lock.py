@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
+from strongroom.repository.document import MALFORMED, parse_json, plain_text
 from strongroom.repository.snapshot import format_time, moment
 from strongroom.repository.storage.protocol import Buffer, StoredFile
 from strongroom.repository.tree import parse_time
@@ -296,16 +297,18 @@ def remove_locks(store: LockStore, *, everything: bool = False) -> list[LockReco
 def decode_record(name: str, content: bytes) -> LockRecord:
     """What a lock file says; one that cannot be read counts as held by somebody unknown."""
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
+        if type(pid := fields.get("pid", 0)) is not int:
+            raise ValueError("the number of a process is none")
         return LockRecord(
             name,
             moment(parse_time(fields["time"])),
             bool(fields.get("exclusive", False)),
-            str(fields.get("hostname", "")),
-            str(fields.get("username", "")),
-            int(fields.get("pid", 0)),
+            plain_text(fields.get("hostname") or ""),
+            plain_text(fields.get("username") or ""),
+            pid,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except MALFORMED:
         return _unreadable(name)
 
 

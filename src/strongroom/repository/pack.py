@@ -25,6 +25,8 @@ from strongroom.repository.storage.protocol import Buffer
 
 # No tool writes larger blobs; a reader that believes a forged length would allocate it.
 MAX_BLOB_BYTES: Final = 1 << 30
+# Every place and length in a pack is below this: they are stored in 32 bits.
+PLACE_LIMIT: Final = (1 << 32) - 1
 _MAX_HEADER_BYTES: Final = 16 << 20
 _LENGTH: Final = struct.Struct("<I")
 _RAW_ENTRY: Final = struct.Struct("<BI32s")
@@ -124,15 +126,19 @@ class BlobCodec:
         return decompress(self._decompressor, frame, plain_length)
 
 
-def decompress(decompressor: zstandard.ZstdDecompressor, frame: bytes, limit_bytes: int) -> bytes:
+def decompress(
+    decompressor: zstandard.ZstdDecompressor, frame: bytes, limit_bytes: int, subject: str = ""
+) -> bytes:
     """One zstd frame's content of at most `limit_bytes`; a bomb is refused unopened."""
     try:
         declared = zstandard.frame_content_size(frame)
         if declared > limit_bytes:
-            raise IntegrityError("a compressed blob is larger than its index entry says")
+            raise IntegrityError(
+                f"it would unfold to {declared} bytes, {limit_bytes} are possible", subject=subject
+            )
         return decompressor.decompress(frame, max_output_size=max(1, limit_bytes))
     except zstandard.ZstdError as error:
-        raise IntegrityError(f"decompression failed: {error}") from error
+        raise IntegrityError(f"decompression failed: {error}", subject=subject) from error
 
 
 def encode_header(entries: list[PackEntry]) -> bytes:
@@ -191,6 +197,8 @@ def decode_header(codec: BlobCodec, tail: Buffer, pack_bytes: int, subject: str)
             raise _damaged(subject, "the header has an entry of unknown shape")
         fields = layout.unpack_from(plain, position)
         plain_length = fields[2] if kind >= 2 else None
+        if fields[1] < OVERHEAD_BYTES or max(offset + fields[1], plain_length or 0) >= PLACE_LIMIT:
+            raise _damaged(subject, "the header has an entry of impossible size")
         blob_type = BlobType.TREE if kind % 2 else BlobType.DATA
         entries.append(PackEntry(blob_type, fields[-1], offset, fields[1], plain_length))
         offset += fields[1]
@@ -211,13 +219,6 @@ def header_of(tail: Buffer, pack_bytes: int, subject: str) -> memoryview:
     if length + _LENGTH.size > len(view):
         raise _damaged(subject, "the header lies outside of what was read")
     return view[-_LENGTH.size - length : -_LENGTH.size]
-
-
-def checked_id(text: str) -> str:
-    """The id itself, 64 lower-case hex digits; ValueError or TypeError when it is none."""
-    if len(content := bytes.fromhex(text)) != 32 or content.hex() != text:
-        raise ValueError(f"{text!r} is not an id")
-    return text
 
 
 def _damaged(subject: str, reason: str) -> IntegrityError:

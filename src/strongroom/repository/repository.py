@@ -22,10 +22,12 @@ import zstandard
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.crypto import MasterKey, encode_key_file
+from strongroom.repository.document import MALFORMED, parse_json, plain_text, why
 from strongroom.repository.index import BlobIndex, Location, decode_index
-from strongroom.repository.keys import find_key
+from strongroom.repository.keys import MOST_KEY_BYTES, find_key
 from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks, username
 from strongroom.repository.pack import (
+    MAX_BLOB_BYTES,
     BlobCodec,
     BlobType,
     PackEntry,
@@ -34,12 +36,16 @@ from strongroom.repository.pack import (
 )
 from strongroom.repository.polynomial import random_irreducible
 from strongroom.repository.snapshot import Snapshot, SnapshotList, choose, decode_snapshot
-from strongroom.repository.storage.protocol import Buffer, Storage
+from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
 from strongroom.repository.tree import Node, decode_tree
 
 VERSION: Final = 2
 _ZSTD_MARK: Final = b"\x02"
-_MAX_UNPACKED_BYTES: Final = 1 << 30
+# No tool writes a larger index, snapshot or lock; whatever grows further is no record of ids.
+_MAX_UNPACKED_BYTES: Final = 128 << 20
+_MAX_SEALED_BYTES: Final = MAX_BLOB_BYTES + (8 << 20)  # what cannot be compressed grows a little
+_MOST_FOLDS: Final = 64
+_ANY_FOLDS_BYTES: Final = 1 << 20
 _HEADER_GUESS_BYTES: Final = 64 << 10
 
 
@@ -112,9 +118,10 @@ class Repository:
         IntegrityError when its keys or config are lost, damaged or of another version.
         """
         sealed = _load_config(storage)
-        key_id, key = find_key(storage, password)
-        config = BlobCodec(key).open(sealed, f"{storage.location}: config")
-        return cls._opened(storage, key, config, name, key_id)
+        key_id, key, config = find_key(storage, password, sealed)
+        return cls(
+            storage, key, _decode_config(config, f"{storage.location}: config"), name, key_id
+        )
 
     @classmethod
     def open_by_master_key(cls, storage: Storage, key: MasterKey, *, name: str) -> Repository:
@@ -132,25 +139,7 @@ class Repository:
                 code="wrong-password",
                 hint="Check the master key that the repository's configuration refers to.",
             ) from error
-        return cls._opened(storage, key, config, name, None)
-
-    @classmethod
-    def _opened(
-        cls, storage: Storage, key: MasterKey, config: bytes, name: str, key_id: str | None
-    ) -> Repository:
-        subject = storage.location
-        try:
-            fields = json.loads(config)
-            version, repository_id = fields["version"], str(fields["id"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError("not a repository config", subject=subject) from error
-        if version != VERSION:
-            raise StorageError(
-                f"the repository has format version {version}, only {VERSION} is supported",
-                subject=subject,
-                hint="Upgrade it with `restic migrate upgrade_repo_v2`.",
-            )
-        return cls(storage, key, repository_id, name, key_id)
+        return cls(storage, key, _decode_config(config, f"{storage.location}: config"), name, None)
 
     # Snapshots
 
@@ -161,7 +150,7 @@ class Repository:
         for file in list(self.storage.list("snapshots")):
             snapshot_id = file.name.rpartition("/")[2]
             try:
-                found.append(decode_snapshot(self.load_file(file.name), snapshot_id))
+                found.append(decode_snapshot(self.load_listed(file), snapshot_id))
             except IntegrityError as error:
                 subject = f"{self.name}: {file.name}"
                 findings.append(finding("snapshot-unreadable", subject, error.message))
@@ -244,8 +233,11 @@ class Repository:
 
     def load_pack(self, pack: str, begin: int, end: int | None = None) -> bytes:
         """Bytes of a pack, to its end if none is given; IntegrityError `pack-damaged` when it is
-        gone, ends before, or lies where the medium cannot be read."""
+        gone, ends before, or lies where the medium cannot be read, or when these are more than any
+        blob has."""
         name = pack_name(pack)
+        if end is not None and end - begin > _MAX_SEALED_BYTES:
+            raise self._pack_damaged(pack, f"a blob of {end - begin} bytes is not plausible")
         try:
             return self.storage.load(name, begin, None if end is None else end - begin)
         except StorageError as error:
@@ -280,6 +272,12 @@ class Repository:
 
     # Files outside of packs
 
+    def load_listed(self, file: StoredFile) -> bytes:
+        """Like `load_file`; what is too large for memory is refused unread."""
+        if file.size_bytes > _MAX_UNPACKED_BYTES:
+            raise IntegrityError(f"{file.size_bytes} bytes are too many", subject=file.name)
+        return self.load_file(file.name)
+
     def load_file(self, name: str) -> bytes:
         """The plaintext of an index, snapshot or lock file, its name verified."""
         sealed = self.storage.load(name)
@@ -304,7 +302,8 @@ class Repository:
             return plaintext
         if plaintext[:1] != _ZSTD_MARK:
             raise IntegrityError("neither JSON nor compressed JSON", subject=name)
-        return decompress(zstandard.ZstdDecompressor(), plaintext[1:], _MAX_UNPACKED_BYTES)
+        limit = min(_MAX_UNPACKED_BYTES, max(_ANY_FOLDS_BYTES, _MOST_FOLDS * len(plaintext)))
+        return decompress(zstandard.ZstdDecompressor(), plaintext[1:], limit, name)
 
     # Locks
 
@@ -359,9 +358,8 @@ class Repository:
             lock.release()
 
     def _load_lock(self, name: str) -> bytes:
-        if self.storage.size(name) == 0:
-            return b""
-        return self.load_file(name)
+        size = self.storage.size(name)
+        return self.load_listed(StoredFile(name, size)) if size else b""
 
     # Loading of the index
 
@@ -369,7 +367,7 @@ class Repository:
         index, findings = BlobIndex(), []
         for file in list(self.storage.list("index")):
             try:
-                for pack, entries in decode_index(self.load_file(file.name), file.name):
+                for pack, entries in decode_index(self.load_listed(file), file.name):
                     index.add_pack(pack, entries)
             except IntegrityError as error:
                 subject = f"{self.name}: {file.name}"
@@ -430,7 +428,10 @@ def _exists(storage: Storage, name: str) -> bool:
 
 
 def _load_config(storage: Storage) -> bytes:
+    subject = f"{storage.location}: config"
     try:
+        if storage.size("config") > MOST_KEY_BYTES:
+            raise IntegrityError("too large to be a repository config", subject=subject)
         return storage.load("config")
     except StorageError as error:
         if error.code != "store-missing":
@@ -440,8 +441,8 @@ def _load_config(storage: Storage) -> bytes:
         if any(True for _ in storage.list("keys")):
             message = "there are keys here, but no config and no data"
             hint = (
-                "If `strongroom init` was stopped here before its end, remove the folder `keys` "
-                "and run it again; else bring `config` back from a copy."
+                "If `strongroom init` was stopped here before its end, run it again; else bring "
+                "`config` back from a copy."
             )
         raise StorageError(
             message, subject=storage.location, code="store-missing", hint=hint
@@ -458,3 +459,21 @@ def _refuse_remains(storage: Storage) -> None:
             subject=storage.location,
             code="config-lost",
         )
+
+
+def _decode_config(content: bytes, subject: str) -> str:
+    """The id of the repository whose config this is."""
+    try:
+        config = parse_json(content)
+        version, repository_id = config["version"], plain_text(config["id"])
+        if type(version) is not int:
+            raise ValueError("its version is no number")
+    except MALFORMED as error:
+        raise IntegrityError(f"not a repository config: {why(error)}", subject=subject) from error
+    if version != VERSION:
+        raise StorageError(
+            f"the repository has format version {version}, only {VERSION} is supported",
+            subject=subject,
+            hint="Upgrade it with `restic migrate upgrade_repo_v2`.",
+        )
+    return repository_id

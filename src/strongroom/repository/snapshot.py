@@ -16,11 +16,12 @@ from typing import Any, Final
 from strongroom import __version__
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding
-from strongroom.repository.pack import checked_id
+from strongroom.repository.document import MALFORMED, checked_id, parse_json, plain_text, why
 from strongroom.repository.tree import parse_time
 
 REPAIRED: Final = "repaired"  # a tag, which `restic repair snapshots` gives as well
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_SIZE: Final = 1 << 63  # from here on a number is not the size of anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Snapshot:
     def size_bytes(self) -> int | None:
         """What the source held, when the writer recorded it."""
         size = self.summary.get("total_bytes_processed")
-        return size if isinstance(size, int) else None
+        return size if type(size) is int and 0 <= size < _NO_SIZE else None
 
     def _tag(self, key: str) -> str | None:
         prefix = key + ":"
@@ -120,7 +121,7 @@ def encode_snapshot(snapshot: Snapshot, uid: int, gid: int) -> bytes:
 def decode_snapshot(content: bytes, snapshot_id: str) -> Snapshot:
     """The snapshot that these bytes record; IntegrityError `snapshot-damaged` if they do not."""
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
         nanoseconds = parse_time(fields["time"])
         summary = fields.get("summary") or {}
         return Snapshot(
@@ -129,17 +130,15 @@ def decode_snapshot(content: bytes, snapshot_id: str) -> Snapshot:
             tree=checked_id(fields["tree"]),
             paths=_texts(fields.get("paths")),
             tags=_texts(fields.get("tags")),
-            hostname=str(fields.get("hostname", "")),
-            username=str(fields.get("username", "")),
+            hostname=plain_text(fields.get("hostname") or ""),
+            username=plain_text(fields.get("username") or ""),
             parent=_id_or_none(fields.get("parent")),
             original=_id_or_none(fields.get("original")),
             summary=summary if isinstance(summary, dict) else {},
         )
-    except (
-        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
-    ) as error:  # fmt: skip
+    except MALFORMED as error:
         raise IntegrityError(
-            f"not a snapshot: {error}", subject=snapshot_id, code="snapshot-damaged"
+            f"not a snapshot: {why(error)}", subject=snapshot_id, code="snapshot-damaged"
         ) from error
 
 
@@ -150,9 +149,9 @@ def _id_or_none(value: Any) -> str | None:  # Any: JSON of any shape
 def _texts(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list):
         raise ValueError("a list of texts is something else")
-    return tuple(value)
+    return tuple(map(plain_text, value))
 
 
 def choose(snapshots: Sequence[Snapshot], wanted: str, source: str | None) -> Snapshot:

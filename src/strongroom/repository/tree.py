@@ -16,13 +16,14 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom.errors import IntegrityError
-from strongroom.repository.pack import checked_id
+from strongroom.repository.document import MALFORMED, checked_id, parse_json, plain_text, why
 
 _GO_MODE_BITS: Final = (
     (stat.S_ISUID, 1 << 23),
@@ -127,9 +128,9 @@ def encode_tree(nodes: Iterable[tuple[bytes, bytes]]) -> bytes:
 def decode_tree(content: bytes, subject: str) -> list[Node]:
     """The nodes of a tree in order; IntegrityError `tree-damaged` when it is not safe to use."""
     try:
-        nodes = [_node(fields) for fields in json.loads(content)["nodes"] or []]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(subject, str(error)) from error
+        nodes = [_node(fields) for fields in parse_json(content)["nodes"] or []]
+    except MALFORMED as error:
+        raise _damaged(subject, why(error)) from error
     for previous, node in itertools.pairwise(nodes):
         if node.name <= previous.name:
             raise IntegrityError(
@@ -197,18 +198,18 @@ def decode_former(content: bytes) -> dict[bytes, FormerNode]:
     """
     former: dict[bytes, FormerNode] = {}
     try:
-        text = content.decode()
-        begins = list(_NODE_BEGIN.finditer(text))
-        if not text.endswith(_TREE_END) or not begins:
+        whole = content.decode()
+        begins = list(_NODE_BEGIN.finditer(whole))
+        if not whole.endswith(_TREE_END) or not begins:
             return {}
-        if text[: begins[0].start()] != _TREE_BEGIN:
+        if whole[: begins[0].start()] != _TREE_BEGIN:
             return {}
-        ends = [one.start() - 1 for one in begins[1:]] + [len(text) - len(_TREE_END)]
+        ends = [one.start() - 1 for one in begins[1:]] + [len(whole) - len(_TREE_END)]
         for begin, end in zip(begins, ends, strict=True):
             quoted = begin[1]
             if "\\" in quoted:
                 quoted = json.loads(f'"{quoted}"')
-            former[_unquote_name(quoted)] = FormerNode(text[begin.start() : end])
+            former[_unquote_name(quoted)] = FormerNode(whole[begin.start() : end])
     except ValueError:
         return {}
     return former
@@ -240,8 +241,8 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
         parse_time(fields["ctime"]) if "ctime" in fields else 0,
         _count(fields.get("uid", 0)),
         _count(fields.get("gid", 0)),
-        _text(fields.get("user", "")),
-        _text(fields.get("group", "")),
+        plain_text(fields.get("user", "")),
+        plain_text(fields.get("group", "")),
         _count(fields.get("inode", 0)),
         _count(fields.get("device_id", 0)),
         _count(fields.get("size", 0)),
@@ -262,12 +263,6 @@ def _node(fields: dict[str, Any]) -> Node:  # Any: JSON of any shape; every fiel
     if b"\0" in (node.linktarget or b"") or any(b"\0" in one for one in node.xattrs):
         raise ValueError(f"{name!r} has a link target or attribute that no system takes")
     return node
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
-    return value
 
 
 def _count(number: object) -> int:
@@ -385,7 +380,7 @@ def go_quote(name: bytes) -> str:
 
 
 _UNQUOTE: Final = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))", re.DOTALL
 )
 _SHORT_BYTES: Final = {
     "a": b"\a", "b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r", "t": b"\t", "v": b"\v",
@@ -408,11 +403,14 @@ def _unquote_name(quoted: str) -> bytes:
         elif octal:
             parts.append(bytes([int(octal, 8)]))
         elif short or long:
-            parts.append(chr(int(short or long, 16)).encode())
+            point = int(short or long, 16)
+            if point > sys.maxunicode:
+                raise ValueError(f"a name has the impossible character {point:#x}")
+            parts.append(chr(point).encode())
         elif letter in _SHORT_BYTES:
             parts.append(_SHORT_BYTES[letter])
         else:
-            raise ValueError(f"a name has the unknown escape \\{letter}")
+            raise ValueError(f"a name has the unknown escape {match[0]!r}")
     parts.append(quoted[position:].encode())
     return b"".join(parts)
 
