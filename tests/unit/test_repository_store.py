@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from strongroom.errors import IntegrityError, StorageError
+from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.repository import (
     FILES,
     Content,
@@ -22,7 +22,7 @@ from strongroom.repository import (
     SnapshotWriter,
     WriterOptions,
 )
-from strongroom.repository.storage import LocalStorage, MemoryStorage
+from strongroom.repository.storage import Buffer, LocalStorage, MemoryStorage
 from tests.support.repository_ground import (
     PASSWORD,
     SMALL_PACKS,
@@ -61,18 +61,66 @@ def test_where_no_repository_is_there_is_said_to_be_none(tmp_path: Path) -> None
         assert raised.value.code == "store-missing"
 
 
-def test_what_is_half_made_is_not_taken_for_a_repository() -> None:
-    """The config comes last, so that a stop before leaves nothing that looks like one."""
+def half_made(password: str = PASSWORD) -> MemoryStorage:
+    """What a `create` leaves that was stopped before its last line."""
     storage = MemoryStorage()
-    content = key_file((os.urandom(32), os.urandom(16), os.urandom(16)))
+    content = key_file((os.urandom(32), os.urandom(16), os.urandom(16)), password)
     storage.save(f"keys/{hashlib.sha256(content).hexdigest()}", content)
+    return storage
+
+
+@pytest.mark.parametrize(("password", "keys"), [(PASSWORD, 1), ("another one", 2)])
+def test_what_is_half_made_is_no_repository_and_is_gone_on_with(password: str, keys: int) -> None:
+    """The config comes last, so that a stop before leaves nothing that looks like one."""
+    storage = half_made(password)
     with pytest.raises(StorageError) as raised:
         Repository.open(storage, PASSWORD, name="main")
     assert raised.value.code == "store-missing"
-    assert "remove the folder `keys`" in raised.value.hint
-    with pytest.raises(StorageError) as raised:
+    assert "run it again" in raised.value.hint
+    made = Repository.create(storage, PASSWORD, name="main")
+    assert Repository.open(storage, PASSWORD, name="main").id == made.id
+    # One password must never open two keys, of which one seals nothing.
+    assert len(names(storage, "keys")) == keys
+
+
+def test_half_a_key_is_removed() -> None:
+    """Of a store that keeps half a file under its name: stock restic would stop at it."""
+    storage = half_made()
+    before = names(storage, "keys")
+    storage.save(before[0], storage.load(before[0])[:100])
+    Repository.create(storage, PASSWORD, name="main")
+    assert len(names(storage, "keys")) == 1
+    assert names(storage, "keys") != before
+
+
+@pytest.mark.parametrize("folder", ["data/aa", "index", "snapshots"])
+def test_where_files_of_a_repository_are_none_is_made(folder: str) -> None:
+    """Its config was lost: a new one would lock out whoever has the old one."""
+    storage = half_made()
+    storage.save(f"{folder}/{'aa' * 32}", b"content")
+    with pytest.raises(IntegrityError, match="without which nothing can be opened"):
         Repository.create(storage, PASSWORD, name="main")
-    assert raised.value.code == "repository-exists"
+    with pytest.raises(StorageError):
+        storage.load("config")
+
+
+def test_who_made_a_repository_at_the_same_time_is_noticed() -> None:
+    """The other's config came last and counts; its key is found among the two."""
+    other = MemoryStorage()
+    theirs = Repository.create(other, PASSWORD, name="main")
+
+    class Overtaken(MemoryStorage):
+        def save(self, name: str, data: Buffer) -> None:
+            super().save(name, data)
+            if name == "config":
+                for one in ("config", *names(other, "keys")):
+                    super().save(one, other.load(one))
+
+    storage = Overtaken()
+    with pytest.raises(BusyError, match="another process"):
+        Repository.create(storage, PASSWORD, name="main")
+    assert len(names(storage, "keys")) == 2
+    assert Repository.open(storage, PASSWORD, name="main").id == theirs.id
 
 
 @pytest.mark.parametrize("folder", ["data", "index", "snapshots"])

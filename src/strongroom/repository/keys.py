@@ -106,6 +106,20 @@ def find_key(storage: Storage, password: str, config: Buffer) -> tuple[str, Mast
     raise StorageError(message, subject=storage.location, code="wrong-password")
 
 
+def left_key(storage: Storage, password: str) -> tuple[str, MasterKey] | None:
+    """The key that an `init` left which was stopped before the config, if the password is the same.
+
+    Half a key file, of a store that keeps such, is removed: stock restic stops at it.
+    """
+    for name in _names(storage):
+        try:
+            if (key := _load(storage, name).open(password, name)) is not None:
+                return _id_of(name), key
+        except IntegrityError:
+            storage.delete(name)
+    return None
+
+
 def stored_keys(repository: Repository) -> list[StoredKey]:
     """All key files, the oldest first; those that are damaged say so."""
     found = []

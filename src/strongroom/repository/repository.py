@@ -19,12 +19,12 @@ from typing import Final
 
 import zstandard
 
-from strongroom.errors import IntegrityError, StorageError
+from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.crypto import MasterKey, encode_key_file
 from strongroom.repository.document import MALFORMED, parse_json, plain_text, why
 from strongroom.repository.index import BlobIndex, Location, decode_index
-from strongroom.repository.keys import MOST_KEY_BYTES, find_key
+from strongroom.repository.keys import MOST_KEY_BYTES, find_key, left_key
 from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks, username
 from strongroom.repository.pack import (
     MAX_BLOB_BYTES,
@@ -71,6 +71,7 @@ class Repository:
         self._local = threading.local()
         self._guard = threading.Lock()
         self._index: BlobIndex | None = None
+        self._index_files: frozenset[str] = frozenset()
         self._index_findings: list[Finding] = []
         self._salvaged: BlobIndex | None = None
         self.salvage_findings: list[Finding] = []
@@ -89,25 +90,28 @@ class Repository:
         """A new, empty repository; StorageError `repository-exists` when there is one, and
         IntegrityError `config-lost` when there is what one that lost its config has left."""
         storage.create()
-        if not (has_config := _exists(storage, "config")):
-            _refuse_remains(storage)
-        if has_config or any(True for _ in storage.list("keys")):
+        if _exists(storage, "config"):
             raise StorageError(
                 "there is a repository here", subject=storage.location, code="repository-exists"
             )
-        key = MasterKey.generate()
-        content = encode_key_file(key, password, username(), socket.gethostname())
-        key_id = hashlib.sha256(content).hexdigest()
-        storage.save(f"keys/{key_id}", content)
+        _refuse_remains(storage)
+        left = left_key(storage, password)
+        if left is None:
+            key = MasterKey.generate()
+            content = encode_key_file(key, password, username(), socket.gethostname())
+            key_id = hashlib.sha256(content).hexdigest()
+            _save_first(storage, f"keys/{key_id}", content)
+        else:
+            key_id, key = left
         config = {
             "version": VERSION,
             "id": os.urandom(32).hex(),
             "chunker_polynomial": f"{random_irreducible():x}",
         }
-        sealed = BlobCodec(key).seal(json.dumps(config, separators=(",", ":")).encode())
+        sealed = bytes(BlobCodec(key).seal(json.dumps(config, separators=(",", ":")).encode()))
         # The config comes last: without it there is no repository, so a stop before this line
         # leaves nothing that looks like one.
-        storage.save("config", sealed)
+        _save_first(storage, "config", sealed)
         return cls(storage, key, str(config["id"]), name, key_id)
 
     @classmethod
@@ -176,8 +180,17 @@ class Repository:
         """The merged index of all readable index files, loaded at the first use."""
         with self._guard:
             if self._index is None:
-                self._index, self._index_findings = self._load_index()
+                self._index = self._load_index()
             return self._index
+
+    @property
+    def has_read_index(self) -> bool:
+        return self._index is not None
+
+    def forget_index(self) -> None:
+        """The index is read anew when it is needed next: others may have rewritten it."""
+        with self._guard:
+            self._index = self._salvaged = None
 
     def with_fresh_index(self) -> Repository:
         """The same repository, which reads its index anew."""
@@ -188,6 +201,12 @@ class Repository:
         """What was wrong with the index files; empty when all were read."""
         _ = self.index
         return self._index_findings
+
+    @property
+    def index_files(self) -> frozenset[str]:
+        """The names of the index files that were read."""
+        _ = self.index
+        return self._index_files
 
     def locate(self, blob_type: BlobType, blob_id: bytes) -> Location:
         """Where a blob lies, asking the pack headers when the index files don't know it."""
@@ -286,9 +305,15 @@ class Repository:
         return self._unpack(self.codec().open(sealed, name), name)
 
     def save_file(self, folder: str, plaintext: bytes) -> str:
-        """Store an index or snapshot file; returns its id."""
+        """Store an index or snapshot file; returns its id. IntegrityError when the store says it
+        did and holds something shorter."""
         name, sealed = self._seal_file(folder, plaintext)
         self.storage.save(name, sealed)
+        if (observed := self.storage.size(name)) != len(sealed):
+            raise IntegrityError(
+                f"the store holds {observed} of {len(sealed)} bytes of a file just written",
+                subject=f"{self.name}: {name}",
+            )
         return name.rpartition("/")[2]
 
     def _seal_file(self, folder: str, plaintext: bytes) -> tuple[str, Buffer]:
@@ -363,19 +388,21 @@ class Repository:
 
     # Loading of the index
 
-    def _load_index(self) -> tuple[BlobIndex, list[Finding]]:
-        index, findings = BlobIndex(), []
+    def _load_index(self) -> BlobIndex:
+        index, files, findings = BlobIndex(), set(), []
         for file in list(self.storage.list("index")):
             try:
                 for pack, entries in decode_index(self.load_listed(file), file.name):
                     index.add_pack(pack, entries)
+                files.add(file.name)
             except IntegrityError as error:
                 subject = f"{self.name}: {file.name}"
                 findings.append(finding("index-unreadable", subject, error.message))
             except StorageError as error:
                 if error.code != "store-missing":  # else it was replaced meanwhile
                     raise
-        return index, findings
+        self._index_files, self._index_findings = frozenset(files), findings
+        return index
 
     def _salvage(self) -> BlobIndex:
         """The blobs of packs that no readable index file lists.
@@ -477,3 +504,21 @@ def _decode_config(content: bytes, subject: str) -> str:
             hint="Upgrade it with `restic migrate upgrade_repo_v2`.",
         )
     return repository_id
+
+
+def _save_first(storage: Storage, name: str, content: bytes) -> None:
+    """Store a file without which a repository is lost, and see that it is there.
+
+    BusyError when it is another process's; IntegrityError when only a part is there.
+    """
+    storage.save(name, content)
+    observed = storage.load(name)
+    if observed == content:
+        return
+    subject = f"{storage.location}: {name}"
+    if not content.startswith(observed):
+        raise BusyError("another process makes a repository here", subject=subject)
+    raise IntegrityError(
+        f"the store holds {len(observed)} of {len(content)} bytes of a file just written",
+        subject=subject,
+    )
