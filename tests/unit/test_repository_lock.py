@@ -17,9 +17,16 @@ import pytest
 from strongroom.errors import BusyError, StorageError
 from strongroom.repository import Repository, SnapshotWriter
 from strongroom.repository import lock as lock_module
-from strongroom.repository.storage import MemoryStorage
+from strongroom.repository.storage import Buffer, MemoryStorage
 from tests.support.failing_storage import FailingStorage, Failure
-from tests.support.repository_ground import capture, check_codes, names, new_repository, reopened
+from tests.support.repository_ground import (
+    PASSWORD,
+    capture,
+    check_codes,
+    names,
+    new_repository,
+    reopened,
+)
 
 HERE = os.uname().nodename
 
@@ -152,6 +159,22 @@ def test_who_comes_second_gives_way(repository: Repository, tmp_path: Path) -> N
     assert names(repository.storage, "locks") == [exclusive]
     for folder in ("data", "index", "snapshots"):
         assert names(repository.storage, folder) == []
+
+
+def test_who_was_there_between_look_and_lock_is_noticed_though_gone_soon() -> None:
+    """Whoever pruned in that moment has removed what a look at the store still showed."""
+    storage = new_repository().storage
+
+    class Slow(FailingStorage):
+        def save(self, name: str, data: Buffer) -> None:
+            planted(reopened(other), exclusive=True)
+            super().save(name, data)
+
+    other = Repository.open(storage, PASSWORD, name="store")
+    slow = Repository.open(Slow(storage), PASSWORD, name="store")
+    with pytest.raises(BusyError):
+        slow.new_lock().acquire()
+    assert len(names(storage, "locks")) == 1
 
 
 def test_two_captures_at_once_do_not_disturb_each_other(

@@ -1,9 +1,11 @@
 """Locks as restic has them, so that both tools can share a repository.
 
 Facts: REPOSITORY_FORMAT 1.12 (docs/FORMAT.md, "Locks"). A writer lists the other locks, writes
-its own, waits, lists again, and gives way when an exclusive one is there. `acquire` returns
-after its own lock is written; `confirm` must be called before anything is written that relies on
-it, so that the wait passes while a capture already reads its source.
+its own, lists again, waits, lists once more, and gives way when an exclusive one is there.
+`acquire` returns after its own lock is written and nobody else's was seen; `confirm` must be called
+before anything is written that relies on it, so that the wait passes while a capture already reads
+its source. What the store holds may be looked at between the two, since who removes something
+either was seen in time, or sees this lock.
 
 To learn whether the process of a lock lives, stock restic sends it SIGHUP, which must not end it.
 
@@ -115,6 +117,7 @@ class Lock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._deaf = False
+        self._told: set[tuple[str, str, int]] = set()
         self.findings: list[Finding] = []
 
     @property
@@ -130,6 +133,13 @@ class Lock:
         self._name, sealed = self._store.seal(self._record())
         self._store.save(self._name, sealed)
         self._written = time.monotonic()
+        try:
+            # Whoever was there since the first look is met here, even if it will be gone when
+            # `confirm` looks. Whoever comes later meets this lock.
+            self._check_others()
+        except BaseException:
+            self.release()
+            raise
         thread = threading.Thread(target=self._refresh, name="lock", daemon=True)
         thread.start()
         self._thread = thread
@@ -175,7 +185,9 @@ class Lock:
                     )
                 )
             elif other.exclusive and not self._exclusive and is_stale(other, now):
-                if self._name:  # once is enough: when it is judged by our own lock's time
+                holder = (other.hostname, other.username, other.pid)
+                if self._name and holder not in self._told:  # judged by our own lock's time, once
+                    self._told.add(holder)
                     self.findings.append(
                         finding(
                             "lock-stale",
