@@ -1,8 +1,9 @@
 """From sealed blobs to packs on a store: the last stage of the writer's pipeline, per repository.
 
 Invariant I2: packs are durable before an index names them, and the index before a snapshot is
-written. `flush` returns only when all packs are stored, confirmed and indexed. What fails in the
-uploading thread is raised at the next call.
+written. An index names only packs that the store was asked about; `flush` returns only when all
+packs are stored, indexed and still there. What fails in the uploading thread is raised at the next
+call.
 
 Memory: a fixed number of page-aligned pack buffers; adding a blob waits for a free one.
 """
@@ -14,7 +15,7 @@ import mmap
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ from strongroom.repository.pack import (
     PackEntry,
     finish_pack,
     header_bytes,
+    whole_pack_bytes,
 )
 from strongroom.repository.repository import Repository, pack_name
 from strongroom.repository.storage.protocol import Buffer
@@ -46,6 +48,16 @@ class _OpenPack:
     used: int
     entries: list[PackEntry]
     is_single: bool = False  # its buffer fits nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """An index, its packs that the store does not hold whole with their findings' codes, and how
+    many packs it does not name."""
+
+    index: BlobIndex
+    lost: dict[str, str]
+    unindexed: int
 
 
 def _memory(size_bytes: int) -> mmap.mmap:
@@ -73,6 +85,7 @@ class Packer:
         self.repository = repository
         self._may_wait = may_wait
         self._waited_seconds = 0.0
+        self._left_behind = False
         self._uploaders = max(1, min(repository.storage.connections, most_buffers - 2))
         self.added_bytes = 0
         self.blob_counts = {BlobType.DATA: 0, BlobType.TREE: 0}
@@ -92,8 +105,8 @@ class Packer:
         self._idle = threading.Condition()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self._stored: list[tuple[str, int]] = []
         self._unindexed: list[tuple[str, list[PackEntry]]] = []
+        self._indexed: list[tuple[str, int]] = []
         self._indexed_at = time.monotonic()
         self._lock = lock
         self._owns_lock = lock is None
@@ -108,33 +121,44 @@ class Packer:
         if self._lock is None:
             self._lock = self.repository.new_lock()
             self._lock.acquire()
+        was_read = self.repository.has_read_index
+        observed = self._observe()
+        if was_read and (observed.lost or observed.unindexed):
+            # Between two sources, say: others may have written and pruned since the index was read.
+            self.repository.forget_index()
+            observed = self._observe()
         self.findings.extend(self.repository.index_findings)
-        self._known = self._trusted(self.repository.index)
+        self._known = self._trusted(observed)
         for _ in range(self._uploaders):
             thread = threading.Thread(target=self._upload_all, name="upload", daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def _trusted(self, index: BlobIndex) -> BlobIndex:
-        """The part of the index whose packs the store holds whole; the rest becomes findings."""
+    def _observe(self) -> _Observed:
+        """Compare the index with the store's packs, which are listed after it was read."""
+        index = self.repository.index
         sizes = {file.name: file.size_bytes for file in self.repository.storage.list("data")}
-        lost: set[str] = set()
+        lost = {}
         for pack, expected in index.pack_sizes():
             observed = sizes.get(pack_name(pack))
             if observed != expected:
-                lost.add(pack)
-                code = "pack-missing" if observed is None else "pack-size"
-                message = "its blobs are captured again as far as the sources still have them"
-                self.findings.append(finding(code, f"{self.repository.name}: {pack}", message))
+                lost[pack] = "pack-missing" if observed is None else "pack-size"
         unindexed = sum(not index.has_pack(name.rpartition("/")[2]) for name in sizes)
-        if unindexed:
-            message = f"{unindexed} packs are in no index; what is missing of them is stored again"
+        return _Observed(index, lost, unindexed)
+
+    def _trusted(self, observed: _Observed) -> BlobIndex:
+        """The part of the index whose packs the store holds whole; the rest becomes findings."""
+        for pack, code in observed.lost.items():
+            message = "its blobs are captured again as far as the sources still have them"
+            self.findings.append(finding(code, f"{self.repository.name}: {pack}", message))
+        if number := observed.unindexed:
+            message = f"{number} packs are in no index; what is missing of them is stored again"
             self.findings.append(finding("pack-orphaned", self.repository.name, message))
-        if not lost:
-            return index
+        if not observed.lost:
+            return observed.index
         trusted = BlobIndex()
-        for pack, entries in index.packs():
-            if pack not in lost:
+        for pack, entries in observed.index.packs():
+            if pack not in observed.lost:
                 trusted.add_pack(pack, entries)
         return trusted
 
@@ -205,8 +229,29 @@ class Packer:
             )
         if self._lock is not None:
             self._lock.confirm()
+        earlier = list(self._indexed)
         self._write_index()
-        self._confirm()
+        self._confirm(earlier)
+        self._indexed.clear()
+
+    def send_rest(self) -> None:
+        """Have what is open stored as well; nothing is added after this."""
+        with self._guard:
+            for blob_type in list(self._open):
+                self._send(self._open.pop(blob_type))
+
+    def wait_stored(self, seconds: float, *, others_wait: bool) -> bool:
+        """Whether all packs are stored, or have failed, within `seconds`.
+
+        While `others_wait` this counts as being waited for: StorageError when it was too long.
+        """
+        begun = time.monotonic()
+        with self._idle:
+            stored = self._idle.wait_for(self._is_idle, timeout=seconds)
+        if not stored and others_wait:
+            self._waited_seconds += time.monotonic() - begun
+            self._must_be_worth_waiting()
+        return stored
 
     def confirm_lock(self) -> None:
         """See `Lock.confirm`; also raises what went wrong in the uploading thread."""
@@ -253,13 +298,18 @@ class Packer:
                 self.raise_failure()
             finally:
                 self._waited_seconds += time.monotonic() - begun
-            if not self._may_wait(self._waited_seconds):
-                raise StorageError(
-                    f"it is too slow: the capture has waited {self._waited_seconds:.0f} s for it",
-                    subject=self.repository.name,
-                    code="store-unreachable",
-                    hint="It is caught up from another repository; or use `strongroom copy`.",
-                )
+            self._must_be_worth_waiting()
+
+    def _must_be_worth_waiting(self) -> None:
+        """StorageError when it is not: then what waits to be stored is dropped, too."""
+        if not self._may_wait(self._waited_seconds):
+            self._left_behind = True
+            raise StorageError(
+                f"it is too slow: the capture has waited {self._waited_seconds:.0f} s for it",
+                subject=self.repository.name,
+                code="store-unreachable",
+                hint="It is caught up from another repository; or use `strongroom copy`.",
+            )
 
     def _send(self, pack: _OpenPack) -> None:
         tail = finish_pack(self.repository.codec(), pack.entries)
@@ -270,17 +320,18 @@ class Packer:
         self._uploads.put(pack)
 
     def _drain(self) -> None:
-        with self._guard:
-            for blob_type in list(self._open):
-                self._send(self._open.pop(blob_type))
+        self.send_rest()
         with self._idle:
-            self._idle.wait_for(lambda: self._unfinished == 0 or self._failure is not None)
+            self._idle.wait_for(self._is_idle)
         self.raise_failure()
+
+    def _is_idle(self) -> bool:
+        return self._unfinished == 0 or self._failure is not None
 
     def _upload_all(self) -> None:
         while (pack := self._uploads.get()) is not None:
             try:
-                if self._failure is None:
+                if self._failure is None and not self._left_behind:
                     self._upload(pack)
             except BaseException as error:
                 self._failure = error
@@ -300,7 +351,6 @@ class Packer:
         with self._records:
             # An index takes less memory than a set; what no index file names yet is not "known".
             self._fresh.add_pack(name, pack.entries)
-            self._stored.append((name, pack.used))
             self._unindexed.append((name, pack.entries))
             self.added_bytes += pack.used
             count = sum(len(entries) for _, entries in self._unindexed)
@@ -312,8 +362,10 @@ class Packer:
                 self._pending[entry.type].discard(entry.id)
 
     def _write_index(self) -> None:
-        packs, self._unindexed = self._unindexed, []
+        packs = list(self._unindexed)
         if packs:
+            self._confirm((pack, whole_pack_bytes(entries)) for pack, entries in packs)
+            self._unindexed.clear()  # once only: a save that fails may have stored it all the same
             self.repository.save_file("index", encode_index(packs))
             with self._names:  # a blob is in the one or the other whenever somebody asks
                 for index in {
@@ -322,10 +374,12 @@ class Packer:
                     for pack, entries in packs:
                         index.add_pack(pack, entries)
                 self._fresh = BlobIndex()
+            self._indexed += [(pack, whole_pack_bytes(entries)) for pack, entries in packs]
         self._indexed_at = time.monotonic()
 
-    def _confirm(self) -> None:
-        for pack, expected in self._stored:
+    def _confirm(self, packs: Iterable[tuple[str, int]]) -> None:
+        """IntegrityError when the store does not hold these packs in their sizes."""
+        for pack, expected in packs:
             observed = self.repository.storage.size(pack_name(pack))
             if observed != expected:
                 raise IntegrityError(
@@ -333,4 +387,3 @@ class Packer:
                     subject=f"{self.repository.name}: {pack}",
                     code="pack-damaged",
                 )
-        self._stored.clear()

@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 READ_TOGETHER_BYTES: Final = 1 << 20  # below the size of which files are read by the batch
 _PACK_BUFFERS: Final = 5  # of all repositories together; one in filling, three on their way
+_GLANCE_SECONDS: Final = 0.05
 _HERE_BYTES: Final = 32 << 10  # smaller files are stored sooner than handed over to a thread
 
 
@@ -160,8 +161,10 @@ class SnapshotWriter:
         trace: TracebackType | None,
     ) -> None:
         with contextlib.ExitStack() as ending:  # an interrupt leaves no lock behind
-            for packer in self._packers:
-                ending.callback(packer.end, abandoned=not self._committed)
+            # Last in, first out: nobody's lock stands longer because another store is slow.
+            for packer in sorted(self._packers, key=lambda one: not self._has_failed(one)):
+                abandoned = not self._committed or self._has_failed(packer)
+                ending.callback(packer.end, abandoned=abandoned)
             ending.callback(self._encoder.close)
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -273,21 +276,38 @@ class SnapshotWriter:
         Raises the first repository's error when none does.
         """
         self._encoder.flush()
-        committed = []
+        committed: dict[int, Committed] = {}
+        waiting = dict(enumerate(self._packers))
         for packer in self._alive():
-            try:
-                committed.append(self._commit_to(packer, root, paths, tags, time, parent, summary))
-            except (StorageError, BusyError) as error:
-                self._fail(packer, error)
-            except IntegrityError as error:
-                # The store does not hold what it was given; a fault of this host's memory would
-                # hit every repository.
-                if error.code == "verification-failed":
-                    raise
-                self._fail(packer, error)
+            packer.send_rest()
+        while waiting:
+            # Whose packs are stored comes first: a slow store must not hold up the others.
+            for place, packer in list(waiting.items()):
+                try:
+                    if self._has_failed(packer):
+                        del waiting[place]
+                    elif self._is_ready(packer, others_wait=bool(committed)):
+                        del waiting[place]
+                        committed[place] = self._commit_to(
+                            packer, root, paths, tags, time, parent, summary
+                        )
+                except (StorageError, BusyError) as error:
+                    self._fail(packer, error)
+                except IntegrityError as error:
+                    # The store does not hold what it was given; a fault of this host's memory
+                    # would hit every repository.
+                    if error.code == "verification-failed":
+                        raise
+                    self._fail(packer, error)
         self._alive()
         self._committed = True
-        return committed
+        return [committed[place] for place in sorted(committed)]
+
+    def _is_ready(self, packer: Packer, *, others_wait: bool) -> bool:
+        """Whether all that was put is stored or has failed, as far as others wait for that."""
+        if len(self._alive()) == 1:
+            return True
+        return packer.wait_stored(_GLANCE_SECONDS, others_wait=others_wait)
 
     def _commit_to(
         self,
@@ -347,14 +367,14 @@ class SnapshotWriter:
         return [
             place
             for place, packer in enumerate(self._packers)
-            if packer.repository.name not in self._failed and packer.reserve(blob_type, blob_id)
+            if not self._has_failed(packer) and packer.reserve(blob_type, blob_id)
         ]
 
     def _deliver(
         self, place: int, blob_type: BlobType, sealed: Buffer, blobs: Sequence[SealedBlob]
     ) -> None:
         packer = self._packers[place]
-        if packer.repository.name in self._failed:
+        if self._has_failed(packer):
             return
         try:
             packer.add(blob_type, sealed, blobs)
@@ -371,10 +391,13 @@ class SnapshotWriter:
     def _alive(self) -> list[Packer]:
         if not self._failed:
             return self._packers
-        alive = [one for one in self._packers if one.repository.name not in self._failed]
+        alive = [one for one in self._packers if not self._has_failed(one)]
         if not alive:
             raise next(iter(self._failed.values()))
         return alive
+
+    def _has_failed(self, packer: Packer) -> bool:
+        return packer.repository.name in self._failed
 
     def _fail(self, packer: Packer, error: StrongroomError) -> None:
         with self._guard:
