@@ -16,7 +16,14 @@ import pytest
 
 from strongroom.errors import BusyError
 from strongroom.repository import Repository, SnapshotWriter
-from tests.support.repository_ground import PASSWORD, capture, names, new_repository
+from strongroom.repository.prune import PruneOptions, PruneReport, execute, plan_prune
+from tests.support.repository_ground import (
+    PASSWORD,
+    capture,
+    names,
+    new_repository,
+    reopened,
+)
 from tests.support.restic import Restic, stock_restics
 
 
@@ -103,6 +110,39 @@ def test_our_lock_stops_restic_s_prune_and_not_its_backup(ground: Ground, restic
         assert names(repository.storage, "locks") == [name]
     restic.run(store, "prune")
     restic.check(store)
+
+
+def test_our_prune_waits_for_restic_s_backup(
+    ground: Ground, restic: Restic, tmp_path: Path
+) -> None:
+    """What restic stores meanwhile may rely on what our plan would remove."""
+    repository, store, tree = ground
+    old = repository.snapshots().snapshots[-1]
+    content = (tree / "file").read_bytes()
+    (tree / "file").write_bytes(b"nothing of it")
+    capture(reopened(repository), tree)
+    options = PruneOptions(grace=timedelta(0))
+    pruning = reopened(repository)
+    listed = pruning.snapshots().snapshots
+    plan = plan_prune(pruning, listed, [old.id], options=options, now=datetime.now(UTC))
+    assert plan.delete
+    before = names(repository.storage, "data")
+    with frozen(restic, store, "backup", "--stdin", "--stdin-filename", "late") as child:
+        with pytest.raises(BusyError):
+            execute(pruning, plan, report=PruneReport(), options=options)
+        assert set(before) <= set(names(repository.storage, "data"))
+        assert old.id in {one.id for one in reopened(repository).snapshots().snapshots}
+        child.send_signal(signal.SIGCONT)
+        child.communicate(content, timeout=60)
+        assert child.returncode == 0
+    restic.check(store)
+    pruning = reopened(repository)
+    execute(pruning, plan, report=PruneReport(), options=options)
+    restic.check(store)
+    (tmp_path / "back").mkdir()
+    restic.run(store, "restore", "latest", "--path", "/late", "--target", tmp_path / "back")
+    assert (tmp_path / "back" / "late").read_bytes() == content
+    assert old.id not in {one.id for one in reopened(repository).snapshots().snapshots}
 
 
 def test_unlock_removes_what_we_told_to_remove(ground: Ground, restic: Restic) -> None:

@@ -1,7 +1,7 @@
 """Freeing space: which packs hold what no snapshot needs, and how they go without any danger.
 
-    plan (shared lock) -> repack what is worth it -> exclusive lock -> read the snapshots again
-    -> snapshots -> new index files -> old index files -> packs
+    plan (shared lock) -> repack what is worth it -> exclusive lock -> nobody else has pruned since
+    -> read the snapshots again -> snapshots -> new index files -> old index files -> packs
 
 The exclusive lock is held for the last line only, not while packs are read and uploaded: what was
 captured meanwhile is read again under it, and the packs that it relies on stay. A stop anywhere
@@ -68,12 +68,17 @@ class PrunePlan:
     delete_bytes: int
     repack_bytes: int
     rewritten_bytes: int
-    index_files: frozenset[str] = frozenset()
+    index_files: frozenset[str]
 
     @property
     def freed_bytes(self) -> int:
         """What the store will hold less, if it lets go of what is removed."""
         return self.delete_bytes + self.repack_bytes - self.rewritten_bytes
+
+    @property
+    def going(self) -> frozenset[str]:
+        """The packs that will not be there any more."""
+        return frozenset((*self.delete, *self.repack, *self.orphans))
 
     @property
     def is_empty(self) -> bool:
@@ -149,8 +154,14 @@ def plan_prune(
     `now` is the store's. IntegrityError when a needed pack is gone or of another size.
     """
     dropped = frozenset(drop)
-    # Before the index is read: what goes after this line is missed later.
-    index_files = frozenset(one.name for one in repository.storage.list("index"))
+    if unreadable := repository.index_findings:
+        raise IntegrityError(
+            f"{len(unreadable)} index files are unreadable, so what they name is unknown: nothing "
+            "is pruned",
+            subject=unreadable[0].subject,
+            code="index-damaged",
+            hint="Run `strongroom check`, then `strongroom repair`.",
+        )
     marks = _Marks(repository)
     marks.add(one.tree for one in snapshots if one.id not in dropped)
     files = {one.name: one for one in repository.storage.list("data")}
@@ -177,7 +188,7 @@ def plan_prune(
         delete_bytes=sum(size[pack] for pack in (*delete, *orphans)),
         repack_bytes=sum(size[pack] for pack in repack),
         rewritten_bytes=sum(survey.used_bytes[pack] for pack in repack),
-        index_files=index_files,
+        index_files=repository.index_files,
     )
 
 
@@ -294,7 +305,7 @@ def execute(
         there = repository.snapshots().snapshots
         if last_look is not None:
             last_look(there)
-        planned = {*plan.delete, *plan.repack, *plan.orphans}
+        planned = set(plan.going)
         needed = _needed_besides(repository, {*plan.keep, *plan.drop}, there)
         refused = removal.drop(plan.drop)
         lock.confirm()
@@ -398,25 +409,33 @@ def _repack(
     repository: Repository, plan: PrunePlan, options: PruneOptions, progress: Progress
 ) -> None:
     """Put what is needed of these packs into new ones, verified and as it is sealed."""
-    index = repository.index
-    marks = _Marks(repository)
-    snapshots = {one.id: one for one in repository.snapshots().snapshots}
-    marks.add(snapshots[one].tree for one in plan.keep if one in snapshots)
-    chosen = set(plan.repack)
-    wanted = (
-        location
-        for place, location in index.locations()
-        if marks.used[place] and location.pack in chosen
-    )
     packer = Packer(repository, pack_bytes=options.pack_bytes, most_buffers=_BUFFERS)
     done = False
     try:
         packer.begin()
+        _must_be_current(repository, plan)  # and stays so: nobody prunes beside this lock
+        wanted = _wanted_of(repository, plan)
         move_blobs(packer, wanted, run_bytes=_RUN_BYTES, progress=progress)
         packer.flush()
         done = True
     finally:
         packer.end(abandoned=not done)
+
+
+def _wanted_of(repository: Repository, plan: PrunePlan) -> Iterator[Location]:
+    """Where the needed blobs lie that are in no pack that stays.
+
+    The index may list a blob's packs in another order than it did for the plan.
+    """
+    index, marks = repository.index, _Marks(repository)
+    snapshots = {one.id: one for one in repository.snapshots().snapshots}
+    marks.add(snapshots[one].tree for one in plan.keep if one in snapshots)
+    going = plan.going
+    for place, location in index.locations():
+        if marks.used[place] and location.pack in going:
+            others = index.copies(location.entry.type, location.entry.id)
+            if all(one.pack in going for one in others):
+                yield location
 
 
 def move_blobs(
@@ -462,16 +481,24 @@ def _needed_besides(repository: Repository, known: set[str], there: Sequence[Sna
 
 
 def _rewrite_index(repository: Repository, doomed: set[str]) -> list[tuple[str, set[str]]]:
-    """Store index files without the doomed packs; the old ones, with the packs that each names."""
+    """Store index files without the doomed packs, and without what an earlier one names as well
+    after a run that was stopped; the old ones, with the packs that each names."""
     old: list[tuple[str, set[str]]] = []
+    named: set[tuple[str, int]] = set()
 
     # Read as they are written: a million blobs are never in memory.
     def staying() -> Iterator[tuple[str, list[PackEntry]]]:
         for file in list(repository.storage.list("index")):
-            packs = decode_index(repository.load_file(file.name), file.name)
-            if any(pack in doomed for pack, _ in packs):
+            packs = {
+                (pack, hash(tuple(entries))): (pack, entries)
+                for pack, entries in decode_index(repository.load_listed(file), file.name)
+            }
+            if packs.keys() & named or any(pack in doomed for pack, _ in packs):
                 old.append((file.name, {pack for pack, _ in packs}))
-                yield from ((pack, entries) for pack, entries in packs if pack not in doomed)
+                yield from (
+                    one for key, one in packs.items() if one[0] not in doomed and key not in named
+                )
+            named.update(packs)
 
     for part in index_parts(staying()):
         repository.save_file("index", encode_index(part))
