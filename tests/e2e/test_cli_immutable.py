@@ -231,7 +231,7 @@ def _all_but_prune(place: Place, store: Callable[[], set[str]]) -> None:
     assert restored["verdict"] == "PROVEN"
     (place.path / "local" / "snapshots").rename(place.path / "away")
     (place.path / "local" / "snapshots").mkdir()
-    place.json("backup", "--quiet")
+    assert place.run("backup", "--quiet").status == 3, "snapshots are missed"
     for file in (place.path / "away").iterdir():
         file.rename(place.path / "local" / "snapshots" / file.name)
     place.json("copy", "--from", "local", "--to", "offsite")

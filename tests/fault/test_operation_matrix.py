@@ -103,7 +103,7 @@ class Case:
         if self.operation.makes_the_store and "config" not in self.files():
             return  # then nothing looks like a repository
         assert set(self.earlier) <= set(self.trees()), outcome
-        findings = check_repository(opened(self.store), read_data=True).findings
+        findings = check_repository(opened(self.store), read=list).findings
         told = {one.code for one in findings if not harmed or harmed not in one.subject}
         assert told <= self.operation.leaves | {"lock-removed"}, (outcome, findings)
         if harmed.startswith(("index/", "snapshots/")) and harmed in self.files():
@@ -121,7 +121,7 @@ class Case:
         assert names(LocalStorage(self.store), "locks") == []
         if codes:
             OPERATIONS["prune"].run(LocalStorage(self.store), self.ground.base)
-            assert check_repository(opened(self.store), read_data=True).findings == []
+            assert check_repository(opened(self.store), read=list).findings == []
 
     def files(self) -> set[str]:
         """What lies in the store under a name of its own."""

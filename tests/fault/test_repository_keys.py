@@ -22,7 +22,7 @@ from strongroom.repository.keys import (
     stored_keys,
 )
 from strongroom.repository.storage import Buffer, LocalStorage, MemoryStorage, StoredFile
-from tests.support.failing_storage import FailingStorage, Failure, copied
+from tests.support.failing_storage import FailingStorage, Failure, How, copied
 from tests.support.repository_ground import (
     PASSWORD,
     capture,
@@ -106,7 +106,7 @@ WHOLE: dict[str, tuple[Change, Callable[[], Storage], set[tuple[bool, bool]]]] =
 
 
 @pytest.mark.parametrize(
-    "failure", [Failure(0), Failure(0, lasting=True, torn=True)], ids=["once", "for ever"]
+    "failure", [Failure(0), Failure(0, lasting=True, how=How.TORN)], ids=["once", "for ever"]
 )
 @pytest.mark.parametrize("name", WHOLE)
 def test_whatever_operation_fails_a_password_opens(
@@ -124,7 +124,7 @@ def test_whatever_operation_fails_a_password_opens(
         storage = copied(begin(), LocalStorage(path))
         failing = FailingStorage(storage)
         repository = Repository.open(failing, PASSWORD, name="store")
-        failing.fail(Failure(number, failure.lasting, failure.torn))
+        failing.fail(Failure(number, failure.lasting, failure.how))
         with contextlib.suppress(StorageError):
             change(repository)
         assert failing.failed, f"operation {number} was not reached"

@@ -23,7 +23,7 @@ from strongroom.repository.storage import (
 CHANGES = frozenset({"create", "save", "delete"})
 SAVES = frozenset({"save"})
 READS = frozenset({"load", "size", "list"})
-EVERYTHING = CHANGES | READS
+EVERYTHING = CHANGES | READS | {"immutability"}
 
 
 class How(StrEnum):
