@@ -430,3 +430,19 @@ def test_verbose_traces_the_errors_that_do_not_end_a_run(tmp_path: Path) -> None
     assert answer.status == 3
     assert answer.err.count("\nstrongroom.errors.") == 1
     assert "source more failed" in answer.err
+
+
+def test_a_drill_of_an_incomplete_capture_proves_not_all_of_it(place: Place) -> None:
+    """Invariant I5: what was not there to be captured cannot come back."""
+    (place.uploads / "lpos").rename(place.path / "lpos")
+    captured = place.run("--json", "backup")
+    assert captured.status == 3
+    answer = place.run("--json", "drill")
+    assert answer.status == 42
+    assert answer.document["verdict"] == "UNKNOWN"
+    (told,) = [one for one in answer.document["findings"] if one["code"] == "capture-incomplete"]
+    assert told["message"].endswith("at capture: lpos")
+    assert place.snapshots()[-1]["verdict"] == "UNKNOWN"
+    (place.path / "lpos").rename(place.uploads / "lpos")
+    place.json("backup")
+    assert place.json("drill")["verdict"] == "PROVEN"

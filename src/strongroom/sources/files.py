@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ from strongroom.sources.file_walk import TreeWalk
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 MANIFEST_FORMAT = 1
+# Findings after which something is missing in the snapshot that lasts; what vanished or changed
+# while it was read is gone, or is read by the next capture.
+_UNREAD: Final = frozenset({"file-unreadable", "folder-missing"})
+_MOST_TOLD: Final = 20
 _MANIFEST: Final = b".strongroom/manifest.json"
 
 
@@ -73,7 +78,7 @@ class FilesSource:
             if above.name:
                 folder.add_node(os.fsencode(above), _directory_node(above, result.root.mtime_ns))
         folder.add_node(path, result.root)
-        manifest = self._manifest(result.files, result.size_bytes)
+        manifest = self._manifest(result.files, result.size_bytes, findings)
         folder.add(_MANIFEST, writer.put_bytes(manifest))
         return Captured(folder.store(writer), result.size_bytes, result.files, tuple(findings))
 
@@ -109,8 +114,10 @@ class FilesSource:
         """
         root = self._root_of(view)
         is_live = any(_is_same(target, one) for one in (self._path, os.fsdecode(root)))
-        left_out = _left_out(view) if is_live else None
-        return compare_tree(view, root, Path(target), left_out=left_out, workers=self._workers)
+        manifest = _read_manifest(view)
+        left_out = _left_out(view, manifest) if is_live else None
+        proof = compare_tree(view, root, Path(target), left_out=left_out, workers=self._workers)
+        return replace(proof, findings=(*proof.findings, *_unread(self.name, manifest)))
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:  # noqa: ARG002
@@ -146,9 +153,9 @@ class FilesSource:
             if not (self._path / folder).is_dir()
         ]
 
-    def _manifest(self, files: int, size_bytes: int) -> bytes:
+    def _manifest(self, files: int, size_bytes: int, findings: Sequence[Finding]) -> bytes:
         # Without times: an unchanged tree gives an identical snapshot tree.
-        fields = {
+        fields: dict[str, Any] = {  # Any: JSON values
             "format": MANIFEST_FORMAT,
             "kind": self.kind,
             "source": self.name,
@@ -160,6 +167,8 @@ class FilesSource:
             "size_bytes": size_bytes,
             "chunks": "fastcdc 512KiB/1MiB/8MiB",
         }
+        if unread := [one.subject for one in findings if one.code in _UNREAD]:
+            fields["unread"] = {"count": len(unread), "first": unread[:_MOST_TOLD]}
         return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
 
 
@@ -178,21 +187,46 @@ def _matcher(patterns: Sequence[str]) -> Callable[[bytes, bool], bool] | None:
     return excluded
 
 
-def _left_out(view: SnapshotView) -> LeftOut:
-    """What the capture of this snapshot passed over, as its own manifest says, whatever is
-    configured today; stock restic's has none, and passes over sockets."""
+def _read_manifest(view: SnapshotView) -> dict[str, Any] | None:  # Any: JSON values
+    """What the capture wrote down beside the tree; None of stock restic's, which has none."""
     if not view.exists(_MANIFEST):
+        return None
+    try:
+        fields = json.loads(view.read(_MANIFEST))
+        if isinstance(fields, dict):
+            return fields
+    except ValueError:
+        pass
+    raise _damaged(view)
+
+
+def _damaged(view: SnapshotView) -> IntegrityError:
+    return IntegrityError(
+        "the manifest is not one",
+        subject=f"snapshot {view.snapshot.short_id}",
+        code="snapshot-damaged",
+    )
+
+
+def _left_out(view: SnapshotView, manifest: dict[str, Any] | None) -> LeftOut:
+    """What the capture of this snapshot passed over, as its own manifest says, whatever is
+    configured today; stock restic's passes over sockets."""
+    if manifest is None:
         return LeftOut()
     try:
-        fields: Any = json.loads(view.read(_MANIFEST))  # Any: JSON values
-        patterns = [str(one) for one in fields["exclude"]]
-        return LeftOut(_matcher(patterns), mounts=fields["one_file_system"] is True)
+        patterns = [str(one) for one in manifest["exclude"]]
+        return LeftOut(_matcher(patterns), mounts=manifest["one_file_system"] is True)
     except (ValueError, TypeError, KeyError) as error:
-        raise IntegrityError(
-            "the manifest is not one",
-            subject=f"snapshot {view.snapshot.short_id}",
-            code="snapshot-damaged",
-        ) from error
+        raise _damaged(view) from error
+
+
+def _unread(source: str, manifest: dict[str, Any] | None) -> Iterator[Finding]:
+    """What was not there to be captured cannot be proven: the verdict is not a full one."""
+    told = (manifest or {}).get("unread")
+    if isinstance(told, dict):
+        first = ", ".join(map(str, told.get("first", ())))
+        message = f"{told.get('count')} files or folders could not be read at capture: {first}"
+        yield finding("capture-incomplete", source, message)
 
 
 def _is_same(target: str, path: str | Path) -> bool:
