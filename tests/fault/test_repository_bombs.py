@@ -65,7 +65,7 @@ try:
         case "lock":
             repository.new_lock().acquire()
         case "check":
-            found = check_repository(repository, read_data=True).findings
+            found = check_repository(repository, read=list).findings
             told = [one.subject for one in found if one.code == "pack-size"]
 except StrongroomError as error:
     told = [f"{error.code} {error}"]
@@ -158,7 +158,7 @@ def test_a_lock_that_is_larger_than_memory(ground: Ground) -> None:
     """Like any that cannot be read: somebody unknown holds it."""
     ground.put_large(f"locks/{'5' * 64}")
     (told,) = ground.told("lock")
-    assert told.startswith("busy store: unreadable@")
+    assert told.startswith("busy store: a lock here cannot be read")
 
 
 def test_a_config_and_a_key_that_are_larger_than_memory(ground: Ground) -> None:
