@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository.index import BlobIndex, decode_index
-from strongroom.repository.pack import BlobType, PackEntry
+from strongroom.repository.pack import BlobType, PackEntry, whole_pack_bytes
 from strongroom.repository.pack_reading import read_pack
 from strongroom.repository.repository import Repository
 from strongroom.repository.snapshot import Snapshot
@@ -227,7 +227,10 @@ class _Check:
     def attribute(self, snapshots: Sequence[Snapshot]) -> None:
         """Tell of every damage which snapshots and paths it touches, when there is any."""
         for pack, place in self._damaged.items():
-            if pack not in self._unverified:
+            listed = self._listed(pack)
+            if self._sizes.get(pack, 0) > whole_pack_bytes(listed):
+                self._unverified[pack] = listed  # too large, maybe: its blobs are read one by one
+            elif pack not in self._unverified:
                 self._read_pack(pack)
             for entry in filter(self._is_lost, self._unverified[pack]):
                 if entry.type is BlobType.TREE:
