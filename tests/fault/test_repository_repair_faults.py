@@ -28,7 +28,13 @@ from tests.support.repair_ground import (
     planned,
     repair,
 )
-from tests.support.repository_ground import SMALL_PACKS, assert_restorable, capture, check_codes
+from tests.support.repository_ground import (
+    SMALL_PACKS,
+    assert_restorable,
+    capture,
+    check_codes,
+    names,
+)
 from tests.support.restic import stock_restics
 from tests.support.tree_ground import make_plain_tree
 
@@ -95,20 +101,15 @@ def test_whatever_operation_fails_nothing_more_is_lost(
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from strongroom.repository.storage import LocalStorage
-from tests.support.failing_storage import FailingStorage
+from tests.support.failing_storage import FailingStorage, Failure, How
 from tests.support.repair_ground import repair
 
-class Killing(FailingStorage):
-    def _step(self, what):
-        super()._step(what)
-        changes = [one for one in self.operations if one.startswith(("save", "delete"))]
-        if len(changes) == int(sys.argv[2]) and what == changes[-1]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-repair(Killing(LocalStorage(Path(sys.argv[1]))), drop_lost=True)
+changes = frozenset({"save", "delete"})
+failure = Failure(int(sys.argv[2]), how=How.KILLED, of=changes)
+repair(FailingStorage(LocalStorage(Path(sys.argv[1])), failure), drop_lost=True)
 """
 
 
@@ -129,7 +130,7 @@ def test_killed_at_any_change_it_goes_on(original: Twins, tmp_path: Path) -> Non
         assert_restorable(opened(store), [original.apart])
         repair(store, drop_lost=True)
         assert check_codes(opened(store)) == [], changes[number - 1]
-        assert list((store / "locks").iterdir()) == []
+        assert names(LocalStorage(store), "locks") == []
         stock_restics()[0].check(store)
 
 
