@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from strongroom.errors import BusyError, IntegrityError, StorageError
+from strongroom.errors import BusyError, IntegrityError
 from strongroom.repository import (
     Committed,
-    Folder,
+    Node,
     Repository,
     Snapshot,
     SnapshotWriter,
@@ -27,9 +25,8 @@ from strongroom.repository.prune import (
     execute,
     plan_prune,
 )
-from strongroom.repository.storage import MemoryStorage
-from strongroom.repository.storage.protocol import StoredFile
-from tests.support.failing_storage import FailingStorage, Failure, copied
+from strongroom.repository.storage import StoredFile
+from tests.support.failing_storage import FailingStorage, copied
 from tests.support.prune_ground import Ground
 from tests.support.repository_ground import (
     PASSWORD,
@@ -45,7 +42,6 @@ from tests.support.repository_ground import (
     view_of,
 )
 from tests.support.restic import stock_restics
-from tests.support.tree_ground import make_plain_tree
 
 AT_ONCE = PruneOptions(grace=timedelta(0), pack_bytes=64 << 10)
 HARMLESS = {"pack-orphaned", "index-hint"}
@@ -133,40 +129,6 @@ def test_stock_restic_agrees(tmp_path: Path) -> None:
     assert_restorable(reopened(ground.repository), ground.snapshots[3:])
 
 
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("share", range(4))
-def test_whatever_operation_fails_nothing_needed_is_lost(
-    ground: Ground, lasting: bool, share: int, tmp_path: Path
-) -> None:
-    whole = FailingStorage(copied(ground.repository.storage))
-    first = opened(whole)
-    whole.fail(None)
-    execute(first, planned(first, ground.drop), report=PruneReport(), options=AT_ONCE)
-    count = len(whole.operations)
-    for number in range(1 + share, count + 1, 4):
-        storage = copied(ground.repository.storage)
-        failing = FailingStorage(storage)
-        repository = opened(failing)
-        failing.fail(Failure(number, lasting=lasting))
-        with contextlib.suppress(StorageError, BusyError):
-            plan = planned(repository, ground.drop)
-            execute(repository, plan, report=PruneReport(), options=AT_ONCE)
-        assert failing.failed, f"operation {number} was not reached"
-        for lock in list(storage.list("locks")):  # of a process that is alive: this one
-            storage.delete(lock.name)
-        after = opened(storage)
-        codes = set(check_codes(after))
-        assert codes <= HARMLESS, (failing.failed, codes)
-        assert_restorable(after, ground.snapshots[2:])
-        # The next run goes on and ends clean.
-        left = {one.id for one in after.snapshots().snapshots}
-        prune(after, [one for one in ground.drop if one in left])
-        assert check_codes(after) == []
-        if number % 11 == 0:
-            on_disk = tmp_path / f"{number} {lasting}"
-            copied(storage, new_repository(on_disk).storage)
-
-
 def test_what_is_captured_meanwhile_stays_whole(ground: Ground) -> None:
     """A capture between plan and deletion relies on blobs that were about to go."""
     repository = opened(copied(ground.repository.storage))
@@ -202,44 +164,6 @@ def test_while_somebody_writes_nothing_is_removed(ground: Ground) -> None:
     assert_restorable(reopened(repository), ground.snapshots)
 
 
-class Backwards(MemoryStorage):
-    """Another host's view of the same store, which lists files in another order."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__()
-        self.__dict__ = storage.__dict__
-
-    def list(self, folder: str) -> Iterator[StoredFile]:
-        yield from reversed(list(super().list(folder)))
-
-
-def test_a_plan_that_another_prune_has_overtaken_is_not_carried_out() -> None:
-    """Of blobs that lie in two packs each would spare the one that the other deletes."""
-    storage = MemoryStorage()
-    repository = new_repository(storage)
-    content, kept = os.urandom(50_000), []
-    with contextlib.ExitStack() as stack:
-        writers = [
-            stack.enter_context(SnapshotWriter([reopened(repository)], SMALL_PACKS))
-            for _ in range(2)
-        ]
-        for number, writer in enumerate(writers):
-            folder = Folder(number)
-            folder.add(b"twice stored", writer.put_bytes(content))
-            now = datetime.now(UTC)
-            kept += writer.commit(folder.store(writer), paths=["/"], tags=[], time=now)
-    first, second = opened(storage), opened(Backwards(storage))
-    plans = [planned(first, []), planned(second, [])]
-    assert len(plans[0].delete) == len(plans[1].delete) == 1
-    assert plans[0].delete != plans[1].delete
-    execute(second, plans[1], report=PruneReport(), options=AT_ONCE)
-    with pytest.raises(BusyError, match="has pruned since"):
-        execute(first, plans[0], report=PruneReport(), options=AT_ONCE)
-    prune(repository, [])
-    assert check_codes(repository) == []
-    assert_restorable(reopened(repository), [one.snapshot for one in kept])
-
-
 def test_on_top_of_damage_nothing_is_pruned(ground: Ground) -> None:
     storage = copied(ground.repository.storage)
     needed = planned(opened(storage), ground.drop)
@@ -260,6 +184,96 @@ def test_on_top_of_damage_nothing_is_pruned(ground: Ground) -> None:
     assert unindexed.value.code == "index-damaged"
 
 
+def test_with_an_index_that_nobody_can_read_nothing_is_pruned(ground: Ground) -> None:
+    storage = copied(ground.repository.storage)
+    garbage = "index/" + "ab" * 32
+    plan = planned(opened(storage), ground.drop)
+    storage.save(garbage, b"garbage")
+    with pytest.raises(IntegrityError) as refused:
+        planned(opened(storage), ground.drop)
+    assert (refused.value.code, garbage in refused.value.subject) == ("index-damaged", True)
+    # It came after the plan was made: nothing is removed either.
+    with pytest.raises(IntegrityError):
+        execute(opened(storage), plan, report=PruneReport(), options=AT_ONCE)
+    storage.delete(garbage)
+    assert_restorable(opened(storage), ground.snapshots)
+    assert set(check_codes(opened(storage))) <= HARMLESS
+
+
+class Fickle(FailingStorage):
+    """Lists everything the other way round when told so, as stores may."""
+
+    backwards = False
+
+    def list(self, folder: str) -> Iterator[StoredFile]:
+        return iter([*super().list(folder)][:: -1 if self.backwards else 1])
+
+
+def stored_twice(storage: Storage) -> tuple[Snapshot, Snapshot]:
+    """Two captures at once, which both store the same content; the first one something more."""
+    made, twice = [], os.urandom(2000)
+    with SnapshotWriter([opened(storage)]) as one, SnapshotWriter([opened(storage)]) as other:
+        for writer, contents in ((one, (twice, os.urandom(2000))), (other, (twice,))):
+            nodes = []
+            for number, content in enumerate(contents):
+                put = writer.put_bytes(content)
+                name = b"%d" % number
+                nodes.append(Node(name, "file", 0o100644, content=put.blobs, size=put.size))
+            root = writer.put_folder(nodes)
+            (committed,) = writer.commit(root, paths=["/"], tags=[], time=datetime.now(UTC))
+            made.append(committed.snapshot)
+    return made[0], made[1]
+
+
+def test_of_two_that_prune_at_once_one_gives_way() -> None:
+    """Each plan relies on the pack that the other one removes."""
+    storage = Fickle(new_repository().storage)
+    snapshots = list(stored_twice(storage))
+    pruning, plans = [], []
+    for storage.backwards in (False, True):
+        pruning.append(opened(storage))
+        plans.append(planned(pruning[-1], []))
+    assert plans[0].going
+    assert plans[1].going
+    assert plans[0].going.isdisjoint(plans[1].going)
+    execute(pruning[0], plans[0], report=PruneReport(), options=AT_ONCE)
+    with pytest.raises(BusyError, match="has pruned since"):
+        execute(pruning[1], plans[1], report=PruneReport(), options=AT_ONCE)
+    assert_restorable(opened(storage), snapshots)
+    assert check_codes(opened(storage)) == []
+
+
+def test_what_is_needed_is_kept_in_whatever_order_the_index_is_read() -> None:
+    """Of a blob in two packs, one is to be repacked, and the other one to be deleted."""
+    storage = Fickle(new_repository().storage)
+    first, second = stored_twice(storage)
+    storage.save("data/ab/" + "ab" * 32, b"left over")  # so that the index is read once more
+    repository = opened(storage)
+    plan = planned(repository, [first.id])
+    assert plan.repack
+    assert plan.delete
+    storage.backwards = True
+    execute(repository, plan, report=PruneReport(), options=AT_ONCE)
+    assert_restorable(opened(storage), [second])
+    assert check_codes(opened(storage)) == []
+
+
+def test_what_others_did_between_two_captures_is_no_damage(ground: Ground, tmp_path: Path) -> None:
+    """One process captures two sources; in between, another one captures and prunes."""
+    storage = copied(ground.repository.storage)
+    repository = opened(storage)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_bytes(os.urandom(50_000))
+    assert capture(repository, tmp_path / "a")[1] == []
+    since, _ = capture(opened(storage), ground.tree, options=SMALL_PACKS)
+    prune(opened(storage), ground.drop)
+    (tmp_path / "a" / "file").write_bytes(os.urandom(50_000))
+    second, findings = capture(repository, tmp_path / "a")
+    assert findings == []
+    assert check_codes(opened(storage)) == []
+    assert_restorable(opened(storage), [*ground.snapshots[2:], since.snapshot, second.snapshot])
+
+
 def test_packs_in_no_index_go(ground: Ground) -> None:
     """What a capture left that was stopped before it wrote its index."""
     storage = copied(ground.repository.storage)
@@ -268,57 +282,3 @@ def test_packs_in_no_index_go(ground: Ground) -> None:
     assert planned(repository, []).orphans == ("ab" * 32,)
     prune(repository, [])
     assert check_codes(repository) == []
-
-
-def test_several_programs_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Two Strongrooms and one restic on one repository, while one of them prunes."""
-    store = tmp_path / "store"
-    repository = new_repository(store)
-    restic = stock_restics()[-1]
-    failures: list[BaseException] = []
-    kept: list[Snapshot] = []
-    guard = threading.Lock()
-
-    def guarded(work: object) -> None:
-        try:
-            assert callable(work)
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    def ours(number: int) -> None:
-        tree = tmp_path / f"tree {number}"
-        for turn in range(5):
-            make_plain_tree(tree, seed=turn % 2, files=5, most_bytes=60_000)
-            with contextlib.suppress(BusyError):
-                committed, _ = capture(reopened(repository), tree, options=SMALL_PACKS)
-                with guard:
-                    kept.append(committed.snapshot)
-
-    def theirs() -> None:
-        tree = tmp_path / "tree 9"
-        for turn in range(4):
-            make_plain_tree(tree, seed=turn % 2, files=5, most_bytes=60_000)
-            restic.attempt(store, "backup", tree, "--quiet")
-
-    def pruning() -> None:
-        for _ in range(8):
-            opened_now = reopened(repository)
-            with guard:
-                drop = [one.id for one in kept[:-2]]
-                del kept[:-2]
-            with contextlib.suppress(BusyError):
-                there = {one.id for one in opened_now.snapshots().snapshots}
-                plan = planned(opened_now, [one for one in drop if one in there])
-                execute(opened_now, plan, report=PruneReport(), options=AT_ONCE)
-
-    workers = [lambda: ours(1), lambda: ours(2), theirs, pruning]
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    restic.check(store)
-    assert set(check_codes(repository)) <= HARMLESS
-    assert_restorable(reopened(repository), list(repository.snapshots().snapshots))

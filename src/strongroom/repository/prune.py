@@ -322,14 +322,17 @@ def execute(
 
 def _must_be_current(repository: Repository, plan: PrunePlan) -> None:
     """BusyError when another prune has come between: of two packs with the same blobs it may have
-    kept the one that this plan deletes."""
-    present = {one.name for one in repository.storage.list("index")}
-    if not plan.index_files <= present:
+    kept the one that this plan deletes. IntegrityError when an index file that came since cannot
+    be read: it would be met again with the snapshots gone."""
+    files = {one.name: one for one in repository.storage.list("index")}
+    if not plan.index_files <= files.keys():
         raise BusyError(
             "another program has pruned since this run was planned; nothing was removed",
             subject=repository.name,
             hint="Run `strongroom prune` again.",
         )
+    for name in files.keys() - plan.index_files:
+        decode_index(repository.load_listed(files[name]), name)
 
 
 class _Removal:

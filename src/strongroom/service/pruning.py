@@ -230,12 +230,6 @@ def _plan(
                 subject=repository.name,
                 hint="Run `strongroom check`, then `strongroom repair`.",
             )
-        if repository.index_findings:
-            raise StorageError(
-                f"{len(repository.index_findings)} index files are unreadable: nothing is pruned",
-                subject=repository.name,
-                hint="Run `strongroom check`, then `strongroom repair`.",
-            )
         decisions = _decide(application, repository.name, listed.snapshots, now)
         drop = [one.id for one in decisions if not one.keep]
         plan = plan_prune(
