@@ -94,6 +94,18 @@ state: state
 """
 
 
+TWO_REPOSITORIES = """\
+version: 1
+application: tms
+sources:
+  uploads: {kind: files, path: uploads}
+repositories:
+  local: {location: local, password: file:key}
+  second: {location: second, password: file:key}
+state: state
+"""
+
+
 def make_place(path: Path, config: str = CONFIG) -> Place:
     """The directory filled: two folders of small files, a key, a configuration."""
     place = Place(path)

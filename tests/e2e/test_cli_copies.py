@@ -8,20 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.e2e.command_line import PASSWORD, TWO_REPOSITORIES, Place, make_place
 from tests.support.restic import stock_restics
 from tests.support.store_servers import RestServer, rclone_rest
 
-CONFIG = """\
-version: 1
-application: tms
-sources:
-  uploads: {kind: files, path: uploads}
-repositories:
-  local: {location: local, password: file:key}
-  second: {location: second, password: file:key}
-state: state
-"""
+CONFIG = TWO_REPOSITORIES
 
 
 @pytest.fixture
@@ -190,3 +181,20 @@ def test_a_new_repository_does_not_get_the_past_unasked(place: Place) -> None:
     place.json("backup")
     assert len(trees(place)["second"]) == 1
     assert len(trees(place)["local"]) == 2
+
+
+def test_who_has_what_was_missed_gives_it(place: Place) -> None:
+    """Also when the first that had it is away now."""
+    config = place.config.read_text()
+    line = "  second: {location: second, password: file:key}\n"
+    place.write_config(config.replace(line, line + line.replace("second", "third")))
+    place.json("init")
+    place.json("backup")
+    (place.path / "second").rename(place.path / "away")
+    (place.uploads / "changing").write_text("missed")
+    assert place.run("backup").status == 3
+    (place.path / "away").rename(place.path / "second")
+    (place.path / "local").rename(place.path / "away")
+    assert place.run("backup").status == 3
+    (place.path / "away").rename(place.path / "local")
+    assert trees(place)["second"] == trees(place)["third"]

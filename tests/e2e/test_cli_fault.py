@@ -10,11 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from strongroom.repository import Repository, open_storage
+from strongroom.repository import Repository, SnapshotWriter, open_storage
+from strongroom.service.application import Application
+from strongroom.service.backup import backup
+from strongroom.sources import CaptureContext, Captured, Source
+from strongroom.sources.files import FilesSource
 from tests.e2e.command_line import CONFIG, PASSWORD, Answer, Place, make_place, run
 from tests.support.code_ground import git, make_application
 
@@ -446,3 +451,24 @@ def test_a_drill_of_an_incomplete_capture_proves_not_all_of_it(place: Place) -> 
     (place.path / "lpos").rename(place.uploads / "lpos")
     place.json("backup")
     assert place.json("drill")["verdict"] == "PROVEN"
+
+
+def test_an_error_that_nobody_foresaw_costs_one_source_only(place: Place) -> None:
+    class Unforeseen(FilesSource):
+        """A source whose author has overlooked something."""
+
+        def capture(self, writer: SnapshotWriter, context: CaptureContext) -> Captured:
+            raise RuntimeError(f"a secret of somebody's, {writer}, {context}")
+
+    class Careless(Application):
+        def sources(self, names: Sequence[str] = ()) -> list[Source]:
+            return [Unforeseen("more", place.uploads), *super().sources(names)]
+
+    report = backup(Careless.load(place.config))
+    assert report.exit_status == 3
+    assert report.captured == ("uploads",)
+    ((source, error),) = report.errors
+    assert (source, "RuntimeError" in error.message) == ("more", True)
+    ledger = (place.path / "state/ledger.jsonl").read_text()
+    assert "RuntimeError" in ledger
+    assert "secret" not in json.dumps(report.as_json()) + ledger

@@ -17,23 +17,13 @@ from strongroom.repository import BlobType, Repository
 from strongroom.repository.repository import pack_name
 from strongroom.repository.snapshot import encode_snapshot
 from strongroom.repository.storage import LocalStorage
-from tests.e2e.command_line import PASSWORD, Answer, Place, make_place
+from tests.e2e.command_line import PASSWORD, TWO_REPOSITORIES, Answer, Place, make_place
 from tests.support.repair_ground import files_of, flipped, overwrite
 from tests.support.repository_ground import new_repository
 from tests.support.restic import stock_restics
 from tests.support.store_servers import rclone_rest
 
-CONFIG = """\
-version: 1
-application: tms
-sources:
-  uploads: {kind: files, path: uploads}
-repositories:
-  local: {location: local, password: file:key}
-  second: {location: second, password: file:key}
-minimum_copies: 1
-state: state
-"""
+CONFIG = TWO_REPOSITORIES + "minimum_copies: 1\n"
 ALONE = CONFIG.replace("  second: {location: second, password: file:key}\n", "")
 
 

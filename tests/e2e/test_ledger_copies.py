@@ -10,20 +10,10 @@ from typing import Any
 import pytest
 
 from strongroom.evidence import Ledger, records
-from tests.e2e.command_line import PASSWORD, Place, make_place
+from tests.e2e.command_line import PASSWORD, TWO_REPOSITORIES, Place, make_place
 from tests.support.restic import stock_restics
 
-CONFIG = """\
-version: 1
-application: tms
-sources:
-  uploads: {kind: files, path: uploads}
-repositories:
-  local: {location: local, password: file:key}
-  second: {location: second, password: file:key}
-retention: {local: {last: 1}, second: {last: 1}}
-state: state
-"""
+CONFIG = TWO_REPOSITORIES + "retention: {local: {last: 1}, second: {last: 1}}\n"
 
 
 @pytest.fixture
@@ -96,9 +86,17 @@ def test_what_vanished_is_noticed_on_a_new_host(place: Place) -> None:
     place.json("backup")
     shutil.rmtree(place.path / "state")
     (place.path / "local/snapshots" / gone).unlink()
+    again = shutil.copytree(place.path / "local", place.path / "as it was")
     answer = place.run("--json", "drill")
     assert answer.status == 41
     assert "snapshot-vanished" in codes(answer.document)
+    # A backup, too, asks the ledger that it has just taken up.
+    shutil.rmtree(place.path / "state")
+    shutil.rmtree(place.path / "local")
+    again.rename(place.path / "local")
+    backup = place.run("--json", "backup")
+    assert backup.status == 3
+    assert {"ledger-adopted", "snapshot-vanished"} <= set(codes(backup.document))
 
 
 def test_a_proof_outlives_the_host(place: Place) -> None:
@@ -192,3 +190,13 @@ def test_a_broken_ledger_never_makes_a_verdict_better(place: Place) -> None:
     for file in (place.path / "state").glob("ledger.jsonl*"):
         file.rename(place.path / file.name)
     assert "snapshot-vanished" in codes(place.run("--json", "drill").document)
+
+
+def test_a_ledger_that_cannot_be_read_is_no_clean_one(place: Place) -> None:
+    place.json("backup")
+    ledger = place.path / "state/ledger.jsonl"
+    ledger.unlink()
+    ledger.mkdir()
+    answer = place.run("--json", "drill")
+    assert answer.status == 41
+    assert "ledger-broken" in codes(answer.document)

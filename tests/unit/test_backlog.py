@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from strongroom.evidence import Entry
-from strongroom.service.backlog import backlog
+from strongroom.service.backlog import Holders, backlog
 
 
 def captured(point: str, **ids: str) -> Entry:
@@ -21,8 +21,8 @@ def record(kind: str, application: str = "tms", **fields: object) -> Entry:
     return Entry(0, datetime(2026, 11, 26, tzinfo=UTC), kind, told, "")
 
 
-def missed(*entries: Entry) -> dict[str, list[str]]:
-    return backlog(entries, "tms", "offsite").by_giver
+def missed(*entries: Entry) -> list[Holders]:
+    return backlog(entries, "tms", "offsite")
 
 
 def test_what_came_while_it_was_away_is_missed_in_order() -> None:
@@ -32,12 +32,12 @@ def test_what_came_while_it_was_away_is_missed_in_order() -> None:
         captured("p3", local="a3"),
         captured("p4", local="a4", offsite="b4"),
     )
-    assert missed(*history) == {"local": ["a2", "a3"]}
+    assert missed(*history) == [{"local": "a2"}, {"local": "a3"}]
 
 
 def test_before_its_first_capture_nothing_is_missed() -> None:
-    assert missed(captured("p1", local="a1"), captured("p2", local="a2")) == {}
-    assert missed(captured("p1", local="a1"), captured("p2", local="a2", offsite="b2")) == {}
+    assert missed(captured("p1", local="a1"), captured("p2", local="a2")) == []
+    assert missed(captured("p1", local="a1"), captured("p2", local="a2", offsite="b2")) == []
 
 
 def test_what_was_copied_or_dropped_is_not_missed() -> None:
@@ -49,7 +49,7 @@ def test_what_was_copied_or_dropped_is_not_missed() -> None:
         record("copy", to="offsite", snapshots=[{"id": "b2", "from_id": "a2"}]),
         record("prune", repository="local", drop=["a3"]),
     )
-    assert missed(*history) == {"local": ["a4"]}
+    assert missed(*history) == [{"local": "a4"}]
 
 
 def test_other_applications_and_the_others_copies_do_not_count() -> None:
@@ -60,4 +60,4 @@ def test_other_applications_and_the_others_copies_do_not_count() -> None:
         record("copy", to="third", snapshots=[{"id": "c", "from_id": "a2"}]),
         record("prune", repository="local", drop=["a2"]),
     )
-    assert missed(*history) == {"third": ["c2"]}
+    assert missed(*history) == [{"third": "c2"}]

@@ -8,58 +8,46 @@ repository that never received any is new: what it is to hold of the past is for
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from strongroom.evidence import Entry
 
+Holders: TypeAlias = dict[str, str]
+"""The id of one capture's snapshot in each repository that holds it."""
 
-@dataclass(slots=True)
-class Backlog:
-    """Captures that a repository lacks: the ids of their snapshots by the repository that has
-    them, oldest first."""
-
-    by_giver: dict[str, list[str]] = field(default_factory=dict)
+_Capture: TypeAlias = tuple[str, str]  # source and recovery point
 
 
-def backlog(entries: Iterable[Entry], application: str, repository: str) -> Backlog:
-    """What a repository lacks, by the records of captures and copies, oldest first."""
-    lacking: dict[tuple[str, str], dict[str, str]] = {}
-    captured: dict[str, tuple[str, str]] = {}
+def backlog(entries: Iterable[Entry], application: str, repository: str) -> list[Holders]:
+    """The captures that a repository lacks, by the records of captures and copies, oldest first."""
+    lacking: dict[_Capture, Holders] = {}
+    captured: dict[str, _Capture] = {}
     is_known = False
     for entry in entries:
         if entry.fields.get("application") != application:
             continue
         if entry.kind == "backup":
-            point = str(entry.fields.get("point"))
-            stored: dict[tuple[str, str], dict[str, str]] = {}
-            for one in entry.fields.get("snapshots", ()):
-                capture = (str(one["source"]), point)
-                stored.setdefault(capture, {})[str(one["repository"])] = str(one["id"])
-                captured[str(one["id"])] = capture
-            here = any(repository in ids for ids in stored.values())
-            is_known = is_known or here
+            stored = _stored(entry)
+            captured |= {one: capture for capture, ids in stored.items() for one in ids.values()}
+            is_known = is_known or any(repository in ids for ids in stored.values())
             if is_known:
                 lacking |= {one: ids for one, ids in stored.items() if repository not in ids}
         elif entry.kind == "copy" and entry.fields.get("to") == repository:
+            is_known = True
             for one in entry.fields.get("snapshots", ()):
-                is_known = True
                 lacking.pop(captured.get(str(one.get("from_id")), ("", "")), None)
         elif entry.kind == "prune":
-            _forget(lacking, str(entry.fields.get("repository")), entry.fields.get("drop", ()))
-    found = Backlog()
-    for ids in lacking.values():
-        giver = next(iter(ids))
-        found.by_giver.setdefault(giver, []).append(ids[giver])
-    return found
+            # What was dropped by retention where it was is not missed elsewhere.
+            dropped = set(map(str, entry.fields.get("drop", ())))
+            for ids in lacking.values():
+                if ids.get(name := str(entry.fields.get("repository"))) in dropped:
+                    del ids[name]
+    return [ids for ids in lacking.values() if ids]
 
 
-def _forget(
-    lacking: dict[tuple[str, str], dict[str, str]], repository: str, dropped: Iterable[object]
-) -> None:
-    """What was dropped by retention where it was is not missed elsewhere."""
-    gone = set(map(str, dropped))
-    for capture, ids in list(lacking.items()):
-        if ids.get(repository) in gone:
-            del ids[repository]
-            if not ids:
-                del lacking[capture]
+def _stored(entry: Entry) -> dict[_Capture, Holders]:
+    stored: dict[_Capture, Holders] = {}
+    for one in entry.fields.get("snapshots", ()):
+        capture = (str(one["source"]), str(entry.fields.get("point")))
+        stored.setdefault(capture, {})[str(one["repository"])] = str(one["id"])
+    return stored

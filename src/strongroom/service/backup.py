@@ -19,7 +19,6 @@ from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stag
 from strongroom.plan.retention import unusually_small
 from strongroom.repository import (
     Repository,
-    Snapshot,
     SnapshotList,
     SnapshotView,
     SnapshotWriter,
@@ -137,6 +136,7 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
     with run.locked():
         run.findings.extend(take_up(application, run.repositories))
         run.findings.extend(broken(application))
+        run.notice()
         try:
             for source in sources:
                 run.capture(source)
@@ -182,8 +182,8 @@ class _Run:
 
     def _listed(
         self, repositories: Sequence[Repository]
-    ) -> tuple[Sequence[Repository], Sequence[Snapshot]]:
-        """The repositories from the first one on that can be listed, and its snapshots; raises
+    ) -> tuple[Sequence[Repository], SnapshotList]:
+        """The repositories from the first one on that can be listed, and what it holds; raises
         the first one's error when none can."""
         errors: list[StrongroomError] = []
         for place, repository in enumerate(repositories):
@@ -194,15 +194,16 @@ class _Run:
                 errors.append(error)
                 self.findings.append(finding("repository-failed", repository.name, str(error)))
             else:
-                self._notice(repository, listed)
-                return repositories[place:], listed.snapshots
+                return repositories[place:], listed
         raise errors[0]
 
-    def _notice(self, repository: Repository, listed: SnapshotList) -> None:
-        """What is wrong with earlier snapshots is told now, not at the next drill."""
-        self.findings.extend(listed.findings)
-        stored = stored_snapshots(self.application).get(repository.name, {})
-        self.findings.extend(one for _, one in vanished(repository.name, stored, listed))
+    def notice(self) -> None:
+        """What is wrong with earlier snapshots, as far as this host's ledger knows, is told now,
+        not at the next drill."""
+        first = self.repositories[0].name
+        self.findings.extend(self._before.findings)
+        stored = stored_snapshots(self.application).get(first, {})
+        self.findings.extend(one for _, one in vanished(first, stored, self._before))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -238,7 +239,8 @@ class _Run:
         except StrongroomError as error:
             self._failed(source, error)
         except Exception as error:  # the edge of a step: a bug in one must not cost the others
-            unforeseen = StrongroomError(f"{type(error).__name__}: {error}")
+            # Its text is for --verbose alone: the ledger must never hold what it may quote.
+            unforeseen = StrongroomError(f"something that nobody foresaw: {type(error).__name__}")
             unforeseen.__cause__ = error
             self._failed(source, unforeseen)
         self.stages.append(Stage(source.name, time.monotonic() - begun))
@@ -294,7 +296,7 @@ class _Run:
         """A source that is suddenly half of what it was may be an unmounted volume."""
         before = [
             one.size_bytes
-            for one in self._before
+            for one in self._before.snapshots
             if one.application == self.application.name and one.source == source.name
         ]
         if (usual := unusually_small([*before, size_bytes])) is not None:
@@ -303,28 +305,35 @@ class _Run:
 
     def catch_up_earlier(self) -> None:
         """Copy what repositories that are here today missed in earlier runs."""
-        for repository in self.repositories:
+        for taker in self.repositories:
+            begun, already = time.monotonic(), len(self.findings)
             try:
-                entries = self.application.ledger.entries()
-                missed = backlog(entries, self.application.name, repository.name)
-                for name, ids in missed.by_giver.items():
-                    self._copy_earlier(name, repository, set(ids))
+                copied = self._catch_up_earlier(taker)
             except StrongroomError as error:
-                LOG.debug("repository %s stays behind", repository.name, exc_info=True)
-                self.findings.append(finding("repository-behind", repository.name, str(error)))
+                LOG.debug("repository %s stays behind", taker.name, exc_info=True)
+                self.findings.append(finding("repository-behind", taker.name, str(error)))
+                copied = True
+            if copied or len(self.findings) > already:
+                self.stages.append(Stage(f"catch up {taker.name}", time.monotonic() - begun))
 
-    def _copy_earlier(self, giver_name: str, taker: Repository, ids: set[str]) -> None:
-        giver = next((one for one in self.repositories if one.name == giver_name), None)
-        if giver is None:
-            message = f"{len(ids)} earlier snapshots are in {giver_name}, which is away"
+    def _catch_up_earlier(self, taker: Repository) -> bool:
+        """Whether there was anything to copy."""
+        entries = self.application.ledger.entries()
+        missed = backlog(entries, self.application.name, taker.name)
+        copied = False
+        for giver in self.repositories:
+            here = {ids[giver.name] for ids in missed if giver.name in ids}
+            missed = [ids for ids in missed if giver.name not in ids]
+            if here:
+                chosen = [one for one in giver.snapshots().snapshots if one.id in here]
+                copied = copied or bool(chosen)
+                found = copy_recorded(self.application, giver, taker, chosen) if chosen else None
+                self.findings.extend(found.findings if found else ())
+        if missed:
+            where = ", ".join(sorted({name for ids in missed for name in ids}))
+            message = f"{len(missed)} earlier snapshots are in {where} only, which is away"
             self.findings.append(finding("repository-behind", taker.name, message))
-            return
-        begun = time.monotonic()
-        chosen = [one for one in giver.snapshots().snapshots if one.id in ids]
-        if chosen:
-            copied = copy_recorded(self.application, giver, taker, chosen)
-            self.findings.extend(copied.findings)
-            self.stages.append(Stage(f"catch up {taker.name}", time.monotonic() - begun))
+        return copied
 
     def catch_up(self) -> None:
         """Copy what a repository lacks of this point from one that has it: it may have failed, or
@@ -377,7 +386,7 @@ class _Run:
 
     def _parent(self, source: Source) -> SnapshotView | None:
         """The newest snapshot of the same source in the first repository that could be listed."""
-        for snapshot in reversed(self._before):
+        for snapshot in reversed(self._before.snapshots):
             if snapshot.application == self.application.name and snapshot.source == source.name:
                 if not is_from_future(snapshot):
                     return SnapshotView(self.repositories[0], snapshot)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from strongroom.config.value import format_duration
 from strongroom.errors import EXIT_FINE, StrongroomError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, finding
@@ -219,7 +220,8 @@ class _Choice:
         if older_than is None or not left:
             return None
         size = sum(self._sizes[pack] for pack in left)
-        message = f"{len(left)} packs ({size} bytes) were not read for {older_than.days} days"
+        span = format_duration(older_than)
+        message = f"{len(left)} packs ({size} bytes) were not read for {span}"
         return finding("pack-unread", self._repository, message)
 
     def never_read_bytes(self, read: Sequence[str]) -> int:
@@ -241,6 +243,8 @@ def packs_read(application: Application, repository: str) -> dict[bytes, datetim
     try:
         for entry in application.ledger.entries("check"):
             mine = entry.fields.get("application") == application.name
+            # A store's past says nothing of the bytes that lie there today.
+            mine = mine and "store_as_of" not in entry.fields
             if mine and entry.fields.get("repository") == repository:
                 found.update(dict.fromkeys(_names(entry.fields.get("read")), entry.at))
     except StrongroomError as error:

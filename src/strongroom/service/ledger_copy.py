@@ -153,13 +153,13 @@ def _load(repository: Repository, snapshot: Snapshot) -> _Copy | Finding:
 
 
 def broken(application: Application) -> list[Finding]:
-    """Failures when the ledger here is not what was written: what it no longer tells must not make
-    anything look better (invariant I5)."""
+    """Failures when the ledger here is not what was written, or can't be read: what it no longer
+    tells must not make anything look better (invariant I5)."""
     ledger = application.ledger
     try:
         faults = ledger.verify()
-    except StrongroomError:
-        return []  # whoever needs to read it says so
+    except StrongroomError as error:
+        return [finding("ledger-broken", str(ledger.path), error.message)]
     return [
         finding("ledger-broken", str(ledger.path), f"line {one.line}: {one.message}")
         for one in faults[:3]
