@@ -71,6 +71,9 @@ def test_a_ledger_that_cannot_be_read_stops_no_drill(tmp_path: Path) -> None:
     place = _backed_up(tmp_path, TWO)
     (tmp_path / "state" / "ledger.jsonl").unlink()
     (tmp_path / "state" / "ledger.jsonl").mkdir()
-    drill = place.json("drill")
-    assert drill["verdict"] == "PROVEN"
-    assert "evidence-unrecorded" in _codes(drill)
+    answer = place.run("--json", "drill")
+    assert answer.status == 41
+    [drill] = answer.document["drills"]
+    assert drill["checked"] == 7  # the files were compared all the same
+    assert drill["verdict"] == "FAILED"
+    assert _codes(drill) == {"ledger-broken", "evidence-unrecorded"}

@@ -31,8 +31,7 @@ def _masked(text: str, place: Place) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    config = CONFIG.replace("required: [lpos]", "required: [lpos, certificates]")
-    return make_place(tmp_path_factory.mktemp("golden"), config)
+    return make_place(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +42,35 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return made
 
 
-def test_the_main_path_reads_well(place: Place) -> None:
+def _said(place: Place, *commands: list[str]) -> str:
     said: list[str] = []
-    for command in (
+    for command in commands:
+        said += [f"$ {' '.join(command)}"]
+        words = [word.replace("PLACE", str(place.path)) for word in command]
+        said += _masked(place.run(*words).text, place)
+    return "\n".join(said)
+
+
+def test_the_main_path_reads_well(place: Place) -> None:
+    said = _said(
+        place,
         ["init"],
         ["backup", "--quiet"],
         ["snapshots"],
-        ["restore", "uploads", "--to", place.path / "back"],
-        ["restore", "uploads", "--to", place.path / "back", "--preview"],
+        ["restore", "uploads", "--to", "PLACE/back"],
+        ["restore", "uploads", "--to", "PLACE/back", "--preview"],
         ["drill"],
         ["check"],
         ["snapshots"],
-    ):
-        said += [f"$ {' '.join(map(str, command))}".replace(str(place.path), "PLACE")]
-        said += _masked(place.run(*command).text, place)
-    assert "\n".join(said) == MAIN_PATH
+    )
+    assert said == MAIN_PATH
+
+
+def test_what_was_not_captured_is_said_again_at_the_drill(tmp_path: Path) -> None:
+    config = CONFIG.replace("required: [lpos]", "required: [lpos, certificates]")
+    place = make_place(tmp_path, config)
+    place.json("init")
+    assert _said(place, ["backup", "--quiet"], ["drill"], ["snapshots"]) == INCOMPLETE
 
 
 MAIN_PATH = """\
@@ -67,7 +80,6 @@ $ backup --quiet
 Recovery point POINT of tms
 SOURCE  REPOSITORY  SNAPSHOT  SIZE  ADDED  TIME
 uploads  local  SNAPSHOT  175.8 KiB  ADDED  SPAN
-  warning  folder-missing  certificates: PLACE/uploads/certificates is not a directory
 Captured 1 of 1 source in SPAN.
 $ snapshots
 ID  SOURCE  REPOSITORY  CAPTURED (UTC)  SIZE  VERDICT  RECOVERY POINT
@@ -87,6 +99,21 @@ local: sound, PACKS, SPAN
 $ snapshots
 ID  SOURCE  REPOSITORY  CAPTURED (UTC)  SIZE  VERDICT  RECOVERY POINT
 SNAPSHOT  uploads  local  TIME  175.8 KiB  PROVEN  POINT"""
+
+INCOMPLETE = """\
+$ backup --quiet
+Recovery point POINT of tms
+SOURCE  REPOSITORY  SNAPSHOT  SIZE  ADDED  TIME
+uploads  local  SNAPSHOT  175.8 KiB  ADDED  SPAN
+  warning  folder-missing  certificates: PLACE/uploads/certificates is not a directory
+Captured 1 of 1 source in SPAN.
+$ drill
+  unknown  capture-incomplete  uploads: 1 files or folders were not there to be read: certificates
+UNKNOWN  uploads: not known to be identical to snapshot SNAPSHOT (local, TIME UTC); \
+6 comparisons in SPAN
+$ snapshots
+ID  SOURCE  REPOSITORY  CAPTURED (UTC)  SIZE  VERDICT  RECOVERY POINT
+SNAPSHOT  uploads  local  TIME  175.8 KiB  UNKNOWN  POINT"""
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def _unread(source: str, manifest: dict[str, Any] | None) -> Iterator[Finding]:
     told = (manifest or {}).get("unread")
     if isinstance(told, dict):
         first = ", ".join(map(str, told.get("first", ())))
-        message = f"{told.get('count')} files or folders could not be read at capture: {first}"
+        message = f"{told.get('count')} files or folders were not there to be read: {first}"
         yield finding("capture-incomplete", source, message)
 
 
