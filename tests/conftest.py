@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +15,16 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_keys() -> Iterator[None]:
+    """Keys that are made in this process cost a sixty-fourth: some thousands are made and opened
+    here, and what scrypt costs is asked nowhere. Programs that tests start make them at the full
+    cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("strongroom.repository.crypto.SCRYPT_N", 1024)
+        yield
 
 
 @pytest.hookimpl(trylast=True)

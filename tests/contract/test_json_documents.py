@@ -31,6 +31,9 @@ repositories:
 state: state
 """
 
+# One after another, in one place: some commands need what those before them made.
+pytestmark = pytest.mark.xdist_group("documents")
+
 FINDING = ("code", "severity", "subject", "message")
 STAGE = ("name", "seconds")
 PROOF = {"verdict": (), "findings": FINDING, "stages": STAGE, "evidence": ()}

@@ -446,7 +446,7 @@ def test_a_drill_of_an_incomplete_capture_proves_not_all_of_it(place: Place) -> 
     assert answer.status == 42
     assert answer.document["verdict"] == "UNKNOWN"
     (told,) = [one for one in answer.document["findings"] if one["code"] == "capture-incomplete"]
-    assert told["message"].endswith("at capture: lpos")
+    assert told["message"].endswith("were not there to be read: lpos")
     assert place.snapshots()[-1]["verdict"] == "UNKNOWN"
     (place.path / "lpos").rename(place.uploads / "lpos")
     place.json("backup")

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.operation_matrix import QUICK_SETTLE_SECONDS
 from tests.support.repair_ground import Twins, make_twins
+
+
+@pytest.fixture
+def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that wait for others who come at the same time hardly at all: nobody does, and it is
+    done hundreds of times."""
+    monkeypatch.setattr("strongroom.repository.lock._SETTLE_SECONDS", QUICK_SETTLE_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -149,6 +149,7 @@ def test_the_ground_has_all_that_can_go_wrong(ground: Ground, tmp_path: Path) ->
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.usefixtures("quick_locks")
 def test_whatever_goes_wrong_nothing_is_lost(
     ground: Ground, name: str, way: str, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_damaged_blob_is_not_copied(tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
+@pytest.mark.usefixtures("quick_locks")
 def test_a_source_that_cannot_be_read_leaves_a_whole_target(tree: Path, lasting: bool) -> None:
     """At every operation of the source's store; where the target fails: the operation matrix."""
     source, number = new_repository(), 1

@@ -39,12 +39,6 @@ THIRD = "a third one"
 Change = Callable[[Repository], None]
 
 
-@pytest.fixture(autouse=True)
-def _cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the ground's own key files: what scrypt costs is no question here."""
-    monkeypatch.setattr("strongroom.repository.crypto.SCRYPT_N", 1024)
-
-
 def to_new(repository: Repository) -> None:
     change_password(repository, NEW, report=KeyReport())
 
@@ -109,6 +103,7 @@ WHOLE: dict[str, tuple[Change, Callable[[], Storage], set[tuple[bool, bool]]]] =
     "failure", [Failure(0), Failure(0, lasting=True, how=How.TORN)], ids=["once", "for ever"]
 )
 @pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.usefixtures("quick_locks")
 def test_whatever_operation_fails_a_password_opens(
     name: str, failure: Failure, tmp_path: Path
 ) -> None:

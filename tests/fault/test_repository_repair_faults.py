@@ -63,6 +63,7 @@ def attempt(storage: FailingStorage, *givers: Path, drop_lost: bool) -> str:
 @pytest.mark.parametrize("share", range(3))
 @pytest.mark.parametrize("giver", [ALONE, WITH_SECOND])
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "for ever"])
+@pytest.mark.usefixtures("quick_locks")
 def test_whatever_operation_fails_nothing_more_is_lost(
     original: Twins, tmp_path: Path, lasting: bool, giver: str, share: int
 ) -> None:

@@ -18,8 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from strongroom.errors import StorageError, StrongroomError
-from strongroom.repository import Committed, Repository, Snapshot, Storage
+from strongroom.repository import Committed, Repository, Snapshot, Storage, lock
 from strongroom.repository.copy import CopyReport, copy_snapshots
 from strongroom.repository.prune import PruneOptions, PruneReport, execute, plan_prune
 from strongroom.repository.storage import LocalStorage
@@ -35,6 +37,8 @@ from tests.support.tree_ground import describe
 
 _AT_ONCE: Final = PruneOptions(grace=timedelta(0), pack_bytes=64 << 10)
 _DAYS: Final = 3
+# Nobody else is at a store here, so that there is nobody to wait for.
+QUICK_SETTLE_SECONDS: Final = 0.01
 
 Description = dict[bytes, tuple[object, ...]]
 
@@ -167,6 +171,7 @@ def attempt(name: str, store: Path, base: Path, failure: Failure | None = None) 
 
 
 def _attempt(told: Connection, name: str, store: Path, base: Path, failure: Failure | None) -> None:
+    pytest.MonkeyPatch().setattr(lock, "_SETTLE_SECONDS", QUICK_SETTLE_SECONDS)
     storage = FailingStorage(LocalStorage(store), failure)
     error = ""
     try:
