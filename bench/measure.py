@@ -4,14 +4,17 @@ A contender is one command or a pipeline of commands. Processor time is what the
 to the commands and to every descendant they waited for. Peak memory is the largest sum of
 resident sets of the whole process tree, sampled; a process called `postgres` is left out, because
 a database server's shared memory is no contender's own. Shared pages of several processes count
-once for each, so the number is never flattering.
+once for each, so the number is never flattering; but a process that is being started and still
+lives in its parent's memory (vfork(2)) has none of its own.
 
 Invariant: a command that fails never yields a measurement; it raises `CommandError`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import subprocess
 import tempfile
 import threading
@@ -27,6 +30,9 @@ SAMPLE_SECONDS = 0.04
 READ_BYTES = 1 << 20
 _ERROR_TAIL_CHARACTERS = 2000
 _LEFT_OUT = "postgres"
+_KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())
+_KCMP_VM = 1
+_SYSCALL = ctypes.CDLL(None).syscall
 
 
 class CommandError(Exception):
@@ -47,6 +53,7 @@ class Usage:
 class _Resident:
     now_bytes: int
     peak_bytes: int
+    parent: int = 0
 
 
 def run_measured(
@@ -148,7 +155,8 @@ class _Sampler(threading.Thread):
         together = 0
         for pid in tree(self._roots):
             resident = _resident(pid)
-            together += resident.now_bytes
+            if not share_memory(pid, resident.parent):
+                together += resident.now_bytes
             self.peak_bytes = max(self.peak_bytes, resident.peak_bytes)
         self.peak_bytes = max(self.peak_bytes, together)
 
@@ -181,7 +189,13 @@ def _resident(pid: int) -> _Resident:
     facts = dict(line.split(":", 1) for line in lines if ":" in line)
     if facts["Name"].strip() == _LEFT_OUT:
         return _Resident(0, 0)
-    return _Resident(_kibibytes(facts.get("VmRSS")), _kibibytes(facts.get("VmHWM")))
+    now, peak = _kibibytes(facts.get("VmRSS")), _kibibytes(facts.get("VmHWM"))
+    return _Resident(now, peak, int(facts["PPid"]))
+
+
+def share_memory(one: int, other: int) -> bool:
+    """Whether two processes are known to live in the very same memory; see kcmp(2)."""
+    return _KCMP is not None and _SYSCALL(_KCMP, one, other, _KCMP_VM, 0, 0) == 0
 
 
 def _kibibytes(field: str | None) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bench.measure import CommandError, Usage, read_through, run_measured, size_of
+from bench.measure import CommandError, Usage, read_through, run_measured, share_memory, size_of
 
 MEBIBYTE = 1 << 20
 # Touches its memory, then waits long enough to be seen.
@@ -41,6 +44,16 @@ def test_memory_is_summed_over_the_tree(tmp_path: Path) -> None:
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     usage = _run(tmp_path, _python(f"held = b'x' * (60 << 20); {parent}"))
     assert 120 * MEBIBYTE < usage.peak_bytes < 220 * MEBIBYTE
+
+
+def test_a_process_in_another_ones_memory_is_seen_as_such() -> None:
+    # Of what is being started nobody can say for how long it stays so; threads share theirs.
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(threading.get_native_id).result()
+        assert share_memory(thread, os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert not share_memory(child.pid, os.getpid())
+        child.kill()
 
 
 def test_a_database_server_is_left_out(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from strongroom.repository.tree import Node, encode_tree
 T = TypeVar("T")
 
 READ_TOGETHER_BYTES: Final = 1 << 20  # below the size of which files are read by the batch
-_PACK_BUFFERS: Final = 5  # of all repositories together; one in filling, three on their way
+_PACK_BUFFERS: Final = 4  # of all repositories together; one in filling, two on their way
 _GLANCE_SECONDS: Final = 0.05
 _HERE_BYTES: Final = 32 << 10  # smaller files are stored sooner than handed over to a thread
 

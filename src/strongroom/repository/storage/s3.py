@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_SECONDS: Final = 10.0
 _READ_TIMEOUT_SECONDS: Final = 60.0
 _CONNECTIONS: Final = 4
+_PIECE_BYTES: Final = 1 << 20
 _MISSING: Final = frozenset(
     {
         "404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound",
@@ -342,7 +343,10 @@ class _Body(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        end = len(self._view) if size is None or size < 0 else self._at + size
+        """At least `size` bytes unless it ends: the library asks for 16 KiB at a time and sends
+        whatever it gets, so that a pack would take a thousand turns of the interpreter's lock."""
+        whole = size is None or size < 0
+        end = len(self._view) if whole else self._at + max(size or 0, _PIECE_BYTES)
         part = bytes(self._view[self._at : end])
         self._at += len(part)
         return part
