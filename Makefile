@@ -22,7 +22,7 @@ demo: setup ## capture an application, destroy it, recover it, prove it
 	@$(BIN)/strongroom demo
 
 test: setup-test ## the whole suite; TESTS=tests/unit for a part
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTS) # tests wait much, so one more than cores
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(TESTS) # they wait more than they work
 
 check: setup-test format lint types imports house docs ## all that needs no running program
 
