@@ -147,6 +147,26 @@ def test_the_other_repository_heals_and_proofs_hold(place: Place) -> None:
     assert place.run("repair").text.count("nothing to repair") == 2
 
 
+def test_a_backup_tells_that_the_index_has_lost_earlier_snapshots(place: Place) -> None:
+    """What the source still has is stored again, which must not look as if all were well."""
+    (place.uploads / "lpos" / "gone.txt").write_text("what nobody has any more")
+    place.json("backup")
+    (place.uploads / "lpos" / "gone.txt").unlink()
+    before = place.snapshots()
+    for path in (store(place) / "index").iterdir():
+        path.unlink()
+    answer = place.run("--json", "backup")
+    assert answer.status == 3
+    (told,) = [one for one in answer.document["findings"] if one["code"] == "blob-missing"]
+    assert told["message"].startswith("the index has lost the trees of")
+    assert place.run("check", "local").status == 30
+    place.json("repair", "local")
+    assert place.run("--json", "backup").status == 0
+    place.json("check", "local")
+    place.json("restore", "uploads", "--to", place.path / "back", "--snapshot", before[-1]["id"])
+    assert (place.path / "back" / "lpos" / "gone.txt").exists()
+
+
 @pytest.mark.parametrize("how", ["garbage", "gone"])
 def test_a_lost_index_is_rebuilt_alone(place: Place, how: str) -> None:
     place.write_config(ALONE)

@@ -18,7 +18,9 @@ from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
 from strongroom.plan.retention import unusually_small
 from strongroom.repository import (
+    BlobType,
     Repository,
+    Snapshot,
     SnapshotList,
     SnapshotView,
     SnapshotWriter,
@@ -204,6 +206,25 @@ class _Run:
         self.findings.extend(self._before.findings)
         stored = stored_snapshots(self.application).get(first, {})
         self.findings.extend(one for _, one in vanished(first, stored, self._before))
+        if lost := self._without_tree(self._before):
+            # Once more: somebody may have pruned between the listing and our lock.
+            still = {one.id for one in self.repositories[0].snapshots().snapshots}
+            lost = [one for one in lost if one.id in still]
+        if lost:
+            message = f"the index has lost the trees of {len(lost)} snapshots"
+            self.findings.append(finding("blob-missing", f"{first}: {lost[0].short_id}:/", message))
+
+    def _without_tree(self, listed: SnapshotList) -> list[Snapshot]:
+        """The snapshots whose very root no index names. A capture stores again what its source
+        still has, which must not hide that the rest is gone."""
+        try:
+            index = self.repositories[0].index
+        except StrongroomError:  # the capture will meet it, and goes on with the others
+            LOG.debug("no index of %s yet", self.repositories[0].name, exc_info=True)
+            return []
+        return [
+            one for one in listed.snapshots if not index.has(BlobType.TREE, bytes.fromhex(one.tree))
+        ]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
