@@ -31,8 +31,8 @@ repositories:
 state: state
 """
 
-# Some commands need what the one before has made: one worker runs them all, in their order.
-pytestmark = pytest.mark.xdist_group("json-documents")
+# One after another, in one place: some commands need what those before them made.
+pytestmark = pytest.mark.xdist_group("documents")
 
 FINDING = ("code", "severity", "subject", "message")
 STAGE = ("name", "seconds")
