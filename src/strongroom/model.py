@@ -7,6 +7,7 @@ a finding's evidence away never makes a verdict better, and what was not checked
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,10 +17,13 @@ from typing import Protocol
 from strongroom.findings import FINDING_KINDS, Severity
 
 __all__ = [
+    "Digests",
     "Finding",
     "Piece",
+    "PieceDigest",
     "Progress",
     "RecoveryPoint",
+    "SetDigest",
     "Severity",
     "Silent",
     "SnapshotRef",
@@ -92,6 +96,62 @@ class Piece:
 
     length_bytes: int
     sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What identifies a content as it was captured, and as it was read back: 64 hex digits each.
+
+    `of` says what went in. `observed` comes from what was really read and is never a copy of
+    `expected`, which comes from the snapshot alone. Where content counts as the same in another
+    order (rows of a table), and was compared so, the captured order stands for both.
+    """
+
+    expected: str
+    observed: str
+    of: str
+
+    @property
+    def agree(self) -> bool:
+        return self.expected == self.observed
+
+
+class PieceDigest:
+    """One SHA-256 over the lengths and SHA-256s of a stream's pieces, in their order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, length_bytes: int, sha256: bytes) -> None:
+        self._hash.update(b"%d:" % length_bytes + sha256)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+class SetDigest:
+    """One digest over a set of parts, whatever the order in which they come; memory is constant.
+
+    Each part is hashed to 2048 bits (SHAKE-256) and these are added up: sums of so many bits can't
+    be made to agree by choosing parts, as shorter ones can. Not safe for several threads.
+    """
+
+    _BITS = 2048
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self._count = 0
+
+    def add(self, *words: bytes) -> None:
+        """One more part of several words; where one word ends matters."""
+        part = b"".join(b"%d:" % len(word) + word for word in words)
+        hashed = hashlib.shake_256(part).digest(self._BITS // 8)
+        self._sum = (self._sum + int.from_bytes(hashed)) % (1 << self._BITS)
+        self._count += 1
+
+    def hexdigest(self) -> str:
+        whole = b"%d:" % self._count + self._sum.to_bytes(self._BITS // 8)
+        return hashlib.sha256(whole).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

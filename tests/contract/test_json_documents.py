@@ -79,6 +79,18 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "key remove second OTHER": {"added": (), "removed": (), "findings": FINDING},
     "key passwd second --new-password file:KEY": {"added": (), "removed": (), "advice": ()},
     "key export local --output NEW": {"output": (), "findings": FINDING},
+    "log": {"entries": ("seq", "at", "action", "hash"), "matching": (), "findings": FINDING},
+    "log --verify": {"holds": (), "records": (), "compared": (), "findings": FINDING},
+    "log --export NEW": {"output": (), "bytes": (), "records": ()},
+    "report": {
+        "verdict": (),
+        "proofs": ("evidence", "source", "repository", "snapshot", "verdict", "stages"),
+        "not_proven": ("subject", "why"),
+        "findings": FINDING,
+        "objectives": ("name", "promised", "observed", "state"),
+        "ledger": (),
+        "versions": (),
+    },
     "hook install code": {"installed": ("source", "hook")},
     "hook remove": {"removed": ("source", "hook")},
 }
@@ -114,6 +126,11 @@ FAILURES: Mapping[str, str] = {
     "key passwd local --new-password file:KEY": "wrong-password",
     "key export local --output NEW": "wrong-password",
     "key": "usage",
+    "log --config NOWHERE": "config-missing",
+    "log --verify --limit 3": "usage",
+    "log --since yesterday": "usage",
+    "report --output NEW": "usage",
+    "report --config NOWHERE": "config-missing",
     "hook install uploads": "usage",
     "hook remove uploads": "usage",
     "demo --dir UPLOADS": "target-not-empty",
@@ -162,6 +179,8 @@ def _one_document(answer: Answer) -> dict[str, Any]:
 
 @pytest.mark.parametrize("command", KEYS)
 def test_a_document_has_its_keys(command: str, place: Place, tmp_path: Path) -> None:
+    if command == "report":  # whose exit status is the verdict
+        assert place.run("drill").status == 0
     verbosity = "--verbose" if "restore" in command else "--quiet"
     answer = place.run("--json", verbosity, *_arguments(command, place, tmp_path))
     assert answer.status == 0, answer.text + answer.err

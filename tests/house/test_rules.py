@@ -32,7 +32,7 @@ OWN_PLACE = {
     "psycopg": ("src/strongroom/postgres/", "src/strongroom/demo/"),
     "pydantic": ("src/strongroom/config/",),
     "pyfastcdc": ("src/strongroom/repository/chunker.py",),
-    "reportlab": ("src/strongroom/demo/",),
+    "reportlab": ("src/strongroom/demo/", "src/strongroom/report/pdf.py"),
     "rich": ("src/strongroom/cli/",),
     "yaml": ("src/strongroom/config/",),
     "zstandard": ("src/strongroom/repository/",),

@@ -30,6 +30,7 @@ from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
 from strongroom.cli.key import key
+from strongroom.cli.log import log, report
 from strongroom.cli.prune import prune
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
@@ -61,6 +62,8 @@ COMMANDS: Final = (
     key,
     export,
     hook,
+    log,
+    report,
     doctor,
 )
 

@@ -316,7 +316,7 @@ class Policy(Section):
 
 
 class Objectives(Section):
-    """What the application's owner was promised; `status` compares it with evidence."""
+    """What the application's owner was promised; `report` compares it with evidence."""
 
     rpo: Duration = setting(
         "How much of the newest work may be lost: the age of the newest snapshot.",
@@ -476,7 +476,7 @@ class Settings(Section):
         factory=dict,
         examples=[{"local": {"daily": "30d"}, "code": "forever"}],
     )
-    objectives: Objectives = setting("What is promised.", factory=Objectives, later=True)
+    objectives: Objectives = setting("What is promised.", factory=Objectives)
     schedule: ScheduleSettings = setting(
         "When things are done.", factory=ScheduleSettings, later=True
     )

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from strongroom.model import Finding, Piece, Stage, finding
+from strongroom.model import Digests, Finding, Piece, PieceDigest, SetDigest, Stage, finding
 from strongroom.postgres import layout
 from strongroom.postgres.comparison import RowDifference, compare_rows
 from strongroom.postgres.connection import Connection
@@ -77,13 +77,16 @@ class ProofOptions:
 
 @dataclass(slots=True)
 class ProofReport:
-    """What was found; `checked` counts the comparisons that were really made."""
+    """What was found; `checked` counts the comparisons that were really made. `versions` are those
+    of the source's server at capture and of the target's."""
 
     findings: list[Finding] = field(default_factory=list)
     checked: int = 0
     stages: list[Stage] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
+    digests: Digests | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def prove_database(
@@ -101,6 +104,7 @@ def prove_database(
             proof.beside()
         with proof.stage("structure"):
             proof.structure()
+    proof.report.digests = proof.digests()
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
     return proof.report
 
@@ -127,10 +131,18 @@ class _Proof:
         self.manifest: Manifest = read_manifest(files)
         self.report = ProofReport()
         self.differing_roots: set[tuple[str, ...]] = set()
+        # By stream what identifies it, as captured and as observed; and the large objects.
+        self._streams: dict[str, tuple[bytes, bytes]] = {}
+        self._objects: str | None = None
         self._guard = threading.Lock()
         sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
         with target.connect() as session:
             version, tls = session.info.server_version, bool(session.pgconn.ssl_in_use)
+            observed = session.info.parameter_status("server_version") or str(version)
+            self.report.versions = {
+                "postgresql_source": self.manifest.versions.server,
+                "postgresql_target": observed,
+            }
             self.settings = pinned_settings(version, sql_ascii=sql_ascii) | {
                 "lock_timeout": _LOCK_TIMEOUT
             }
@@ -197,8 +209,10 @@ class _Proof:
     def _compare_table(self, session: CopySession, table: TableRecord) -> None:
         statement = _copy_statement(table)
         stream = session.copy(statement, count_rows=False)
-        difference = first_difference(stream, self.files.pieces(table.file))
+        pieces, seen = self.files.pieces(table.file), PieceDigest()
+        difference = first_difference(stream, pieces, seen)
         with self._guard:
+            self._streams[table.file] = (_expected_digest(pieces), seen.digest())
             self.report.checked += 1
             self.report.rows += table.rows
             self.report.bytes += stream.bytes
@@ -210,6 +224,8 @@ class _Proof:
             return
         observed = session.copy(statement, count_rows=False)
         rows = compare_rows(self.files.blocks(table.file), observed)
+        if rows.equal:
+            self._same_content([table])
         self._add(_content_finding(table, difference, rows))
 
     def _compare_trees(self, trees: Sequence[Sequence[TableRecord]]) -> None:
@@ -226,7 +242,34 @@ class _Proof:
                 observed = itertools.chain.from_iterable(
                     session.copy(_copy_statement(table), count_rows=False) for table in tree
                 )
-                self._add(_tree_finding(tree[0].root, compare_rows(captured, observed)))
+                rows = compare_rows(captured, observed)
+                if rows.equal:
+                    self._same_content(tree)
+                self._add(_tree_finding(tree[0].root, rows))
+
+    def _same_content(self, tables: Sequence[TableRecord]) -> None:
+        """The same rows in another order or partition: the captured order stands for both."""
+        with self._guard:
+            for table in tables:
+                expected, _ = self._streams[table.file]
+                self._streams[table.file] = (expected, expected)
+
+    def digests(self) -> Digests:
+        """What identifies the rows of all tables and the large objects, captured and observed."""
+        expected, observed = SetDigest(), SetDigest()
+        for table in self.manifest.tables:
+            name = [one.encode() for one in (table.schema, table.name, *table.columns)]
+            if table.file in self._streams:
+                before, now = self._streams[table.file]
+                observed.add(*name, now)
+            else:  # the target does not have it
+                before = _expected_digest(self.files.pieces(table.file))
+            expected.add(*name, before)
+        expected.add(b"large objects", self.manifest.large_objects.digest.strip("0").encode())
+        if self._objects is not None:
+            observed.add(b"large objects", self._objects.encode())
+        of = f"rows of {len(self.manifest.tables)} tables, large objects"
+        return Digests(expected.hexdigest(), observed.hexdigest(), of)
 
     # What no stream holds
 
@@ -292,7 +335,8 @@ class _Proof:
             return
         if expected.count or observed.count:
             self.report.checked += 1
-        if expected.digest.strip("0") != observed.digest.strip("0"):
+        self._objects = observed.digest.strip("0")
+        if expected.digest.strip("0") != self._objects:
             message = _large_object_difference(expected, observed)
             self._add(finding("content-large-object", "large objects", message))
 
@@ -342,21 +386,24 @@ class Difference:
     length: int
 
 
-def first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> Difference | None:
+def first_difference(
+    stream: Iterable[Block], pieces: Sequence[Piece], seen: PieceDigest | None = None
+) -> Difference | None:
     """Cut `stream` at the recorded lengths and compare digests; reads it to its end.
 
-    None when it is equal from beginning to end.
+    None when it is equal from beginning to end. `seen` takes what was read, cut like that; what
+    follows after the last recorded length is one more piece.
     """
     place, offset = 0, 0
     digest, open_bytes = hashlib.sha256(), 0
     found: Difference | None = None
     for block in stream:
-        if found is not None:
-            continue
         view = memoryview(block)
         while view:
             if place == len(pieces):
-                found = Difference(offset, 0)
+                found = found or Difference(offset, 0)
+                digest.update(view)
+                open_bytes += len(view)
                 break
             wanted = pieces[place].length_bytes - open_bytes
             part = view[:wanted]
@@ -365,13 +412,23 @@ def first_difference(stream: Iterable[Block], pieces: Sequence[Piece]) -> Differ
             view = view[wanted:]
             if open_bytes == pieces[place].length_bytes:
                 if digest.digest() != pieces[place].sha256:
-                    found = Difference(offset, open_bytes)
-                    break
+                    found = found or Difference(offset, open_bytes)
+                if seen is not None:
+                    seen.add(open_bytes, digest.digest())
                 offset += open_bytes
                 place, open_bytes, digest = place + 1, 0, hashlib.sha256()
-    if found is None and (place < len(pieces) or open_bytes):
+    if open_bytes and seen is not None:
+        seen.add(open_bytes, digest.digest())
+    if found is None and place < len(pieces):
         found = Difference(offset, pieces[place].length_bytes)
     return found
+
+
+def _expected_digest(pieces: Sequence[Piece]) -> bytes:
+    whole = PieceDigest()
+    for piece in pieces:
+        whole.add(piece.length_bytes, piece.sha256)
+    return whole.digest()
 
 
 def _copy_statement(table: TableRecord) -> str:

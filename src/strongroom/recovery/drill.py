@@ -8,6 +8,7 @@ sandbox, no store) means UNKNOWN with its cause, for the snapshot may be fine.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from strongroom.errors import IntegrityError, StrongroomError
@@ -24,13 +25,7 @@ def drill(source: Source, view: SnapshotView, directory: Path) -> Outcome:
         with source.sandbox(view, directory) as target:
             started = time.monotonic()
             outcome = restore(source, view, target)
-        return Outcome(
-            outcome.verdict,
-            outcome.checked,
-            outcome.findings,
-            (Stage("sandbox", started - begun), *outcome.stages),
-            outcome.size_bytes,
-        )
+        return replace(outcome, stages=(Stage("sandbox", started - begun), *outcome.stages))
     except StrongroomError as error:
         found = _stopped(source.name, error)
         stages = (Stage("until it stopped", time.monotonic() - begun),)

@@ -7,10 +7,11 @@ comparisons really made; what was restored in part is not judged at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from strongroom.model import Finding, Stage, Verdict, judge
+from strongroom.model import Digests, Finding, Stage, Verdict, judge
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
@@ -20,7 +21,7 @@ class Outcome:
     """What came of a restore, a proof or a drill.
 
     `verdict` is None when nothing was compared because only a part was wanted; `checked` counts
-    comparisons; `size_bytes` what was restored.
+    comparisons; `size_bytes` what was restored. `digests` and `versions` are the proof's.
     """
 
     verdict: Verdict | None
@@ -28,6 +29,8 @@ class Outcome:
     findings: tuple[Finding, ...]
     stages: tuple[Stage, ...]
     size_bytes: int = 0
+    digests: Digests | None = None
+    versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def seconds(self) -> float:
@@ -40,7 +43,12 @@ def prove(source: Source, view: SnapshotView, target: str) -> Outcome:
     proof = source.prove(view, target)
     stages = _stages("prove", proof.stages, time.monotonic() - begun)
     return Outcome(
-        judge(proof.findings, checked=proof.checked), proof.checked, proof.findings, stages
+        judge(proof.findings, checked=proof.checked),
+        proof.checked,
+        proof.findings,
+        stages,
+        digests=proof.digests,
+        versions=proof.versions,
     )
 
 
@@ -65,12 +73,12 @@ def restore(
         return Outcome(None, 0, outcome.findings, stages, outcome.size_bytes)
     proof = prove(source, view, target)
     findings = (*outcome.findings, *proof.findings)
-    return Outcome(
-        judge(findings, checked=proof.checked),
-        proof.checked,
-        findings,
-        (*stages, *proof.stages),
-        outcome.size_bytes,
+    return replace(
+        proof,
+        verdict=judge(findings, checked=proof.checked),
+        findings=findings,
+        stages=(*stages, *proof.stages),
+        size_bytes=outcome.size_bytes,
     )
 
 

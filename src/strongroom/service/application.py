@@ -7,6 +7,7 @@ is resolved only then. Sources are built from their settings without touching wh
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository import Repository, WriterOptions, decode_master_key, open_storage
 from strongroom.repository.storage import Access, Limits, LockMode, ObjectLock, Storage
+from strongroom.service.actor import actor
 from strongroom.service.rendering import time_json
 from strongroom.service.wiring import build_source
 from strongroom.sources import Source
@@ -68,6 +70,8 @@ class Application:
         self.limit_upload: int | None = None
         self.limit_download: int | None = None
         self.store_as_of: datetime | None = None
+        # What the records of one run of a command have in common.
+        self.run = secrets.token_hex(8)
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -255,7 +259,8 @@ class Application:
         of_past = {}
         if self.store_as_of is not None:
             of_past["store_as_of"] = time_json(self.store_as_of)
-        return self.ledger.append(kind, {"application": self.name, **fields, **of_past})
+        of_run = {"application": self.name, "run": self.run, "by": actor()}
+        return self.ledger.append(kind, {**of_run, **fields, **of_past})
 
     def sandbox_folder(self) -> Path:
         """Where drills put what they restore; made on demand."""

@@ -5,19 +5,18 @@ The output appears whole or not at all, under a name at which nothing was.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from strongroom.errors import ConfigError, TargetError
+from strongroom.errors import ConfigError
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.leftover import sandbox
+from strongroom.service.output import partial_of, refuse_taken, remove_partial, write_whole
 from strongroom.service.selection import find, reading
 
 FORMATS: Final = {
@@ -77,12 +76,12 @@ def export(
         elif file_format == "sql":
             from strongroom.service.database_export import sql_blocks
 
-            _write(output, _all_of(sql_blocks(view, _root(view))))
+            write_whole(output, _all_of(sql_blocks(view, _root(view))))
         else:
             from strongroom.service.archive import write_archive
 
             compressed = file_format == "tar.gz"
-            _write(
+            write_whole(
                 output,
                 lambda file: write_archive(view, _root(view), file, compressed=compressed),
             )
@@ -102,10 +101,7 @@ def _refuse_unfit(kind: str, file_format: str, tag: str | None, output: Path) ->
         raise ConfigError(
             "--tag is for release archives of code", code="usage", hint="Leave --tag out."
         )
-    if os.path.lexists(output):
-        raise TargetError("it exists already", subject=str(output), hint="Choose another file.")
-    if not output.absolute().parent.is_dir():
-        raise TargetError("its directory does not exist", subject=str(output))
+    refuse_taken(output)
 
 
 def _root(view: SnapshotView) -> bytes:
@@ -117,42 +113,17 @@ def _all_of(blocks: Iterable[bytes]) -> Callable[[IO[bytes]], object]:
     return lambda file: file.writelines(blocks)
 
 
-def _write(output: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write under a temporary name, flush, rename."""
-    partial = _partial(output)
-    try:
-        with partial.open("xb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(output)
-    except OSError as error:
-        raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
-    finally:
-        _remove(partial)
-
-
 def _custom(application: Application, view: SnapshotView, output: Path) -> None:
     from strongroom.service.database_export import write_custom_dump
 
     source = application.source(view.snapshot.source or "")
-    partial = _partial(output)
+    partial = partial_of(output)
     try:
         with sandbox(application) as folder:
             write_custom_dump(source, view, folder, partial)
         partial.rename(output)
     finally:
-        _remove(partial)
-
-
-def _remove(partial: Path) -> None:
-    """Remove what was written under a temporary name, unless it has got its own."""
-    with contextlib.suppress(OSError):  # nothing was ever made on a read-only file system
-        partial.unlink()
-
-
-def _partial(output: Path) -> Path:
-    return output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
+        remove_partial(partial)
 
 
 def _measure(output: Path) -> tuple[int, str]:

@@ -168,20 +168,28 @@ def broken(application: Application) -> list[Finding]:
 
 def compare(application: Application, repository: Repository) -> list[Finding]:
     """Failures when the ledger here is not the newest copy's continuation, or is broken itself."""
-    ledger = application.ledger
-    subject = str(ledger.path)
     findings = broken(application)
+    if application.ledger.branch():
+        findings += held_against(application, repository) or ()
+    return findings
+
+
+def held_against(application: Application, repository: Repository) -> list[Finding] | None:
+    """What the ledger here lacks of its newest copy in a repository, or has otherwise; None when
+    there is no copy of it. Without any record here, all copies of this application are of it."""
+    ledger = application.ledger
+    copies = _newest_of_each(application, repository)
     mine = ledger.branch()[:_TAG_DIGITS]
-    newest = [one for one in _newest_of_each(application, repository) if _branch_tag(one) == mine]
-    if not mine or not newest:
-        return findings
-    where = f"snapshot {newest[0].short_id} of {repository.name}"
-    match _load(repository, newest[0]):
+    newest = copies if not mine else [one for one in copies if _branch_tag(one) == mine]
+    if not newest:
+        return None
+    where = f"snapshot {newest[-1].short_id} of {repository.name}"
+    match _load(repository, newest[-1]):
         case _Copy() as copy:
-            copied = records(copy.content)
-            return [*findings, *_differences(list(ledger.entries()), copied, subject, where)]
+            copied, here = records(copy.content), list(ledger.entries())
+            return list(_differences(here, copied, str(ledger.path), where))
         case unreadable:
-            return [*findings, unreadable]
+            return [unreadable]
 
 
 def lasting(copies: Sequence[Snapshot], points: Collection[str | None]) -> dict[str, str]:
@@ -195,7 +203,7 @@ def lasting(copies: Sequence[Snapshot], points: Collection[str | None]) -> dict[
 def _differences(
     here: Sequence[Entry], copied: Sequence[Entry], subject: str, where: str
 ) -> Iterator[Finding]:
-    if branch(copied) != branch(here):
+    if here and branch(copied) != branch(here):
         yield finding("ledger-differs", subject, f"{where} holds another ledger")
         return
     known = {one.seq: one.hash for one in here}

@@ -12,8 +12,11 @@ from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, Verdict
 from strongroom.recovery import Outcome
 from strongroom.service.application import Application
-from strongroom.service.rendering import stages_json, time_json
+from strongroom.service.record import circumstances, identity, noted
+from strongroom.service.rendering import digests_json, stages_json, time_json
 from strongroom.service.selection import Candidate
+
+__all__ = ["EXITS", "ProofReport", "evidence_json", "identity", "report", "with_findings"]
 
 EXITS: Final = {
     Verdict.PROVEN: EXIT_FINE,
@@ -67,6 +70,7 @@ class ProofReport:
             "checked": self.outcome.checked,
             "bytes": self.outcome.size_bytes,
             "seconds": round(self.outcome.seconds, 3),
+            **digests_json(self.outcome.digests),
             "findings": [one.as_json() for one in self.findings],
             "stages": stages_json(self.outcome.stages),
             "evidence": evidence_json(self.evidence),
@@ -108,8 +112,11 @@ def report(
         **(extra or {}),
         "verdict": outcome.verdict.value if outcome.verdict else None,
         "checked": outcome.checked,
-        "findings": [one.as_json() for one in outcome.findings],
+        "bytes": outcome.size_bytes,
+        **digests_json(outcome.digests),
+        **noted(outcome.findings),
         "stages": stages_json(outcome.stages),
+        **circumstances(application, outcome.versions),
     }
     recorded = application.record(action, fields)
     return ProofReport(
@@ -124,13 +131,3 @@ def report(
         recorded if isinstance(recorded, Entry) else None,
         (recorded,) if isinstance(recorded, Finding) else (),
     )
-
-
-def identity(source: str, candidate: Candidate | None) -> dict[str, Any]:  # Any: JSON values
-    """Which snapshot a record is about. The tree is the same in every copy of a capture."""
-    return {
-        "source": source,
-        "repository": candidate.repository.name if candidate else None,
-        "snapshot": candidate.snapshot.id if candidate else None,
-        "tree": candidate.snapshot.tree if candidate else None,
-    }

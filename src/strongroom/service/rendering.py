@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from strongroom.errors import StrongroomError
-from strongroom.model import Stage
+from strongroom.model import Digests, Stage
 
 
 def time_json(time: datetime) -> str:
@@ -18,6 +18,15 @@ def time_json(time: datetime) -> str:
 def stages_json(stages: Iterable[Stage]) -> list[dict[str, Any]]:  # Any: JSON values
     """Names and seconds."""
     return [{"name": one.name, "seconds": round(one.seconds, 3)} for one in stages]
+
+
+def digests_json(digests: Digests | None) -> dict[str, str | None]:
+    """What was to be found, what was, and what went in; None where nothing was read."""
+    return {
+        "expected_digest": digests.expected if digests else None,
+        "observed_digest": digests.observed if digests else None,
+        "digest_of": digests.of if digests else None,
+    }
 
 
 def error_json(error: StrongroomError) -> dict[str, str]:

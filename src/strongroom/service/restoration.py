@@ -24,7 +24,8 @@ from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
-from strongroom.service.proof import ProofReport, identity, report, with_findings
+from strongroom.service.proof import ProofReport, report, with_findings
+from strongroom.service.record import circumstances, identity
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import (
     LATEST,
@@ -225,7 +226,12 @@ def _attempt(
         with reading(candidate, progress=progress) as view:
             yield view
     except StrongroomError as error:
-        record = {**identity(source.name, candidate), **fields, "error": error_json(error)}
+        record = {
+            **identity(source.name, candidate),
+            **fields,
+            "error": error_json(error),
+            **circumstances(application, {}),
+        }
         if isinstance(error, IntegrityError):  # the snapshot's fault, so it counts against it
             application.record("restore", {**record, "verdict": Verdict.FAILED.value})
         else:

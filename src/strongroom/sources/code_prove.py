@@ -21,7 +21,7 @@ from typing import Final
 from pathspec import GitIgnoreSpec
 
 from strongroom.errors import SourceError, TargetError
-from strongroom.model import Finding, Stage, finding
+from strongroom.model import Digests, Finding, SetDigest, Stage, finding
 from strongroom.repository import Node
 from strongroom.repository.tree import NODE_TYPES
 from strongroom.sources.code_git import Git, check_version
@@ -72,7 +72,9 @@ class _Comparison:
             self._compare_declared(checkout.git)
         self._end_stage("compare files", begun)
         findings = sorted(self._findings, key=lambda one: (one.subject, one.code))
-        return Proof(self._checked, tuple(findings), tuple(self._stages))
+        of = f"HEAD, {len(expected.refs)} refs, stash"
+        digests = Digests(_identity(expected), _identity(checkout.state), of)
+        return Proof(self._checked, tuple(findings), tuple(self._stages), digests)
 
     # Refs
 
@@ -229,6 +231,17 @@ class _Comparison:
         shown = _shown(subject) if isinstance(subject, bytes) else subject
         if len(self._findings) < _MOST_FINDINGS:
             self._findings.append(finding(code, shown, message))
+
+
+def _identity(state: CodeState) -> str:
+    """One digest over what refs, HEAD and stash lead to; git's ids stand for all objects."""
+    whole = SetDigest()
+    whole.add(b"HEAD", os.fsencode(state.head or ""), (state.head_object or "").encode())
+    for ref in state.refs:
+        whole.add(b"ref", *map(os.fsencode, (ref.name, ref.object, ref.symbolic or "")))
+    whole.add(b"stash", *(entry.object.encode() for entry in state.stash))
+    whole.add(b"shallow", *(one.encode() for one in state.shallow))
+    return whole.hexdigest()
 
 
 def _compare(expected: Ref | None, observed: Ref | None) -> str | None:

@@ -117,7 +117,13 @@ class DatabaseSource:
         )
         report = prove_database(files, connection, options)
         unfit = sandbox.findings if sandbox is not None else []
-        return Proof(report.checked, (*report.findings, *unfit), tuple(report.stages))
+        return Proof(
+            report.checked,
+            (*report.findings, *unfit),
+            tuple(report.stages),
+            report.digests,
+            report.versions,
+        )
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:

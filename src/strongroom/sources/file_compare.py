@@ -14,14 +14,14 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from strongroom.errors import TargetError
-from strongroom.model import Finding, Stage, finding
+from strongroom.model import Digests, Finding, SetDigest, Stage, finding
 from strongroom.repository import BlobType, Node, SnapshotView
 from strongroom.repository.tree import NODE_TYPES
 from strongroom.sources.protocol import Proof
@@ -29,6 +29,7 @@ from strongroom.sources.protocol import Proof
 _BATCH_BYTES: Final = 4 << 20
 _BATCH_FILES: Final = 64
 _MOST_FINDINGS: Final = 1000
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def compare_tree(
     comparison.run(path, include)
     stage = Stage("compare files", time.monotonic() - begun)
     findings = sorted(comparison.findings, key=lambda one: (one.subject, one.code))
-    return Proof(comparison.checked, tuple(findings), (stage,))
+    digests = comparison.digests() if include is None else None
+    return Proof(comparison.checked, tuple(findings), (stage,), digests)
 
 
 class _Comparison:
@@ -81,10 +83,13 @@ class _Comparison:
         self._own = 0
         self._expected_links: dict[tuple[int, int], list[bytes]] = {}
         self._observed_links: dict[tuple[int, int], list[bytes]] = {}
+        self._expected, self._observed = SetDigest(), SetDigest()
+        self._captured_links: dict[tuple[int, int], list[bytes]] = {}
 
     def run(self, path: bytes, include: frozenset[bytes] | None) -> None:
         top = self._view.node(path)
         if top.name and include is None:
+            self._expect(b".", top)
             self._compare_metadata(b".", top, os.lstat(self._target), self._target)
             self.checked += 1
         with ThreadPoolExecutor(self._workers, thread_name_prefix="compare") as pool:
@@ -123,17 +128,20 @@ class _Comparison:
                 status = observed.pop(node.name, None)
                 if include is not None and node.subtree is None and relative not in include:
                     continue
+                self._expect(relative, node)
                 if status is None:
-                    if include is None or node.subtree is None:
-                        self._note("tree-missing", relative, f"the {node.type} is not there")
+                    self._take_missing(relative, node, is_partial=include is not None)
                     continue
                 self.checked += 1
                 if include is None or node.subtree is None:
                     same_type = self._compare_entry(relative, node, status)
                 else:
                     same_type = stat.S_ISDIR(status.st_mode)
-                if same_type and node.subtree is not None:
-                    stack.append((relative + b"/", node, status.st_dev != device))
+                if node.subtree is not None:
+                    if same_type:
+                        stack.append((relative + b"/", node, status.st_dev != device))
+                    else:
+                        self._expect_below(relative, node)
                 elif same_type and node.type == "file":
                     batch.append((relative, node))
                     size += node.size
@@ -145,6 +153,11 @@ class _Comparison:
         if batch:
             yield batch
 
+    def _take_missing(self, relative: bytes, node: Node, *, is_partial: bool) -> None:
+        self._expect_below(relative, node)
+        if not is_partial or node.subtree is None:
+            self._note("tree-missing", relative, f"the {node.type} is not there")
+
     def _take_extra(self, relative: bytes, status: os.stat_result, *, is_mounted: bool) -> None:
         if self._left_out is not None:
             excluded = self._left_out.excluded
@@ -155,6 +168,8 @@ class _Comparison:
             ):
                 self._passed.append(relative)
                 return
+        with self._guard:
+            self._observed.add(b"extra", relative)
         self._note("tree-extra", relative, "it is not in the snapshot")
 
     def _listed(self, prefix: bytes) -> dict[bytes, os.stat_result]:
@@ -170,6 +185,8 @@ class _Comparison:
         path = os.path.join(self._target, relative)
         observed_type = NODE_TYPES.get(stat.S_IFMT(status.st_mode), "other")
         if observed_type != node.type:
+            with self._guard:
+                self._observed.add(b"entry", relative, observed_type.encode())
             self._note("tree-metadata", relative, f"expected a {node.type}, found {observed_type}")
             return False
         self._compare_metadata(relative, node, status, path)
@@ -204,6 +221,7 @@ class _Comparison:
             differences.append(f"modified at {status.st_mtime_ns} ns, not {node.mtime_ns} ns")
         try:
             observed = _xattrs(path)
+            self._see(relative, node.type, status, observed, path)
         except OSError as error:
             self._note("tree-unchecked", relative, f"attributes: {os.strerror(error.errno or 0)}")
             observed = node.xattrs
@@ -244,24 +262,102 @@ class _Comparison:
 
     def _compare_content(self, relative: bytes, node: Node, descriptor: int) -> None:
         locate = self._view.repository.locate
-        offset = 0
+        offset, differs = 0, False
+        seen = hashlib.sha256()
         for blob_id in node.content:
             length = locate(BlobType.DATA, blob_id).entry.size_bytes
-            if hashlib.sha256(_read_exactly(descriptor, length)).digest() != blob_id:
+            observed = hashlib.sha256(_read_exactly(descriptor, length)).digest()
+            seen.update(observed)
+            if observed != blob_id and not differs:
+                differs = True
                 self._note(
                     "tree-content", relative, f"bytes {offset} to {offset + length - 1} differ"
                 )
-                return
             offset += length
         self._view.progress.advance(offset, 1)
-        if os.read(descriptor, 1):
-            self._note("tree-content", relative, f"longer than the {offset} bytes captured")
+        if more := _digest_of_rest(descriptor):
+            seen.update(more)
+            if not differs:
+                self._note("tree-content", relative, f"longer than the {offset} bytes captured")
+        with self._guard:
+            self._observed.add(b"content", relative, seen.digest())
+
+    # What identifies the whole
+
+    def digests(self) -> Digests:
+        """The names, metadata, links and bytes of all entries, as captured and as read."""
+        for digest, links in (
+            (self._expected, self._captured_links),
+            (self._observed, self._observed_links),
+        ):
+            for names in links.values():
+                if len(names) > 1:
+                    digest.add(b"links", *sorted(names))
+        of = "names, metadata, links and bytes"
+        return Digests(self._expected.hexdigest(), self._observed.hexdigest(), of)
+
+    def _expect(self, relative: bytes, node: Node) -> None:
+        words = [
+            node.type.encode(),
+            b"" if node.type == "symlink" else b"%o" % stat.S_IMODE(node.mode),
+            b"%d:%d" % (node.uid, node.gid),
+            b"%d" % node.mtime_ns,
+            repr(sorted(node.xattrs.items())).encode(),
+            (node.linktarget or b"") if node.type == "symlink" else b"",
+            b"%d" % node.device if node.type in ("dev", "chardev") else b"",
+        ]
+        self._expected.add(b"entry", relative, *words)
+        if node.type == "file":
+            content = hashlib.sha256(b"".join(node.content)).digest()
+            self._expected.add(b"content", relative, content)
+        if node.type != "dir" and node.links > 1:
+            self._captured_links.setdefault((node.device_id, node.inode), []).append(relative)
+
+    def _expect_below(self, relative: bytes, node: Node) -> None:
+        """What a directory holds that is not there: it belongs to the captured whole."""
+        stack = [(relative + b"/", node)]
+        while stack:
+            prefix, directory = stack.pop()
+            if directory.subtree is None:
+                continue
+            for child in self._view.repository.read_tree(directory.subtree):
+                self._expect(prefix + child.name, child)
+                stack.append((prefix + child.name + b"/", child))
+
+    def _see(
+        self,
+        relative: bytes,
+        kind: str,
+        status: os.stat_result,
+        xattrs: Mapping[bytes, bytes],
+        path: bytes,
+    ) -> None:
+        words = [
+            kind.encode(),
+            b"" if kind == "symlink" else b"%o" % stat.S_IMODE(status.st_mode),
+            b"%d:%d" % (status.st_uid, status.st_gid),
+            b"%d" % status.st_mtime_ns,
+            repr(sorted(xattrs.items())).encode(),
+            os.readlink(path) if kind == "symlink" else b"",
+            b"%d" % status.st_rdev if kind in ("dev", "chardev") else b"",
+        ]
+        with self._guard:
+            self._observed.add(b"entry", relative, *words)
 
     def _note(self, code: str, relative: bytes, message: str) -> None:
         subject = relative.decode("utf-8", "backslashreplace")
         with self._guard:
             if len(self.findings) < _MOST_FINDINGS:
                 self.findings.append(finding(code, subject, message))
+
+
+def _digest_of_rest(descriptor: int) -> bytes:
+    """The SHA-256 of what follows; empty at the end of the file."""
+    digest, is_more = hashlib.sha256(), False
+    while block := os.read(descriptor, _READ_BYTES):
+        digest.update(block)
+        is_more = True
+    return digest.digest() if is_more else b""
 
 
 def _read_exactly(descriptor: int, length: int) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
-from strongroom.model import Finding, Progress, Silent, Stage
+from strongroom.model import Digests, Finding, Progress, Silent, Stage
 from strongroom.repository import SnapshotView, SnapshotWriter
 
 
@@ -46,11 +47,16 @@ class RestoreOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The answer to: is this target identical to the snapshot? `checked` counts comparisons."""
+    """The answer to: is this target identical to the snapshot? `checked` counts comparisons.
+
+    `digests` is None when nothing could be read; `versions` are those of programs that matter.
+    """
 
     checked: int
     findings: tuple[Finding, ...] = ()
     stages: tuple[Stage, ...] = field(default=())
+    digests: Digests | None = None
+    versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Source(Protocol):
