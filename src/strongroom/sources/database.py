@@ -182,7 +182,8 @@ class DatabaseSource:
 
 def _listed(parts: Sequence[str]) -> str:
     more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
-    return f"{len(parts)} parts ({', '.join(parts[:_MOST_NAMED])}{more})"
+    noun = "part" if len(parts) == 1 else "parts"
+    return f"{len(parts)} {noun} ({', '.join(parts[:_MOST_NAMED])}{more})"
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:  # Any: JSON values
