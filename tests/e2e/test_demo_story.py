@@ -142,8 +142,8 @@ def test_documents_without_their_file_are_noticed(demo: DemoApplication) -> None
     for path, content in kept.items():
         path.write_bytes(content)
     assert {(one.code, one.subject) for one in findings} == {
-        ("tree-content", str(changed.relative_to(demo.uploads))),
-        ("tree-missing", str(lost.relative_to(demo.uploads))),
+        ("reference-differs", str(changed.relative_to(demo.uploads))),
+        ("reference-missing", str(lost.relative_to(demo.uploads))),
     }
 
 
@@ -160,7 +160,7 @@ def test_a_table_that_did_not_come_back_is_noticed(demo: DemoApplication) -> Non
         session.execute("ALTER TABLE public.papers RENAME TO documents")
     assert compared == 0
     assert [(one.code, one.subject) for one in findings] == [
-        ("content-missing", "public.documents")
+        ("reference-unchecked", "database to uploads")
     ]
 
 

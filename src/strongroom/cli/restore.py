@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -17,6 +17,7 @@ from strongroom.model import Verdict
 
 if TYPE_CHECKING:
     from strongroom.service.application import Application
+    from strongroom.service.drill import DrillReport
     from strongroom.service.proof import ProofReport
     from strongroom.service.restoration import Preview
 
@@ -190,28 +191,114 @@ def prove(
     return report.exit_status
 
 
-@click.command(cls=Command, examples=("strongroom drill", "strongroom drill database --json"))
+_SAMPLE = "--sample"
+_AUTOMATIC = "automatic"
+
+
+class _Drill(Command):
+    """`--sample` alone means what covers all within `proof_age`; a share follows after `=`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"{_SAMPLE}={_AUTOMATIC}" if one == _SAMPLE else one for one in args[:end]]
+        return super().parse_args(ctx, [*given, *args[end:]])
+
+
+class _Share(click.ParamType["str | float"]):
+    name = "share"
+
+    # Any: click's own shapes
+    def convert(self, given: Any, parameter: click.Parameter | None, context: Any) -> str | float:
+        from strongroom.plan.sampling import parse_share
+
+        if given == _AUTOMATIC or isinstance(given, float):
+            return _AUTOMATIC if given == _AUTOMATIC else float(given)
+        try:
+            return parse_share(given)
+        except ValueError as error:
+            self.fail(str(error), parameter, context)
+
+
+@click.command(
+    cls=_Drill, examples=("strongroom drill --next", "strongroom drill database --sample=10%")
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
+@click.option("--point", metavar="ID", help="Which recovery point: the beginning of its id.")
+@click.option(
+    "--next",
+    "planned",
+    is_flag=True,
+    help="The point and the repository whose turn it is, older points now and then.",
+)
+@click.option(
+    _SAMPLE,
+    "share",
+    type=_Share(),
+    metavar="[=SHARE]",
+    help="Of databases restore a part of the rows only, such as =10%, longest unproven first; "
+    "without a share, as much as a drill each day takes to prove all within `proof_age`.",
+)
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
-def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None) -> int:
+def drill(
+    run: Run,
+    sources: tuple[str, ...],
+    snapshot: str,
+    point: str | None,
+    planned: bool,
+    share: str | float | None,
+    repository: str | None,
+) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.
 
-    Exit status 0 only when every source is PROVEN; 41 when one FAILED, 42 when nothing is known.
+    Without names, all sources of the newest whole recovery point, with the files that its database
+    refers to. Exit status 0 only when all is PROVEN; 41 when something FAILED, 42 when something
+    is not known: nothing more can come of --sample.
     """
     from strongroom.service.drill import drill_sources
+    from strongroom.service.point_drill import drill_point
+    from strongroom.service.sampling import Sampling
 
+    is_single = bool(sources) or snapshot != "latest"
+    if (point is not None) + planned + is_single > 1:
+        raise click.UsageError("name sources or a snapshot, or --point, or --next: one of these")
     application = run.application()
-    report = drill_sources(application, sources, snapshot=snapshot, repository=repository)
-    lines: list[str] = []
-    for one in report.drills:
-        lines += _report_lines(application, one, verbose=run.verbose)
-    if len(report.drills) > 1:
-        lines.append(f"{coloured(report.verdict.value)}  all in all")
-    run.result(report.as_json(), lines)
+    sampling = None
+    if share is not None:
+        sampling = Sampling(application, share if isinstance(share, float) else None)
+    if is_single:
+        report = drill_sources(
+            application, sources, snapshot=snapshot, repository=repository, sampling=sampling
+        )
+    else:
+        report = drill_point(
+            application, point, repository=repository, planned=planned, sampling=sampling
+        )
+    run.result(report.as_json(), _drill_lines(application, report, verbose=run.verbose))
     return report.exit_status
+
+
+def _drill_lines(application: Application, report: DrillReport, *, verbose: bool) -> Iterator[str]:
+    for one in report.drills:
+        yield from _report_lines(application, one, verbose=verbose)
+    point = report.point
+    if point is None:
+        if len(report.drills) > 1:
+            yield f"{coloured(report.verdict.value)}  all in all"
+        return
+    if verbose:
+        yield from (f"  because {reason}" for reason in point.because)
+    yield from finding_lines(point.findings, all_of_them=verbose)
+    if len(report.drills) > 1 or point.findings:
+        place = f" from {point.repository}" if point.repository else ""
+        asked = ""
+        if point.references_checked:
+            asked = f"; {count(point.references_checked, 'reference')} to files looked up"
+        yield (
+            f"{coloured(report.verdict.value)}  all in all: recovery point {point.id}{place}{asked}"
+        )
 
 
 def _roll_back(run: Run, application: Application, target: str, reason: str, *, alone: bool) -> int:

@@ -13,8 +13,11 @@ from strongroom.cli.text import clock, coloured, count, finding_lines, plain, si
 from strongroom.errors import EXIT_FINE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from strongroom.service.listing import SnapshotReport
     from strongroom.service.pinning import Pinned
+    from strongroom.service.point_listing import ListedPoint
 
 
 def _readable(_context: click.Context, _option: click.Parameter, given: str) -> str:
@@ -32,11 +35,21 @@ REASON = click.option(
     examples=("strongroom snapshots", "strongroom snapshots uploads --repository offsite"),
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--points",
+    "as_points",
+    is_flag=True,
+    help="List recovery points: which sources, commit and schema version belong together, and how "
+    "certainly.",
+)
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_context
 def snapshots(
-    context: click.Context, repository: str | None, sources: tuple[str, ...] = ()
+    context: click.Context,
+    repository: str | None,
+    as_points: bool = False,
+    sources: tuple[str, ...] = (),
 ) -> int | None:
     """List snapshots with what is known about each.
 
@@ -46,6 +59,8 @@ def snapshots(
     if context.invoked_subcommand is not None:
         if repository is not None:
             raise click.UsageError("--repository belongs to the listing", context)
+        if as_points:
+            raise click.UsageError("--points belongs to the listing", context)
         if context.ensure_object(Run).store_as_of:
             raise click.UsageError("--store-as-of belongs to the listing", context)
         return None
@@ -54,11 +69,53 @@ def snapshots(
     run = context.ensure_object(Run)
     application = run.application()
     application.sources(sources)
-    report = listing(application, sources=sources, repositories=[repository] if repository else [])
-    lines = _lines(report, application.settings.schedule.time_zone)
-    lines += finding_lines(report.findings, all_of_them=run.verbose)
-    run.result(report.as_json(), lines)
+    chosen = [repository] if repository else []
+    report = listing(application, sources=sources, repositories=chosen)
+    zone = application.settings.schedule.time_zone
+    document, findings = report.as_json(), list(report.findings)
+    if as_points:
+        from strongroom.service.point_listing import points
+
+        listed, noticed = points(application, chosen)
+        findings += noticed
+        document["points"] = [one.as_json() for one in listed]
+        document["findings"] = [one.as_json() for one in findings]
+        lines = _point_lines(listed, zone)
+    else:
+        lines = _lines(report, zone)
+    lines += finding_lines(findings, all_of_them=run.verbose)
+    run.result(document, lines)
     return report.exit_status
+
+
+def _point_lines(listed: Sequence[ListedPoint], zone: str) -> list[str]:
+    rows = []
+    for one in listed:
+        record = one.record
+        places = dict.fromkeys(place for where in one.sources.values() for place in where)
+        rows.append(
+            [
+                plain(one.id),
+                clock(one.captured_at, zone),
+                plain(" ".join(one.sources)),
+                " ".join(places),
+                plain(" ".join(commit[:8] for commit in record.commits.values())) if record else "",
+                plain(" ".join(record.migrations.values())) if record else "",
+                plain(f"{record.certainty}: {'; '.join(record.because)}")
+                if record
+                else "no record",
+            ]
+        )
+    heads = [
+        "RECOVERY POINT",
+        f"CAPTURED ({zone})",
+        "SOURCES",
+        "REPOSITORIES",
+        "CODE",
+        "SCHEMA",
+        "TOGETHER",
+    ]
+    return table(heads, rows) if rows else ["No recovery points yet."]
 
 
 def _lines(report: SnapshotReport, zone: str) -> list[str]:

@@ -392,14 +392,22 @@ class Probe(Section):
 
 
 class FileReference(Section):
-    """A column that names files: each must be in the snapshot of the files."""
+    """A column that names files: each must be in the snapshot of the files, as a drill of a
+    recovery point shows."""
 
     source: Name = setting("Which database.", examples=["database"])
     sql: str = setting(
-        "A SELECT whose first column holds paths, relative to the files' folder.",
-        examples=["SELECT file_path FROM documents"],
+        "A SELECT whose first column holds paths, relative to the files' folder; columns called"
+        " size (bytes), sha256 and md5 (hex digits) say what each file must be.",
+        examples=["SELECT file_path, sha256 FROM documents"],
     )
     files: Name = setting("Which source holds the files.", examples=["uploads"])
+    prefix: str = setting(
+        "What each path begins with that is not of the files' folder, such as a URL; it is cut"
+        " off.",
+        default="",
+        examples=["https://files.example.com/uploads/"],
+    )
 
 
 class HttpCheck(Section):
@@ -490,7 +498,7 @@ class Settings(Section):
         "Questions asked as one of the application's roles.", default=(), later=True
     )
     references: tuple[FileReference, ...] = setting(
-        "Columns of the database that name files.", default=(), later=True
+        "Columns of the database that name files.", default=()
     )
     application_check: ApplicationCheck | None = setting(
         "How a drill starts the application.", default=None, later=True

@@ -8,7 +8,6 @@ a directory of the demo's own. Told in plain lines by way of `say`; how far a st
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import tempfile
 import time
@@ -22,19 +21,21 @@ from strongroom.demo.application import (
     DemoApplication,
     build_application,
 )
-from strongroom.demo.database import database_exists, drop_database, open_database
+from strongroom.demo.database import database_exists, drop_database
 from strongroom.demo.releases import RELEASES
 from strongroom.demo.uploads import file_count
 from strongroom.errors import EXIT_FAILED, EXIT_FINE, EXIT_UNKNOWN, TargetError
-from strongroom.model import Finding, Progress, Severity, Silent, Stage, Verdict, finding, judge
+from strongroom.model import Finding, Progress, Severity, Silent, Stage, Verdict, judge
 from strongroom.postgres.cluster import throwaway_cluster
 from strongroom.postgres.connection import Connection
+from strongroom.postgres.references import read_references
 from strongroom.service.application import Application
 from strongroom.service.backup import BackupReport, backup
 from strongroom.service.proof import ProofReport
 from strongroom.service.rendering import stages_json
 from strongroom.service.restoration import restore_source
 from strongroom.service.setup import init
+from strongroom.sources.file_references import FilesOnDisk, compare_references
 
 __all__ = ["StoryReport", "tell_story"]
 
@@ -246,25 +247,11 @@ class _Counted:
 
 def compare_documents(demo: DemoApplication) -> tuple[int, tuple[Finding, ...]]:
     """How many rows of `documents` were compared with their files, and what did not agree."""
-    import psycopg
-
-    findings: list[Finding] = []
-    compared = 0
-    with open_database(demo.server, demo.database) as session:
-        try:
-            rows = session.execute("SELECT file_path, sha256 FROM public.documents").fetchall()
-        except psycopg.Error as error:
-            return 0, (finding("content-missing", "public.documents", str(error).splitlines()[0]),)
-        for row in rows:
-            compared += 1
-            path = demo.uploads / row["file_path"]
-            if not path.is_file():
-                message = "a row refers to this file, and it does not exist"
-                findings.append(finding("tree-missing", row["file_path"], message))
-            elif hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:
-                message = "its SHA-256 is not what its row says"
-                findings.append(finding("tree-content", row["file_path"], message))
-    return compared, tuple(findings)
+    rows = read_references(
+        demo.server.with_database(demo.database), "SELECT file_path, sha256 FROM public.documents"
+    )
+    compared = compare_references(rows, FilesOnDisk(demo.uploads), subject="database to uploads")
+    return compared.checked, tuple(compared.findings)
 
 
 @contextlib.contextmanager

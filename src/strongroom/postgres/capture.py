@@ -51,6 +51,7 @@ from strongroom.postgres.manifest import (
     TableRecord,
     VersionRecord,
 )
+from strongroom.postgres.migration import read_migration
 from strongroom.postgres.preflight import ServerFacts, preflight
 from strongroom.postgres.programs import Programs
 from strongroom.postgres.restore_script import restore_script, sequences_script
@@ -490,6 +491,7 @@ class _Capture:
                 self.facts.in_recovery,
                 self.excluded,
             ),
+            migration=read_migration(self.leader),
         )
         script = database_script(manifest.database, self.facts.major)
         self._put(layout.DATABASE_SQL, script.encode())

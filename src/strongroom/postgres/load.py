@@ -38,6 +38,7 @@ from strongroom.postgres.messages import (
     of_the_host,
     without_values,
 )
+from strongroom.postgres.partial import quiet_triggers
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.replacement import drop_if_made
 from strongroom.postgres.session import pin_settings, pinned_settings
@@ -75,12 +76,14 @@ class LoadOptions:
     `analyze`: collect the planner's statistics; a drill that only compares can do without.
     `own_server`: the server is a throw-away one of ours, so that roles which it has from the
     beginning are made like the captured ones.
+    `partial`: rows of some tables are left out on purpose, so keys are made before there are any.
     """
 
     jobs: int = 2
     programs: Path | None = None
     analyze: bool = True
     own_server: bool = False
+    partial: bool = False
 
 
 @dataclass(slots=True)
@@ -204,16 +207,20 @@ class _Load:
         self.prepare()
         with self.stage("schema"):
             self.run_script(layout.PRE_DATA_SQL)
-        with self.stage("rows"):
-            self.rows(self.manifest.tables)
+        if self.options.partial:
+            self._load_partially()
+        else:
+            with self.stage("rows"):
+                self.rows(self.manifest.tables)
         with self.stage("sequences"):
             if self.manifest.sequences:
                 self.run_script(layout.SEQUENCES_SQL)
         if self.manifest.large_objects.count:
             with self.stage("large objects"):
                 self.large_objects()
-        with self.stage("indexes"):
-            self.post_data()
+        if not self.options.partial:
+            with self.stage("indexes"):
+                self.post_data()
         if self.manifest.matviews:
             with self.stage("materialised views"):
                 self.refresh()
@@ -222,6 +229,13 @@ class _Load:
                 self.analyze()
         with self.stage("settings"):
             self.complaints.findings += apply_settings(self.target, self.manifest.database)
+
+    def _load_partially(self) -> None:
+        """Keys first, since a key to a table whose rows are left out could not be made after."""
+        with self.stage("indexes"):
+            self.post_data()
+        with self.stage("rows"), self.target.connect() as session, quiet_triggers(session):
+            self.rows(self.manifest.tables)
 
     def prepare(self) -> None:
         """Database and roles; then what a new database has and the captured one lacked."""
@@ -365,7 +379,7 @@ class _Load:
         relation = table.loaded_into
         # An extension has filled its own tables already: those rows stay. Into a tree of partitions
         # several streams are loaded at once.
-        fresh = not table.extension and not table.root
+        fresh = not table.extension and not table.root and not self.options.partial
         with session.transaction(), session.cursor() as cursor:
             if fresh:
                 # Emptied in this transaction, rows need no log (wal_level minimal) nor freezing.

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from strongroom.errors import IntegrityError
+from strongroom.postgres.migration import MigrationRecord
 from strongroom.postgres.statement import qualified
 
 __all__ = [
@@ -181,6 +182,7 @@ class Manifest:
     `matviews` are the populated ones in the order in which to refresh them; `removals` are
     statements that take away what every new database has and this one lacks. `parameter_grants` are
     the grants on the server's settings, each with the role that got it, "" for PUBLIC.
+    `migration` is the schema's version, None when no migration tool keeps one.
     """
 
     database: DatabaseRecord
@@ -197,6 +199,7 @@ class Manifest:
     extensions: tuple[ExtensionRecord, ...] = ()
     collations: Mapping[str, str] = field(default_factory=dict)
     coverage: tuple[Coverage, ...] = ()
+    migration: MigrationRecord | None = None
 
     @property
     def rows(self) -> int:
@@ -240,6 +243,7 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
     snapshot["captured_at"] = datetime.fromisoformat(snapshot["captured_at"])
     large = dict(whole["large_objects"])
     large["objects"] = tuple(LargeObject(**one) for one in large["objects"])
+    migration = whole.get("migration")
     return Manifest(
         database=DatabaseRecord(**database),
         snapshot=SnapshotRecord(**snapshot),
@@ -262,6 +266,7 @@ def _manifest(whole: Mapping[str, Any]) -> Manifest:
         extensions=_records(ExtensionRecord, whole["extensions"]),
         collations=dict(whole["collations"]),
         coverage=_records(Coverage, whole["coverage"]),
+        migration=MigrationRecord(**migration) if migration else None,
     )
 
 

@@ -8,6 +8,7 @@ sandbox, no store) means UNKNOWN with its cause, for the snapshot may be fine.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,24 @@ from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
 
-def drill(source: Source, view: SnapshotView, directory: Path) -> Outcome:
-    """The verdict on a snapshot, after a real restore into a sandbox below `directory`."""
+def drill(
+    source: Source,
+    view: SnapshotView,
+    directory: Path,
+    *,
+    ask: Callable[[str], None] | None = None,
+) -> Outcome:
+    """The verdict on a snapshot, after a real restore into a sandbox below `directory`.
+
+    `ask` is given the restored target while it is there; what it finds is the caller's to judge.
+    """
     begun = time.monotonic()
     try:
         with source.sandbox(view, directory) as target:
             started = time.monotonic()
             outcome = restore(source, view, target)
+            if ask is not None:
+                ask(target)
         return replace(outcome, stages=(Stage("sandbox", started - begun), *outcome.stages))
     except StrongroomError as error:
         found = _stopped(source.name, error)

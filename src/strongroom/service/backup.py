@@ -1,7 +1,8 @@
 """Backup: all sources, one after another, into all repositories, as one recovery point.
 
 Each source is read once, whatever the number of repositories. A source or a repository that fails
-does not stop the others; what is missing is said, and the exit status is not 0.
+does not stop the others; what is missing is said, and the exit status is not 0. The point's record,
+which says what belongs together and how certainly, is written last: see `point_record`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ from strongroom.service.backlog import backlog
 from strongroom.service.copying import copy_recorded
 from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
+from strongroom.service.point_record import (
+    PATH,
+    PointRecord,
+    PointSource,
+    carry_records,
+)
 from strongroom.service.rendering import error_json, stages_json, time_json
 from strongroom.service.selection import (
     from_future,
@@ -38,7 +45,7 @@ from strongroom.service.selection import (
     stored_snapshots,
     vanished,
 )
-from strongroom.sources import CaptureContext, Source
+from strongroom.sources import CaptureContext, Captured, Source
 
 # Warnings after which something that was to be captured is not in the snapshot; docs/OPERATIONS.md
 # lists them. All other warnings are advice.
@@ -132,7 +139,7 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
         opening = pool.submit(application.reachable)
         sources = application.sources(names)
         repositories, unreachable = opening.result()
-    run = _Run(application, repositories, new_point_id(begun_at))
+    run = _Run(application, repositories, new_point_id(begun_at), begun_at)
     for name, error in unreachable.items():
         run.findings.append(finding("repository-failed", name, str(error)))
     with run.locked():
@@ -142,12 +149,16 @@ def backup(application: Application, names: Sequence[str] = ()) -> BackupReport:
         try:
             for source in sources:
                 run.capture(source)
+            run.look_for_references(sources)
             run.catch_up()
             run.catch_up_earlier()
         finally:
+            run.conclude(sources)
             recorded = application.record("backup", run.fields(sources, time.monotonic() - begun))
         if isinstance(recorded, Finding):
             run.findings.append(recorded)
+            message = f"its record goes with the ledger: {recorded.message}"
+            run.findings.append(finding("point-unrecorded", run.point, message))
         else:
             run.copy_ledger()
     raised = run.errors[0][1] if run.errors and not run.snapshots else None
@@ -171,10 +182,18 @@ class _Run:
     """What a backup has come to so far."""
 
     def __init__(
-        self, application: Application, repositories: Sequence[Repository], point: str
+        self,
+        application: Application,
+        repositories: Sequence[Repository],
+        point: str,
+        begun_at: datetime,
     ) -> None:
         self.application = application
         self.point = point
+        self.begun_at = begun_at
+        self.record: PointRecord | None = None
+        self._parts: list[PointSource] = []
+        self._moment: datetime | None = None
         self.snapshots: list[SnapshotRef] = []
         self.findings: list[Finding] = []
         self.errors: list[tuple[str, StrongroomError]] = []
@@ -278,7 +297,9 @@ class _Run:
         progress.begin(source.name, parent.snapshot.size_bytes if parent else None)
         try:
             with writer:
-                captured = source.capture(writer, CaptureContext(now, parent, progress))
+                context = CaptureContext(now, parent, progress, self._moment)
+                captured = source.capture(writer, context)
+                ended_at = datetime.now(UTC)
                 self.findings.extend(captured.findings)
                 committed = writer.commit(
                     captured.root,
@@ -298,6 +319,7 @@ class _Run:
             self.findings.extend(writer.findings)
             self._gather_from_locks()
         self._compare_size(source, captured.size_bytes)
+        self._remember(source, captured, now, ended_at)
         seconds = time.monotonic() - begun
         self.snapshots.extend(
             SnapshotRef(
@@ -312,6 +334,58 @@ class _Run:
             )
             for one in committed
         )
+
+    def _remember(
+        self, source: Source, captured: Captured, begun_at: datetime, ended_at: datetime
+    ) -> None:
+        """For the point's record; what is captured from here on is seen from the first database."""
+        self._parts.append(
+            PointSource(
+                source.name, source.kind, captured.root, begun_at, ended_at, {}, captured.facts
+            )
+        )
+        if self._moment is None and "moment_at" in captured.facts:
+            self._moment = datetime.fromisoformat(captured.facts["moment_at"])
+
+    def conclude(self, sources: Sequence[Source]) -> None:
+        """What the run has come to, as the point's record; none when nothing was captured."""
+        if not self.snapshots:
+            return
+        wanted = tuple(source.name for source in sources)
+        failed = {name: error.code for name, error in self.errors}
+        present = {one.name for one in self._parts}
+        self.record = PointRecord(
+            self.point,
+            self.application.name,
+            self.begun_at,
+            datetime.now(UTC),
+            wanted,
+            tuple(
+                replace(
+                    one,
+                    snapshots={
+                        ref.repository: ref.id for ref in self.snapshots if ref.source == one.name
+                    },
+                )
+                for one in self._parts
+            ),
+            {
+                name: failed.get(name, "not reached" if name in wanted else "not asked for")
+                for name in self.application.settings.sources
+                if name not in present
+            },
+        )
+
+    def look_for_references(self, sources: Sequence[Source]) -> None:
+        """Files that a captured database refers to and that are not there, told at once."""
+        if not self.application.settings.references:
+            return
+        from strongroom.service.references import check_live
+
+        captured = [one for one in sources if one.name in {ref.source for ref in self.snapshots}]
+        begun = time.monotonic()
+        self.findings.extend(check_live(self.application, captured))
+        self.stages.append(Stage("look for references", time.monotonic() - begun))
 
     def _compare_size(self, source: Source, size_bytes: int) -> None:
         """A source that is suddenly half of what it was may be an unmounted volume."""
@@ -350,6 +424,8 @@ class _Run:
                 copied = copied or bool(chosen)
                 found = copy_recorded(self.application, giver, taker, chosen) if chosen else None
                 self.findings.extend(found.findings if found else ())
+                points = {one.point for one in chosen}
+                self.findings.extend(carry_records(giver, taker, self.application, points))
         if missed:
             where = ", ".join(sorted({name for ids in missed for name in ids}))
             message = f"{len(missed)} earlier snapshots are in {where} only, which is away"
@@ -400,9 +476,14 @@ class _Run:
             for name in self.application.settings.repositories
             if name in holders
         ]
-        if repositories:
+        if repositories and self.record is not None:
+            beside = {PATH: self.record.encode()}
+            noticed = store_copies(
+                self.application, repositories, self.point, self._locks, beside=beside
+            )
+            self.findings.extend(noticed)
             self.findings.extend(
-                store_copies(self.application, repositories, self.point, self._locks)
+                finding("point-unrecorded", one.subject, one.message) for one in noticed
             )
 
     def _parent(self, source: Source) -> SnapshotView | None:
@@ -428,6 +509,7 @@ class _Run:
         return {
             "point": self.point,
             "wanted": [source.name for source in sources],
+            "record": self.record.as_json() if self.record else None,
             "snapshots": [
                 {
                     "source": one.source,

@@ -14,6 +14,7 @@ from strongroom.repository import Repository, Snapshot
 from strongroom.repository.copy import CopyReport, copy_snapshots
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy, store_copies
+from strongroom.service.point_record import carry_records
 from strongroom.service.rendering import error_json
 
 
@@ -69,8 +70,11 @@ def copy(application: Application, source: str, target: str, wanted: Sequence[st
         # Of all, one that cannot be read is one that is not copied.
         missed = () if wanted else listed.findings
         copied = copy_recorded(application, giver, taker, chosen, missed)
+        # Also of what was there already: an earlier run may have been stopped before these.
+        noticed = carry_records(giver, taker, application, {one.point for one in chosen})
     if copied.snapshots:
-        noticed = store_copies(application, [taker])
+        noticed += store_copies(application, [taker])
+    if noticed:
         copied = replace(copied, findings=(*copied.findings, *noticed))
     return copied
 

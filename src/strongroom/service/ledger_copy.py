@@ -2,7 +2,7 @@
 
 With each capture the ledger goes into every repository that received it, also when snapshots were
 copied into one, before some are dropped from one, and when one is pinned: as a snapshot of its own
-(`kind:ledger`, one file, so that any restic reads it). On a host whose ledger is gone, the longest
+(`kind:ledger`, so that any restic reads it). On a host whose ledger is gone, the longest
 copy is taken up again. A copy that holds what the ledger here does not is a failure: then somebody
 has cut or rewritten one of them.
 
@@ -47,11 +47,13 @@ def store_copies(
     repositories: Sequence[Repository],
     point: str | None = None,
     locks: Mapping[str, Lock] = MappingProxyType({}),
+    *,
+    beside: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> list[Finding]:
     """Put the ledger as it stands into each repository; a finding for each that did not take it.
 
     The copy belongs to a recovery point if one is given. `locks` are those that the caller holds
-    already, by repository.
+    already, by repository; `beside` holds files, by path, that go along.
     """
     ledger = application.ledger
     now = datetime.now(UTC)
@@ -61,6 +63,8 @@ def store_copies(
         with writer:
             folder = Folder(int(now.timestamp()) * 10**9)
             folder.add(PATH, writer.put_stream([ledger.content()], ROWS))
+            for path, content in beside.items():
+                folder.add(path, writer.put_bytes(content))
             writer.commit(
                 folder.store(writer),
                 paths=[PATH.decode()],

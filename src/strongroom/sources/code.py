@@ -90,6 +90,11 @@ class CodeSource:
             len(declared.entries) + (2 if bundle else 1),
             tuple(findings),
             (Stage("capture code", time.monotonic() - begun),),
+            {
+                "commit": state.head_object,
+                "head": state.head,
+                "tags": list(state.tags_at_head()),
+            },
         )
 
     def restore(

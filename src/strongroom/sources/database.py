@@ -6,24 +6,27 @@ bring the database back without this program; see docs/FORMAT.md, "Restore witho
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from strongroom.config import resolve_secret
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError
-from strongroom.model import Piece
+from strongroom.model import Finding, Piece, finding
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
-from strongroom.postgres.exchange import Block
+from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
-from strongroom.postgres.load import LoadOptions, load_database
+from strongroom.postgres.load import LoadOptions, load_database, read_manifest
+from strongroom.postgres.manifest import Manifest
+from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from strongroom.postgres.table_restore import restore_tables
@@ -31,6 +34,7 @@ from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWri
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 _RESTORED: Final = "restored"
+_MOST_NAMED: Final = 50
 
 
 class DatabaseSource:
@@ -59,6 +63,17 @@ class DatabaseSource:
         # What the servers of targets that were loaded here were found to lack.
         self._lacking: dict[str, frozenset[str]] = {}
         self._sandboxes: dict[str, Cluster] = {}
+        self._taken: frozenset[str] | None = None
+        self._left: tuple[str, ...] = ()
+
+    def parts(self, view: SnapshotView) -> dict[str, int]:
+        """The bytes of each part of a captured database that can be restored by itself, by name."""
+        return parts_of(read_manifest(self._whole(view)))
+
+    def restrict(self, taken: Sequence[str], left: Sequence[str]) -> None:
+        """From here on this object restores and proves the rows of these parts only, and all that
+        is not rows; so nothing more than UNKNOWN is known of the whole."""
+        self._taken, self._left = frozenset(taken), tuple(left)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -78,6 +93,7 @@ class DatabaseSource:
             len(capture.tables),
             tuple(capture.findings),
             tuple(capture.stages),
+            _facts(capture.manifest),
         )
 
     def restore(
@@ -95,6 +111,7 @@ class DatabaseSource:
             # A sandbox is compared and thrown away: nobody plans queries in it.
             analyze=sandbox is None,
             own_server=sandbox is not None,
+            partial=self._taken is not None,
         )
         files, connection = self._files(view), connection_to(target)
         if include:
@@ -119,7 +136,7 @@ class DatabaseSource:
         unfit = sandbox.findings if sandbox is not None else []
         return Proof(
             report.checked,
-            (*report.findings, *unfit),
+            (*report.findings, *unfit, *self._left_out()),
             tuple(report.stages),
             report.digests,
             report.versions,
@@ -136,8 +153,15 @@ class DatabaseSource:
             finally:
                 del self._sandboxes[target]
 
+    def _left_out(self) -> Iterator[Finding]:
+        """What was not asked of the database, by name as far as anybody reads on."""
+        if self._taken is not None and self._left:
+            covered = _listed(sorted(self._taken))
+            message = f"covered are {covered}; not covered are {_listed(self._left)}"
+            yield finding("sample-partial", self.name, message)
+
     def _reference(
-        self, files: _ViewFiles, connection: Connection, sandbox: Cluster | None
+        self, files: CapturedFiles, connection: Connection, sandbox: Cluster | None
     ) -> Inventory:
         """The captured schema as the target's PostgreSQL version prints it after a load."""
         if sandbox is not None:
@@ -150,10 +174,30 @@ class DatabaseSource:
     def _cluster_options(self, directory: Path | None) -> ClusterOptions:
         return ClusterOptions(directory=directory, programs=self._options.programs)
 
-    def _files(self, view: SnapshotView) -> _ViewFiles:
+    def _files(self, view: SnapshotView) -> CapturedFiles:
+        """The database's folder, as far as it is wanted."""
+        files = self._whole(view)
+        return files if self._taken is None else PartialFiles(files, self._taken)
+
+    def _whole(self, view: SnapshotView) -> _ViewFiles:
         """The database's folder, under the name that the source had when it was captured."""
         paths = view.snapshot.paths
         return _ViewFiles(view, paths[0].encode() if paths else f"/{self.name}".encode())
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    noun = "part" if len(parts) == 1 else "parts"
+    return f"{len(parts)} {noun} ({', '.join(parts[:_MOST_NAMED])}{more})"
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:  # Any: JSON values
+    snapshot, migration = manifest.snapshot, manifest.migration
+    return {
+        "moment_at": snapshot.captured_at.isoformat().replace("+00:00", "Z"),
+        "lsn": snapshot.lsn,
+        "migration": dataclasses.asdict(migration) if migration is not None else None,
+    }
 
 
 def connection_to(text: str) -> Connection:

@@ -45,6 +45,9 @@ _LONGEST_PATH_BYTES: Final = 3072
 _COUNT_EVERY: Final = 500
 # A change in the same clock tick as the parent's reading would not show in the times.
 _RACE_NS: Final = 1_000_000_000
+# By so much a file's time may lag behind the clock.
+_TICK_NS: Final = 20_000_000
+_MOST_CHANGES: Final = 10
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -76,6 +79,24 @@ class _Reading:
 
 
 @dataclass(slots=True)
+class Changes:
+    """How many files and directories have changed since a moment, and the first of their paths."""
+
+    since_ns: int
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def see(self, path: bytes, status: os.stat_result) -> None:
+        """Count it if its content, its attributes or what lies in it may have changed since."""
+        latest = max(status.st_ctime_ns, status.st_mtime_ns)
+        if latest < self.since_ns - _TICK_NS:
+            return
+        self.count += 1
+        if len(self.first) < _MOST_CHANGES:
+            self.first.append(path.decode("utf-8", "backslashreplace"))
+
+
+@dataclass(slots=True)
 class WalkResult:
     """The captured tree's id, the root's own node, and what was met."""
 
@@ -97,7 +118,10 @@ class TreeWalk:
         parent_path: bytes,
         progress: Progress,
         one_file_system: bool = False,
+        changes: Changes | None = None,
     ) -> None:
+        """`changes` is told of every file and directory that is captured."""
+        self._changes = changes
         self._one_file_system = one_file_system
         self._writer = writer
         self._excluded = excluded
@@ -129,6 +153,8 @@ class TreeWalk:
         directory = _Directory(descriptor, b"", os.fstat(descriptor), None, b"")
         try:
             self._examine_time(directory, b"", directory.status)
+            if self._changes is not None:
+                self._changes.see(b".", directory.status)
             self._walk(directory, self._parent_tree(), 0)
             self._finish_directories(keep=0)
             self._count_skipped()
@@ -171,6 +197,8 @@ class TreeWalk:
             if self._excluded is not None and self._excluded(directory.path + name, is_directory):
                 continue
             self._examine_time(directory, name, status)
+            if self._changes is not None:
+                self._changes.see(directory.path + name, status)
             former = known.get(name)
             if is_directory:
                 subtree = former.subtree if former is not None else None

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from strongroom.errors import ConfigError, IntegrityError, StorageError, TargetE
 from strongroom.model import Finding, finding
 from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
 from strongroom.sources.file_compare import LeftOut, compare_tree
-from strongroom.sources.file_walk import TreeWalk
+from strongroom.sources.file_walk import Changes, TreeWalk
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 MANIFEST_FORMAT = 1
@@ -25,6 +26,7 @@ MANIFEST_FORMAT = 1
 _UNREAD: Final = frozenset({"file-unreadable", "folder-missing"})
 _MOST_TOLD: Final = 20
 _MANIFEST: Final = b".strongroom/manifest.json"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FilesSource:
@@ -60,9 +62,15 @@ class FilesSource:
     def paths(self) -> Sequence[str]:
         return (str(self._path),)
 
+    @property
+    def folder(self) -> Path:
+        """The live folder."""
+        return self._path
+
     def capture(self, writer: SnapshotWriter, context: CaptureContext) -> Captured:
         """Push the tree; the root holds it under its own path, as restic has it."""
         path = os.fsencode(self._path)
+        changes = Changes(_since_ns(context.since)) if context.since is not None else None
         walk = TreeWalk(
             writer,
             excluded=_matcher(self._exclude),
@@ -70,6 +78,7 @@ class FilesSource:
             parent_path=path,
             progress=context.progress,
             one_file_system=self._one_file_system,
+            changes=changes,
         )
         result = walk.run(path)
         findings = [*result.findings, *self._missing_folders()]
@@ -80,7 +89,13 @@ class FilesSource:
         folder.add_node(path, result.root)
         manifest = self._manifest(result.files, result.size_bytes, findings)
         folder.add(_MANIFEST, writer.put_bytes(manifest))
-        return Captured(folder.store(writer), result.size_bytes, result.files, tuple(findings))
+        return Captured(
+            folder.store(writer),
+            result.size_bytes,
+            result.files,
+            tuple(findings),
+            facts=_facts(context.since, changes),
+        )
 
     def restore(
         self, view: SnapshotView, target: str, *, include: Sequence[str] = ()
@@ -227,6 +242,18 @@ def _unread(source: str, manifest: dict[str, Any] | None) -> Iterator[Finding]:
         first = ", ".join(map(str, told.get("first", ())))
         message = f"{told.get('count')} files or folders were not there to be read: {first}"
         yield finding("capture-incomplete", source, message)
+
+
+def _since_ns(moment: datetime) -> int:
+    """Nanoseconds from the epoch to a moment."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _facts(since: datetime | None, changes: Changes | None) -> dict[str, Any]:  # Any: JSON values
+    if since is None or changes is None:
+        return {}
+    told = {"count": changes.count, "first": changes.first}
+    return {"changed_since": {"moment_at": since.isoformat().replace("+00:00", "Z"), **told}}
 
 
 def _is_same(target: str, path: str | Path) -> bool:

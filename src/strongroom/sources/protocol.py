@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from strongroom.model import Digests, Finding, Progress, Silent, Stage
 from strongroom.repository import SnapshotView, SnapshotWriter
@@ -17,22 +17,27 @@ from strongroom.repository import SnapshotView, SnapshotWriter
 @dataclass(frozen=True, slots=True)
 class CaptureContext:
     """What a capture may use: its time, the source's newest snapshot if there is one, and where
-    it tells how far it is."""
+    it tells how far it is. `since` is the moment of the recovery point's first database."""
 
     now: datetime
     parent: SnapshotView | None = None
     progress: Progress = field(default_factory=Silent)
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The root tree (hex id) that a source pushed, ready to be committed; sizes in bytes."""
+    """The root tree (hex id) that a source pushed, ready to be committed; sizes in bytes.
+
+    `facts` are what the recovery point's record says about it: see docs/FORMAT.md.
+    """
 
     root: str
     size_bytes: int
     files: int = 0
     findings: tuple[Finding, ...] = ()
     stages: tuple[Stage, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
 
 
 @dataclass(frozen=True, slots=True)
