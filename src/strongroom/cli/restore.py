@@ -193,10 +193,17 @@ def prove(
 @click.command(cls=Command, examples=("strongroom drill", "strongroom drill database --json"))
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Run PostgreSQL's own check (amcheck) of every index and table of the sandbox, too.",
+)
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
-def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None) -> int:
+def drill(
+    run: Run, sources: tuple[str, ...], snapshot: str, deep: bool, repository: str | None
+) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.
 
     Exit status 0 only when every source is PROVEN; 41 when one FAILED, 42 when nothing is known.
@@ -204,6 +211,7 @@ def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | N
     from strongroom.service.drill import drill_sources
 
     application = run.application()
+    application.deep = deep
     report = drill_sources(application, sources, snapshot=snapshot, repository=repository)
     lines: list[str] = []
     for one in report.drills:

@@ -74,13 +74,15 @@ class LoadOptions:
 
     `analyze`: collect the planner's statistics; a drill that only compares can do without.
     `own_server`: the server is a throw-away one of ours, so that roles which it has from the
-    beginning are made like the captured ones.
+    beginning are made like the captured ones. `roles` are wanted there besides those that the
+    database cannot do without.
     """
 
     jobs: int = 2
     programs: Path | None = None
     analyze: bool = True
     own_server: bool = False
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -242,7 +244,8 @@ class _Load:
 
     def _wanted_roles(self) -> list[str]:
         inventory = Inventory.from_json(self.files.read(layout.INVENTORY))
-        return sorted(inventory.mentioned_roles)
+        more = self.options.roles if self.options.own_server else ()
+        return sorted({*inventory.mentioned_roles, *more})
 
     def run_script(self, path: str) -> None:
         """A script through psql, statement by statement; its complaints become findings."""

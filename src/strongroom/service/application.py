@@ -52,7 +52,8 @@ class Application:
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
     bytes a second, go before those of the settings. With `store_as_of`, stores are read as they
-    were at that moment, which only buckets with versions know, and each record says so.
+    were at that moment, which only buckets with versions know, and each record says so. With
+    `deep`, drills look as deep as they can.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Application:
         self.limit_upload: int | None = None
         self.limit_download: int | None = None
         self.store_as_of: datetime | None = None
+        self.deep = False
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -95,7 +97,9 @@ class Application:
             name: body for name, body in self.settings.sources.items() if not names or name in names
         }
         ordered = sorted(declared, key=lambda name: CAPTURE_ORDER.index(declared[name].kind))
-        return [build_source(name, declared[name], self.settings) for name in ordered]
+        return [
+            build_source(name, declared[name], self.settings, deep=self.deep) for name in ordered
+        ]
 
     def source(self, name: str) -> Source:
         """One source by name."""
