@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.findings import Severity
-from strongroom.model import Verdict, judge
+from strongroom.model import Finding, Verdict, judge
 from strongroom.postgres.capture import CaptureOptions, DatabaseCapture, capture_database
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection
@@ -45,6 +45,7 @@ class Trip:
         options = ProofOptions(
             reference=reference_in(self.cluster, self.store) if told else None,
             lacking=self.load.lacking,
+            elsewhere=("foreign table app.far_away",),
         )
         return prove_database(self.store, target or self.restored, options)
 
@@ -88,11 +89,20 @@ def trip(
         yield Trip(source, store, capture, cluster, load)
 
 
+def loud(proof: ProofReport) -> list[Finding]:
+    """What counts against the copy: the sources are unsound here and there, on purpose."""
+    return [
+        one
+        for one in proof.findings
+        if one.severity is not Severity.NOTE and one.code != "source-unsound"
+    ]
+
+
 def test_a_restored_database_is_proven(trip: Trip) -> None:
     assert trip.capture.findings == []
     assert [one for one in trip.load.findings if one.severity is not Severity.NOTE] == []
     proof = trip.prove()
-    assert [one for one in proof.findings if one.severity is not Severity.NOTE] == []
+    assert loud(proof) == []
     assert judge(proof.findings, checked=proof.checked) is Verdict.PROVEN
     assert proof.checked > len(trip.capture.tables)
     assert proof.rows == trip.capture.manifest.rows == trip.load.rows
@@ -148,7 +158,7 @@ def test_the_folder_restores_with_psql_alone(trip: Trip) -> None:
     assert done.returncode == 0, done.stderr
     assert f"done: {len(trip.capture.tables)} tables" in done.stderr
     proof = trip.prove(trip.cluster.connection('by "hand"'))
-    assert [one for one in proof.findings if one.severity is not Severity.NOTE] == []
+    assert loud(proof) == []
 
 
 def test_without_a_reference_rewritten_text_is_unknown_and_not_proven(trip: Trip) -> None:
@@ -160,8 +170,8 @@ def test_the_manifest_and_the_tree_hold_what_they_promise(trip: Trip) -> None:
     manifest = Manifest.from_json(trip.store.read("manifest.json"))
     assert manifest == trip.capture.manifest
     expected = {table.file for table in manifest.tables} | {
-        "manifest.json", "inventory.json", "roles.sql", "database.sql", "schema.dump",
-        "pre-data.sql", "post-data.sql", "sequences.sql", "restore.sh",
+        "manifest.json", "inventory.json", "answers.json", "roles.sql", "database.sql",
+        "schema.dump", "pre-data.sql", "post-data.sql", "sequences.sql", "restore.sh",
     }  # fmt: skip
     if manifest.large_objects.count:
         expected.add("large-objects.sql")

@@ -33,7 +33,7 @@ retention:
   db: sometimes
 objectives: {copies: 0, rpo: 1x}
 schedule: {capture: "0 25 * * *", time_zone: Asia/Dubay}
-queries: [{source: databse, name: x, sql: y, expect: 5}]
+queries: [{source: databse, name: x, sql: SELECT 5, expect: 5}]
 alerts: {to: x}
 """
 
@@ -93,6 +93,7 @@ sources:
     jobs: 2
     exclude_tables: []
     lock_timeout: 30s
+    elsewhere: []
 repositories:
   local:
     location: /backup

@@ -223,7 +223,19 @@ def test_aliases_that_multiply_end_early() -> None:
         ("retention: {local: {}}", "would keep nothing"),
         ("retention: {local: {forever: true, last: 2}}", "forever leaves nothing"),
         ("retention: {local: often}", "the word forever"),
-        ("queries: [{source: uploads, name: n, sql: s, expect: e}]", "must name a source of kind"),
+        (
+            "queries: [{source: uploads, name: n, sql: SELECT 1, expect: e}]",
+            "must name a source of kind",
+        ),
+        (
+            "queries: [{source: database, name: n, sql: DELETE FROM t, expect: e}]",
+            "it changes nothing",
+        ),
+        (
+            "queries: [{source: database, name: n, sql: SELECT 1, expect: denied}]",
+            "denied is for probes",
+        ),
+        ("probes: [{source: database, role: r, sql: SELECT 1, expect: '> '}]", "follows >"),
         ("references: [{source: database, sql: s, files: code}]", "source of kind files"),
         ("alerts: [{to: 'https://hooks.example.com/T0K3N'}]", "never written here"),
         ("alerts: [{to: 'mailto:op:s3cret@example.com'}]", "reads mailto:NAME@HOST"),

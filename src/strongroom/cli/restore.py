@@ -239,6 +239,11 @@ class _Share(click.ParamType["str | float"]):
     help="Of databases restore a part of the rows only, such as =10%, longest unproven first; "
     "without a share, as much as a drill each day takes to prove all within `proof_age`.",
 )
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Run PostgreSQL's own check (amcheck) of every index and table of the sandbox, too.",
+)
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
@@ -249,6 +254,7 @@ def drill(
     point: str | None,
     planned: bool,
     share: str | float | None,
+    deep: bool,
     repository: str | None,
 ) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.
@@ -265,6 +271,7 @@ def drill(
     if (point is not None) + planned + is_single > 1:
         raise click.UsageError("name sources or a snapshot, or --point, or --next: one of these")
     application = run.application()
+    application.deep = deep
     sampling = None
     if share is not None:
         sampling = Sampling(application, share if isinstance(share, float) else None)

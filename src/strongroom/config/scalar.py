@@ -111,4 +111,6 @@ State = Annotated[str, AfterValidator(_state)]
 AlertTarget = Annotated[str, AfterValidator(_alert_target)]
 # A name becomes part of restic tags, where a comma separates; and of folders, hence no slash.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Expectation = Annotated[str, Field(min_length=1)]
+Expectation = Annotated[str, AfterValidator(value.check_expectation)]
+AnswerExpectation = Annotated[str, AfterValidator(value.check_answer)]
+Question = Annotated[str, AfterValidator(value.check_question)]

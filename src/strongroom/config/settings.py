@@ -25,12 +25,14 @@ from pydantic import (
 from strongroom.config.scalar import (
     AbsolutePath,
     AlertTarget,
+    AnswerExpectation,
     DatabaseUrl,
     Duration,
     Expectation,
     InsidePath,
     Location,
     Name,
+    Question,
     Schedule,
     Secret,
     Size,
@@ -102,6 +104,12 @@ class PostgresSource(Section):
     lock_timeout: Duration = setting(
         "How long the capture waits for a table that is being altered.",
         default=timedelta(seconds=30),
+    )
+    elsewhere: tuple[str, ...] = setting(
+        "What lies outside of the database and is looked after elsewhere, so that a proof does not"
+        " call it unknown: kinds and names of the manifest's coverage, with * and ?.",
+        default=(),
+        examples=[["foreign table public.prices", "bucket objects *"]],
     )
 
 
@@ -371,9 +379,14 @@ class Query(Section):
 
     source: Name = setting("Which database.", examples=["database"])
     name: str = setting("What the query shows.", examples=["trainees exist"])
-    sql: str = setting("One SELECT.", examples=["SELECT count(*) FROM trainees"])
-    expect: Expectation = setting(
-        "A comparison such as > 0, a value, or same (as at capture).", examples=["> 0"]
+    sql: Question = setting(
+        "One SELECT that gives one value; for `same` it may give rows, in any order.",
+        examples=["SELECT count(*) FROM trainees"],
+    )
+    expect: AnswerExpectation = setting(
+        "A comparison (> >= < <= = !=) such as > 0, a value, same (as at capture), or an age at"
+        " capture such as younger than 26h.",
+        examples=["> 0"],
     )
 
 
@@ -385,10 +398,16 @@ class Probe(Section):
     role: str = setting("The role to become.", examples=["authenticated"])
     # Any: claims are whatever JSON the application's tokens carry
     claims: dict[str, Any] = setting(
-        "The claims of the request's token.", factory=dict, examples=[{"sub": "42"}]
+        "The claims of the request's token, as `request.jwt.claims` has them.",
+        factory=dict,
+        examples=[{"sub": "42"}],
     )
-    sql: str = setting("One SELECT.", examples=["SELECT id FROM enrolments ORDER BY id"])
-    expect: Expectation = setting("same (as at capture), denied, or a comparison.", default="same")
+    sql: Question = setting(
+        "One SELECT; rows may come in any order.", examples=["SELECT id FROM enrolments"]
+    )
+    expect: Expectation = setting(
+        "same (as at capture), denied, or what a query may expect of one value.", default="same"
+    )
 
 
 class FileReference(Section):
@@ -492,10 +511,12 @@ class Settings(Section):
     contacts: tuple[Contact, ...] = setting("Who answers for what.", default=(), later=True)
     review: Review = setting("The review of the procedures.", factory=Review, later=True)
     queries: tuple[Query, ...] = setting(
-        "Questions that a drill asks a restored database.", default=(), later=True
+        "Questions that a drill asks a restored database.", default=()
     )
     probes: tuple[Probe, ...] = setting(
-        "Questions asked as one of the application's roles.", default=(), later=True
+        "Questions asked as one of the application's roles. Without any, a drill counts what"
+        " each role sees of tables with row security.",
+        default=(),
     )
     references: tuple[FileReference, ...] = setting(
         "Columns of the database that name files.", default=()

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from strongroom.expectation import COMPARISONS, Expectation, Wanted, as_number
+
 REFERENCE_SCHEMES: Final = ("env", "file", "command", "keyring")
 
 DURATION_PATTERN: Final = r"^\d+[smhd]$"
@@ -26,6 +28,10 @@ _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 _BARE_PASSWORD: Final = re.compile(
     r"[^/:@]*:([^/@]*@|[^@]*@[^/:@]+:)|[^/:@]*%3a[^/:@]*@", re.IGNORECASE
 )
+_YOUNGER: Final = re.compile(r"younger\s+than\s+(\S+)")
+_OPERATOR: Final = re.compile(r"[<>=!~]+")
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_QUESTIONS: Final = ("select", "with", "values", "table")
 _PASSWORD_WORD: Final = re.compile(r"(^|\s)(password|sslpassword)\s*=", re.IGNORECASE)
 
 
@@ -232,6 +238,62 @@ def check_time_zone(text: str) -> str:
         known = True
     if not known:
         raise ValueError("there is no time zone of this name; write it like Asia/Dubai or UTC")
+    return text
+
+
+def parse_expectation(text: str) -> Expectation:
+    """What an answer is to be: `same`, `denied`, a comparison such as `> 0`, a value, or
+    `younger than 26h`."""
+    text = text.strip()
+    if not text:
+        raise ValueError("an expectation is wanted, such as > 0, same or younger than 26h")
+    words = text.lower().split()
+    if words in (["same"], ["denied"]):
+        return Expectation(text, Wanted(words[0]))
+    if words[0] in ("younger", "older"):
+        return _parse_age(text)
+    sign = _OPERATOR.match(text)
+    if sign is None:
+        return Expectation(text, Wanted.COMPARED, "=", text)
+    if sign[0] not in COMPARISONS:
+        known = " ".join(COMPARISONS)
+        raise ValueError(f"{sign[0]} is no comparison; one of {known} is")
+    operand = text[sign.end() :].strip()
+    if not operand:
+        raise ValueError(f"something to compare with follows {sign[0]}")
+    if sign[0][0] in "<>" and sign[0] != "<>" and as_number(operand) is None:
+        raise ValueError(f"{sign[0]} compares with a number, such as {sign[0]} 5")
+    return Expectation(text, Wanted.COMPARED, sign[0], operand)
+
+
+def _parse_age(text: str) -> Expectation:
+    found = _YOUNGER.fullmatch(text.lower())
+    if found is None:
+        raise ValueError("an age is written: younger than 26h")
+    age = parse_duration(found[1])
+    if not age:
+        raise ValueError("nothing is younger than no time at all")
+    return Expectation(text, Wanted.YOUNGER, age=age)
+
+
+def check_expectation(text: str) -> str:
+    """The text of an expectation, as it stands."""
+    parse_expectation(text)
+    return text
+
+
+def check_answer(text: str) -> str:
+    """The text of an expectation of a value: nobody is denied anything by a query."""
+    if parse_expectation(text).wanted is Wanted.DENIED:
+        raise ValueError("denied is for probes, which have a role; a query has none")
+    return text
+
+
+def check_question(text: str) -> str:
+    """The SQL of a question: it begins as what only reads does."""
+    first = re.match(r"[\s(]*(\w+)", _COMMENT.sub(" ", text))
+    if first is None or first[1].lower() not in _QUESTIONS:
+        raise ValueError("a question is one SELECT (or WITH, VALUES, TABLE): it changes nothing")
     return text
 
 

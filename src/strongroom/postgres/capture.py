@@ -21,6 +21,8 @@ from strongroom import __version__
 from strongroom.errors import SourceError
 from strongroom.model import Finding, Stage, finding
 from strongroom.postgres import layout
+from strongroom.postgres.access import find_probes
+from strongroom.postgres.answers import Answers, Limits, record_answers
 from strongroom.postgres.catalogue import (
     Relation,
     list_relations,
@@ -40,10 +42,13 @@ from strongroom.postgres.catalogue import (
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.coverage import read_coverage
 from strongroom.postgres.crew import Crew
+from strongroom.postgres.dependence import Dependence, without_rows
 from strongroom.postgres.digest import digest_large_objects, digest_rows
 from strongroom.postgres.exchange import Block, CaptureSink
+from strongroom.postgres.integrity import read_collation_states
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.manifest import (
+    Coverage,
     LargeObjects,
     Manifest,
     SequenceRecord,
@@ -54,6 +59,7 @@ from strongroom.postgres.manifest import (
 from strongroom.postgres.migration import read_migration
 from strongroom.postgres.preflight import ServerFacts, preflight
 from strongroom.postgres.programs import Programs
+from strongroom.postgres.question import Question
 from strongroom.postgres.restore_script import restore_script, sequences_script
 from strongroom.postgres.schema_dump import (
     LockedError,
@@ -95,13 +101,16 @@ class CaptureOptions:
     are patterns (`schema.table` with * and ?) of tables whose rows are left out.
 
     `lock_timeout_seconds` bounds the wait for a table that somebody alters: a waiting lock request
-    makes everybody behind it wait, too.
+    makes everybody behind it wait, too. `questions` are asked in the snapshot, so that a copy can
+    be asked the same; without a probe among them, the database's own roles are.
     """
 
     jobs: int = 2
     programs: Path | None = None
     lock_timeout_seconds: int = 30
     exclude_tables: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,8 @@ class _Capture:
         self.crew = Crew()
         self.inventory: Inventory | None = None
         self.sequences: tuple[SequenceRecord, ...] = ()
+        self.answers: Answers | None = None
+        self.coverage: tuple[Coverage, ...] = ()
         self.large_objects = LargeObjects()
         self.snapshot = ""
         self.archive = b""
@@ -456,8 +467,30 @@ class _Capture:
                 if self.facts.large_objects:
                     self.large_objects = digest_large_objects(self.leader)
                 self.sequences = read_sequences(self.leader, self.relations)
+                self.coverage = read_coverage(
+                    self.leader, self.relations, self.facts.in_recovery, self.excluded
+                )
+                self._ask(self.inventory)
         except psycopg.Error as error:
             raise self._aborted(str(error).strip().partition("\n")[0], None) from None
+
+    def _ask(self, inventory: Inventory) -> None:
+        """What the database answers now, for the proof of a copy to compare with."""
+        questions = self.options.questions
+        generated: list[Question] = []
+        skipped: list[tuple[str, str]] = []
+        if all(one.role is None for one in questions):
+            dependence = Dependence(inventory, without_rows(self.coverage))
+            generated, skipped = find_probes(self.leader, dependence)
+        path, recorded, left_out = record_answers(
+            self.leader,
+            questions,
+            generated,
+            limits=self.options.limits,
+            stopped=lambda: self.crew.stopped,
+        )
+        collations = read_collation_states(self.leader)
+        self.answers = Answers(path, recorded, (*skipped, *left_out), collations)
 
     # The rest
 
@@ -465,6 +498,7 @@ class _Capture:
         """Write what describes the streams; the manifest is the last."""
         assert self.identity is not None
         assert self.inventory is not None
+        assert self.answers is not None
         manifest = Manifest(
             database=read_database(self.leader),
             snapshot=self.identity,
@@ -485,18 +519,14 @@ class _Capture:
             parameter_grants=read_parameter_grants(self.leader),
             extensions=read_extensions(self.leader),
             collations=read_collations(self.leader),
-            coverage=read_coverage(
-                self.leader,
-                self.relations,
-                self.facts.in_recovery,
-                self.excluded,
-            ),
+            coverage=self.coverage,
             migration=read_migration(self.leader),
         )
         script = database_script(manifest.database, self.facts.major)
         self._put(layout.DATABASE_SQL, script.encode())
         self._put(layout.SEQUENCES_SQL, sequences_script(manifest))
         self._put(layout.INVENTORY, self.inventory.to_json())
+        self._put(layout.ANSWERS, self.answers.to_json())
         self._put(layout.RESTORE_SCRIPT, restore_script(manifest))
         self._put(layout.MANIFEST, manifest.to_json())
         return manifest

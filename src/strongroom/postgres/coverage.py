@@ -7,16 +7,37 @@ rows of other servers, bytes in buckets. Each gets a line with a status: `captur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
 
+from strongroom.model import Finding, finding
 from strongroom.postgres.catalogue import Relation
 from strongroom.postgres.manifest import Coverage
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["read_coverage"]
+__all__ = ["judge_coverage", "read_coverage"]
+
+# What needs action on the day of a restore, and leaves nothing of the content unproven.
+_TO_BE_KNOWN: Final = frozenset({"passwords", "subscriptions", "tablespace"})
+
+
+def judge_coverage(
+    registry: Iterable[Coverage], elsewhere: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """What belongs to the database, is not in its snapshot, and is not known to be protected.
+
+    `elsewhere` are patterns of kinds and subjects that the operator looks after in another way.
+    """
+    for one in registry:
+        if one.status != "needs-action" or one.kind in _TO_BE_KNOWN:
+            continue
+        subject = f"{one.kind} {one.subject}"
+        if any(fnmatchcase(subject, pattern) for pattern in elsewhere):
+            continue
+        yield finding("coverage-unproven", subject, one.explanation)
 
 
 def read_coverage(
@@ -102,8 +123,34 @@ def _vault(connection: psycopg.Connection) -> list[Coverage]:
         b"SELECT extname FROM pg_catalog.pg_extension"
         b" WHERE extname IN ('supabase_vault', 'pgsodium') ORDER BY 1",
     )
+    status = "needs-action"
     explanation = "The key that decrypts its secrets is not in the database: keep it by hand."
-    return [Coverage("vault key", name, "needs-action", explanation) for name in names]
+    if names and not _holds_secrets(connection):
+        # Managed services install them everywhere.
+        status, explanation = "not-configured", "It holds no secrets."
+    return [Coverage("vault key", name, status, explanation) for name in names]
+
+
+def _holds_secrets(connection: psycopg.Connection) -> bool:
+    """Whether a vault has rows; one that cannot be read may have some."""
+    import psycopg
+
+    tables = _names(
+        connection,
+        b"SELECT t FROM unnest(ARRAY['vault.secrets', 'pgsodium.key']) t"
+        b" WHERE pg_catalog.to_regclass(t) IS NOT NULL",
+    )
+    for table in tables:
+        try:
+            with connection.transaction():
+                row = connection.execute(f"SELECT EXISTS (SELECT FROM {table})".encode()).fetchone()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error:
+            return True
+        if row is None or row[0]:
+            return True
+    return False
 
 
 def _buckets(connection: psycopg.Connection) -> list[Coverage]:

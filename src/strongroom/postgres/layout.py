@@ -12,6 +12,7 @@ import unicodedata
 from typing import Final
 
 __all__ = [
+    "ANSWERS",
     "DATABASE_SQL",
     "INVENTORY",
     "LARGE_OBJECTS_SQL",
@@ -27,6 +28,7 @@ __all__ = [
 
 MANIFEST: Final = "manifest.json"
 INVENTORY: Final = "inventory.json"
+ANSWERS: Final = "answers.json"
 ROLES_SQL: Final = "roles.sql"
 DATABASE_SQL: Final = "database.sql"
 SCHEMA_DUMP: Final = "schema.dump"

@@ -75,8 +75,9 @@ class LoadOptions:
 
     `analyze`: collect the planner's statistics; a drill that only compares can do without.
     `own_server`: the server is a throw-away one of ours, so that roles which it has from the
-    beginning are made like the captured ones.
-    `partial`: rows of some tables are left out on purpose, so keys are made before there are any.
+    beginning are made like the captured ones. `roles` are wanted there besides those that the
+    database cannot do without. `partial`: rows of some tables are left out on purpose, so keys are
+    made before there are any.
     """
 
     jobs: int = 2
@@ -84,6 +85,7 @@ class LoadOptions:
     analyze: bool = True
     own_server: bool = False
     partial: bool = False
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -256,7 +258,8 @@ class _Load:
 
     def _wanted_roles(self) -> list[str]:
         inventory = Inventory.from_json(self.files.read(layout.INVENTORY))
-        return sorted(inventory.mentioned_roles)
+        more = self.options.roles if self.options.own_server else ()
+        return sorted({*inventory.mentioned_roles, *more})
 
     def run_script(self, path: str) -> None:
         """A script through psql, statement by statement; its complaints become findings."""

@@ -1,4 +1,4 @@
-"""Is this database what was captured? The content rung, and the structure rung's evidence.
+"""Is this database what was captured? The content rung, and the evidence of all the others.
 
 Each table's COPY text is asked of the target with the manifest's columns under the pinned settings,
 cut at the lengths at which the snapshot's stream was cut when it was stored, and each piece's
@@ -24,16 +24,24 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom.model import Digests, Finding, Piece, PieceDigest, SetDigest, Stage, finding
 from strongroom.postgres import layout
+from strongroom.postgres.access import judge_probe, tell_left_out
+from strongroom.postgres.amcheck import check_deeply
+from strongroom.postgres.answers import read_answers
 from strongroom.postgres.comparison import RowDifference, compare_rows
 from strongroom.postgres.connection import Connection
+from strongroom.postgres.coverage import judge_coverage
 from strongroom.postgres.crew import Crew
+from strongroom.postgres.dependence import Dependence, without_rows
 from strongroom.postgres.digest import add_digests, digest_large_objects, digest_rows
 from strongroom.postgres.exchange import Block, CapturedFiles
+from strongroom.postgres.integrity import examine
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.load import read_manifest
 from strongroom.postgres.manifest import LargeObjects, Manifest, SequenceRecord, TableRecord
+from strongroom.postgres.meaning import Asked, judge_query, not_worth_asking
 from strongroom.postgres.messages import without_values
 from strongroom.postgres.programs import find_programs
+from strongroom.postgres.question import Answer, Outcome, Question, ask
 from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
 from strongroom.postgres.statement import copy_out, qualified
 from strongroom.postgres.structure import compare_structure
@@ -52,6 +60,11 @@ __all__ = [
 
 _NAMED: Final = 5
 _LOCK_TIMEOUT: Final = "60s"
+# A copy has no statistics at first, and nobody waits for it: more than at capture.
+_QUESTION_SECONDS: Final = 120
+
+# After these nothing can be concluded from a table's rows.
+_OTHER_ROWS: Final = frozenset({"content-differs", "content-missing", "content-generated"})
 
 _PRESENT: Final = b"""
 SELECT n.nspname::text, c.relname::text,
@@ -66,13 +79,20 @@ WHERE c.relkind = 'r' GROUP BY 1, 2"""
 class ProofOptions:
     """How to prove. `reference` gives the inventory of the captured schema, loaded without rows on
     a server of the target's version; it is asked only when definitions' texts differ. `lacking` is
-    what the target's server does not have, from the load's report.
+    what the target's server does not have, from the load's report. `questions` are the operator's;
+    `elsewhere` are patterns of the registry that need no action. `partial`: not all rows are there,
+    so nothing is asked of them. `deep`: run `amcheck`, too, which installs itself: for sandboxes.
     """
 
     jobs: int = 2
     programs: Path | None = None
     reference: Callable[[], Inventory] | None = None
     lacking: frozenset[str] = frozenset()
+    questions: tuple[Question, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    partial: bool = False
+    deep: bool = False
+    question_seconds: float = _QUESTION_SECONDS
 
 
 @dataclass(slots=True)
@@ -103,7 +123,20 @@ def prove_database(
         with proof.stage("beside tables"):
             proof.beside()
         with proof.stage("structure"):
-            proof.structure()
+            captured, observed = proof.structure()
+        with proof.stage("integrity"):
+            proof.integrity(captured, observed)
+        dependence = Dependence(captured, without_rows(proof.manifest.coverage))
+        # The answers of a database without some of its rows would say nothing.
+        if not options.partial:
+            with proof.stage("access"):
+                proof.access(dependence)
+            with proof.stage("meaning"):
+                proof.meaning(dependence)
+        proof.report.findings += judge_coverage(proof.manifest.coverage, options.elsewhere)
+        if options.deep:
+            with proof.stage("amcheck"):
+                proof.deep()
     proof.report.digests = proof.digests()
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
     return proof.report
@@ -129,6 +162,7 @@ class _Proof:
     def __init__(self, files: CapturedFiles, target: Connection, options: ProofOptions) -> None:
         self.files, self.target, self.options = files, target, options
         self.manifest: Manifest = read_manifest(files)
+        self.answers = read_answers(files)
         self.report = ProofReport()
         self.differing_roots: set[tuple[str, ...]] = set()
         # By stream what identifies it, as captured and as observed; and the large objects.
@@ -363,8 +397,8 @@ class _Proof:
 
     # Structure
 
-    def structure(self) -> None:
-        """The definition of every object."""
+    def structure(self) -> tuple[Inventory, Inventory]:
+        """The definition of every object; gives what was captured and what is observed."""
         captured = Inventory.from_json(self.files.read(layout.INVENTORY))
         with self.target.connect() as session:
             observed = take_inventory(session)
@@ -372,6 +406,77 @@ class _Proof:
             captured, observed, self.options.reference, lacking=self.options.lacking
         )
         self.report.checked += len(captured)
+        return captured, observed
+
+    # Fitness
+
+    def integrity(self, captured: Inventory, observed: Inventory) -> None:
+        """What is alike and yet not fit for use."""
+        changed = {one.subject for one in self.report.findings if one.code in _OTHER_ROWS}
+        with self._asking() as session:
+            checked, found = examine(
+                session, self.manifest, captured, observed, self.answers, changed=changed
+            )
+        self.report.checked += checked
+        self.report.findings += found
+
+    def deep(self) -> None:
+        """Every index and table, by PostgreSQL's own check."""
+        with self._asking() as session:
+            checked, found = check_deeply(session)
+        self.report.checked += checked
+        self.report.findings += found
+
+    # Questions
+
+    def access(self, dependence: Dependence) -> None:
+        """What roles see: the operator's probes, else those that were found at capture."""
+        probes = [one for one in self.options.questions if one.role is not None]
+        self.report.findings += tell_left_out(self.answers, has_probes=bool(probes))
+        if not probes and self.answers is not None:
+            probes = [one.question() for one in self.answers.recorded if one.generated]
+        refused: set[str | None] = set()
+        with self._asking() as session:
+            for probe in probes:
+                if probe.generated and probe.role in refused:
+                    continue  # told once
+                asked = self._asked(session, probe)
+                if asked.observed.outcome is Outcome.REFUSED:
+                    refused.add(probe.role)
+                self._judged(asked, judge_probe(probe, asked, dependence))
+
+    def meaning(self, dependence: Dependence) -> None:
+        """The operator's queries."""
+        with self._asking() as session:
+            for query in self.options.questions:
+                if query.role is None:
+                    asked = self._asked(session, query)
+                    self._judged(asked, judge_query(query, asked, dependence))
+
+    @contextmanager
+    def _asking(self) -> Iterator[psycopg.Connection]:
+        with self.target.connect() as session:
+            pin_settings(session, self.settings)
+            yield session
+
+    def _judged(self, asked: Asked, found: Finding | None) -> None:
+        self.report.checked += not asked.observed.unknown
+        self.report.findings += [] if found is None else [found]
+
+    def _asked(self, session: psycopg.Connection, question: Question) -> Asked:
+        answers = self.answers
+        captured = answers.find(question) if answers else None
+        if why := not_worth_asking(question, captured):
+            observed = Answer(Outcome.UNASKED, reason=why)
+        else:
+            observed = ask(
+                session,
+                question,
+                timeout_seconds=self.options.question_seconds,
+                search_path=answers.search_path if answers else None,
+            )
+        moment = self.manifest.snapshot.captured_at
+        return Asked(observed, captured, moment, self.options.lacking)
 
     def _add(self, one: Finding) -> None:
         with self._guard:

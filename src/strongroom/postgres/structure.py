@@ -94,6 +94,7 @@ def compare_structure(
     comparison = _Comparison(captured, observed, frozenset(lacking))
     findings = list(comparison.unreadable())
     findings += comparison.existence()
+    findings += comparison.untold()
     findings += comparison.definitions(reference)
     return sorted(findings, key=lambda one: (one.subject, one.code))
 
@@ -152,6 +153,20 @@ class _Comparison:
             if one.part_of not in unusual and one.follows not in unusual:
                 more = f"expected nothing, observed {_summary(one)}"
                 yield finding("structure-extra", key, more)
+
+    def untold(self) -> Iterator[Finding]:
+        """What a target of another version does not tell of an object, so that nobody compared it.
+
+        A newer one tells all that an older one does, as far as the inventory asks.
+        """
+        if self.captured.major == self.observed.major:
+            return
+        for key in self.expected_objects.keys() & self.observed_objects.keys():
+            expected = self.expected_objects[key].attributes
+            lost = sorted(expected.keys() - self.observed_objects[key].attributes.keys())
+            if lost:
+                message = f"PostgreSQL {self.observed.major} does not tell {', '.join(lost)}"
+                yield finding("structure-unchecked", key, message)
 
     def _is_usual(self, key: str) -> bool:
         """Whether an object is just as initdb makes it, as far as it has an owner."""

@@ -54,7 +54,8 @@ class Application:
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
     bytes a second, go before those of the settings. With `store_as_of`, stores are read as they
-    were at that moment, which only buckets with versions know, and each record says so.
+    were at that moment, which only buckets with versions know, and each record says so. With
+    `deep`, drills look as deep as they can.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Application:
         self.store_as_of: datetime | None = None
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
+        self.deep = False
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -99,7 +101,9 @@ class Application:
             name: body for name, body in self.settings.sources.items() if not names or name in names
         }
         ordered = sorted(declared, key=lambda name: CAPTURE_ORDER.index(declared[name].kind))
-        return [build_source(name, declared[name], self.settings) for name in ordered]
+        return [
+            build_source(name, declared[name], self.settings, deep=self.deep) for name in ordered
+        ]
 
     def source(self, name: str) -> Source:
         """One source by name."""

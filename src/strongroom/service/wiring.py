@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from strongroom.config.settings import FilesSource, GitSource, PostgresSource, Settings
+from strongroom.config.value import parse_expectation
 from strongroom.sources import Source
+
+if TYPE_CHECKING:
+    from strongroom.postgres.question import Question
 
 
 def build_source(
-    name: str, declared: PostgresSource | FilesSource | GitSource, settings: Settings
+    name: str,
+    declared: PostgresSource | FilesSource | GitSource,
+    settings: Settings,
+    *,
+    deep: bool = False,
 ) -> Source:
-    """The source that the settings declare. Opens and reads nothing."""
+    """The source that the settings declare. Opens and reads nothing. `deep`: its drills look as
+    deep as they can, whatever it takes."""
     if isinstance(declared, FilesSource):
         from strongroom.sources.files import FilesSource as Files
 
@@ -44,4 +56,21 @@ def build_source(
         programs=declared.programs,
         lock_timeout_seconds=int(declared.lock_timeout.total_seconds()),
         exclude_tables=declared.exclude_tables,
+        questions=list(_questions(name, settings)),
+        elsewhere=declared.elsewhere,
+        deep=deep,
     )
+
+
+def _questions(source: str, settings: Settings) -> Iterator[Question]:
+    """The queries and probes of one database, under names that tell them apart."""
+    from strongroom.postgres.question import Question
+
+    for query in settings.queries:
+        if query.source == source:
+            yield Question(query.name, query.sql, parse_expectation(query.expect))
+    for number, probe in enumerate(settings.probes):
+        if probe.source == source:
+            name = probe.name or f"probes[{number}]"
+            expect = parse_expectation(probe.expect)
+            yield Question(name, probe.sql, expect, probe.role, probe.claims)

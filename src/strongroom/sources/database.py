@@ -28,6 +28,7 @@ from strongroom.postgres.load import LoadOptions, load_database, read_manifest
 from strongroom.postgres.manifest import Manifest
 from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
+from strongroom.postgres.question import Question
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from strongroom.postgres.table_restore import restore_tables
 from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
@@ -38,7 +39,11 @@ _MOST_NAMED: Final = 50
 
 
 class DatabaseSource:
-    """One database. `url` is a reference (`env:NAME`) or a URL without a password."""
+    """One database. `url` is a reference (`env:NAME`) or a URL without a password.
+
+    `questions` are the operator's queries and probes; `elsewhere` names what is protected in
+    another way. `deep`: drills run PostgreSQL's own check of every index and table, too.
+    """
 
     kind = "postgres"
 
@@ -51,14 +56,20 @@ class DatabaseSource:
         programs: Path | None = None,
         lock_timeout_seconds: int = 30,
         exclude_tables: Sequence[str] = (),
+        questions: Sequence[Question] = (),
+        elsewhere: Sequence[str] = (),
+        deep: bool = False,
     ) -> None:
         self.name = name
         self._url = url
+        self._elsewhere = tuple(elsewhere)
+        self._deep = deep
         self._options = CaptureOptions(
             jobs=jobs,
             programs=programs,
             lock_timeout_seconds=lock_timeout_seconds,
             exclude_tables=tuple(exclude_tables),
+            questions=tuple(questions),
         )
         # What the servers of targets that were loaded here were found to lack.
         self._lacking: dict[str, frozenset[str]] = {}
@@ -112,6 +123,7 @@ class DatabaseSource:
             analyze=sandbox is None,
             own_server=sandbox is not None,
             partial=self._taken is not None,
+            roles=tuple(one.role for one in self._options.questions if one.role is not None),
         )
         files, connection = self._files(view), connection_to(target)
         if include:
@@ -123,7 +135,8 @@ class DatabaseSource:
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
-        """Compare rows, sequences, large objects and every definition with the snapshot."""
+        """Compare rows, sequences, large objects, every definition and what roles see with the
+        snapshot, and ask the operator's questions."""
         files, connection = self._files(view), connection_to(target)
         sandbox = self._sandboxes.get(target)
         options = ProofOptions(
@@ -131,6 +144,11 @@ class DatabaseSource:
             programs=self._options.programs,
             reference=lambda: self._reference(files, connection, sandbox),
             lacking=self._lacking.get(target, frozenset()),
+            questions=self._options.questions,
+            elsewhere=self._elsewhere,
+            partial=self._taken is not None,
+            # It installs an extension: only where everything is thrown away afterwards.
+            deep=self._deep and sandbox is not None,
         )
         report = prove_database(files, connection, options)
         unfit = sandbox.findings if sandbox is not None else []
