@@ -28,6 +28,9 @@ sources:
 repositories:
   local: {location: local, password: file:key}
   second: {location: second, password: file:key}
+application_check:
+  start: php -S 127.0.0.1:{port} -t .
+  http: [{path: /api/health.php, values: {status: ok}}]
 state: state
 """
 
@@ -56,6 +59,15 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restore uploads --to NEW --preview": {"target": (), "seconds": (), "findings": FINDING},
     "prove uploads --target UPLOADS": PROOF,
     "drill": PROOF,
+    "drill --application": {
+        "verdict": (),
+        "point": (),
+        "snapshots": ("source", "repository", "snapshot", "tree"),
+        "findings": FINDING,
+        "stages": STAGE,
+        "rto": (),
+        "evidence": (),
+    },
     "check --read-data": {"findings": FINDING, "packs": (), "bytes_read": ()},
     "export latest:code --format git --output NEW": {"output": (), "bytes": (), "sha256": ()},
     "prune --dry-run": {
@@ -94,6 +106,7 @@ FAILURES: Mapping[str, str] = {
     "restore uploads --to NEW": "wrong-password",
     "prove uploads --target UPLOADS": "wrong-password",
     "drill": "wrong-password",
+    "drill --application": "wrong-password",
     "check": "wrong-password",
     "export latest:code --format git --output NEW": "wrong-password",
     "copy --from local --to local": "usage",

@@ -190,17 +190,33 @@ def prove(
     return report.exit_status
 
 
-@click.command(cls=Command, examples=("strongroom drill", "strongroom drill database --json"))
+@click.command(cls=Command, examples=("strongroom drill", "strongroom drill --application"))
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
 @REPOSITORY
+@click.option(
+    "--application",
+    "whole",
+    is_flag=True,
+    help="All sources of the newest whole recovery point into one sandbox; then the application is "
+    "started there, used and ended, as `application_check` says.",
+)
 @STORE_AS_OF
 @click.pass_obj
-def drill(run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None) -> int:
+def drill(
+    run: Run, sources: tuple[str, ...], snapshot: str, repository: str | None, whole: bool
+) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.
 
     Exit status 0 only when every source is PROVEN; 41 when one FAILED, 42 when nothing is known.
     """
+    if whole:
+        from strongroom.cli.application_drill import drill_the_application
+
+        if sources or snapshot != "latest":
+            message = "--application takes neither SOURCE nor --snapshot: it drills a whole point"
+            raise click.UsageError(message)
+        return drill_the_application(run, repository)
     from strongroom.service.drill import drill_sources
 
     application = run.application()

@@ -13,12 +13,16 @@ from pathlib import Path
 from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.model import Finding, Stage, finding, judge
 from strongroom.recovery.restore import Outcome, restore
+from strongroom.recovery.space import space_lacking
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
 
 def drill(source: Source, view: SnapshotView, directory: Path) -> Outcome:
     """The verdict on a snapshot, after a real restore into a sandbox below `directory`."""
+    lacking = space_lacking([(source, view)], directory)
+    if lacking is not None:
+        return Outcome(judge([lacking], checked=0), 0, (lacking,), ())
     begun = time.monotonic()
     try:
         with source.sandbox(view, directory) as target:
