@@ -1,4 +1,4 @@
-"""Each way out of a sandbox is tried for real: none leads anywhere, and nothing survives its end."""
+"""Each way out of a sandbox is tried for real: none leads anywhere, nothing survives its end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def sandbox(limits: Limits = Limits(), *, own_network: bool = True) -> Iterator[Sandbox]:
+def sandbox(limits: Limits | None = None, *, own_network: bool = True) -> Iterator[Sandbox]:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-test-", dir="/var/tmp"))
     try:
         folder.chmod(0o711)
@@ -75,7 +75,7 @@ def sandbox(limits: Limits = Limits(), *, own_network: bool = True) -> Iterator[
             writable=[folder / "work", folder / "log"],
             user=user,
             group=user,
-            limits=limits,
+            limits=limits or Limits(),
             own_network=own_network,
         )
         with Enclosure(surroundings) as enclosure:
@@ -170,8 +170,11 @@ def test_mail_and_calls_are_taken_and_counted() -> None:
             }};
             echo substr(fgets($smtp), 0, 3), ' ';
             foreach (['EHLO app', 'AUTH PLAIN AGEAYg==', 'MAIL FROM:<a@b.c>', 'RCPT TO:<d@e.f>',
-                      'DATA', "Subject: x\\r\\n\\r\\nhello\\r\\n.", 'QUIT'] as $line) $say($line);
-            $context = stream_context_create(['http' => ['method' => 'POST', 'content' => 'x=1']]);
+                      'DATA', "Subject: x\\r\\n\\r\\nhello\\r\\n.", 'QUIT'] as $line)
+                $say($line);
+            $type = 'Content-Type: text/plain';
+            $post = ['method' => 'POST', 'content' => 'x=1', 'header' => $type];
+            $context = stream_context_create(['http' => $post]);
             file_get_contents('http://127.0.0.1:{web}/webhook', false, $context);
             echo $http_response_header[0];
             """
@@ -184,10 +187,11 @@ def test_mail_and_calls_are_taken_and_counted() -> None:
 def test_what_detaches_itself_is_ended_all_the_same() -> None:
     mark = f"strongroom-test-daemon-{os.getpid()}"
     with sandbox() as box:
-        daemon = f"({PHP} -r 'pcntl_fork(); sleep(300);' {mark} >/dev/null 2>&1 &)"
-        script = f"setsid setsid sh -c \"{daemon}\"; exec sleep 300"
+        daemon = f"(MARK={mark} sleep 300 >/dev/null 2>&1 & echo up >up)"
+        script = f'setsid -f sh -c "{daemon}"; exec sleep 300'
         assert box.enclosure.start(box.program("sh", "-c", script)) == ""
-        wait_until(lambda: len(running(mark)) >= 1)
+        wait_until((box.work / "up").exists)
+        assert running(f"MARK={mark}") != []
         remains = box.enclosure.stop(2)
         assert remains.status is None
         assert remains.strays >= 1
@@ -201,7 +205,8 @@ def test_nothing_survives_its_maker_killed(own_network: bool) -> None:
 import sys, time
 from tests.e2e.test_confinement import sandbox
 with sandbox(own_network={own_network}) as box:
-    box.enclosure.start(box.program("sh", "-c", "sleep 301 & exec sleep 300", environment={{"M": "{mark}"}}))
+    both = ["sh", "-c", "sleep 301 & exec sleep 300"]
+    box.enclosure.start(box.program(*both, environment={{"M": "{mark}"}}))
     print(box.folder, flush=True)
     time.sleep(100)
 """
@@ -246,7 +251,9 @@ def test_answers_come_from_inside() -> None:
     with sandbox() as box:
         (box.work / "index.php").write_text("<?php http_response_code(418); echo 'tea', PHP_EOL;")
         (box.work / "slow.php").write_text("<?php sleep(30);")
-        (box.work / "large.php").write_text("<?php for ($i = 0; $i < 80; $i++) echo str_repeat('x', 1 << 17);")
+        (box.work / "large.php").write_text(
+            "<?php for ($i = 0; $i < 80; $i++) echo str_repeat('x', 1 << 17);"
+        )
         start = box.program(PHP, "-S", f"127.0.0.1:{box.enclosure.port}", "-t", ".")
         assert box.enclosure.start(start) == ""
         assert box.enclosure.wait_for_listener(20) == ""
@@ -257,7 +264,9 @@ def test_answers_come_from_inside() -> None:
         assert isinstance(large, Reply)
         assert (large.size_bytes, large.is_cut) == (80 << 17, True)
         assert isinstance(box.enclosure.request(Request("GET", "/x\r\nEvil: 1"), 5), str)
-        assert "no whole answer within 1 s" in str(box.enclosure.request(Request("GET", "/slow.php"), 1))
+        assert "no whole answer within 1 s" in str(
+            box.enclosure.request(Request("GET", "/slow.php"), 1)
+        )
 
 
 def test_without_being_root_it_is_as_tight() -> None:
@@ -267,8 +276,10 @@ from tests.e2e.test_confinement import sandbox
 import os
 assert os.geteuid() == 1000
 with sandbox() as box:
-    print(box.php("echo getmyuid(), @file_put_contents('/etc/x', 'x') === false ? ' refused ' : ' no ',"
-                  " @fsockopen('192.0.2.1', 80, $n, $e, 2) ? 'open' : 'closed', ' ', file_put_contents('a', 'x');"))
+    print(box.php("echo posix_getuid(),"
+                  " @file_put_contents('/etc/x', 'x') === false ? ' refused ' : ' written ',"
+                  " @fsockopen('192.0.2.1', 80, $n, $e, 2) ? 'open ' : 'closed ',"
+                  " file_put_contents('a', 'x');"))
     print(box.enclosure.stop(1).strays)
 """
     answer = subprocess.run(
@@ -309,10 +320,9 @@ def test_a_keeper_that_is_killed_is_noticed() -> None:
 def test_the_sandboxs_server_has_no_network_either() -> None:
     with loopback_listener() as host, throwaway_cluster(major=15) as cluster:
         assert "sandbox-network" not in {one.code for one in cluster.findings}
-        call = f"bash -c \"echo hello >/dev/tcp/127.0.0.1/{host.port}\""
-        with cluster.connection().connect() as session:
-            with pytest.raises(Exception, match="program"):
-                session.execute(f"COPY (SELECT 1) TO PROGRAM '{call}'".encode())
+        call = f'bash -c "echo hello >/dev/tcp/127.0.0.1/{host.port}"'
+        with cluster.connection().connect() as session, pytest.raises(Exception, match="program"):
+            session.execute(f"COPY (SELECT 1) TO PROGRAM '{call}'".encode())
         assert host.visits == 0
 
 
@@ -335,7 +345,7 @@ def test_a_durable_server_keeps_its_network() -> None:
     with loopback_listener() as host:
         cluster = start_cluster(15, ClusterOptions(durable=True))
         try:
-            call = f"bash -c \"echo hello >/dev/tcp/127.0.0.1/{host.port}\""
+            call = f'bash -c "echo hello >/dev/tcp/127.0.0.1/{host.port}"'
             with cluster.connection().connect() as session:
                 session.execute(f"COPY (SELECT 1) TO PROGRAM '{call}'".encode())
             wait_until(lambda: host.visits == 1)

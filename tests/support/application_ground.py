@@ -1,4 +1,4 @@
-"""A small PHP application to drill: uploads, code, and what the configuration says of starting it."""
+"""A small PHP application to drill: uploads, code, and how the configuration says it starts."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def make_application_place(path: Path, files: Mapping[str, str], check: str = ST
     for name, text in {"public/index.php": HELLO, **files}.items():
         write(code / name, text)
     commit(code)
+    write(code / "logs" / "app.log", "[INFO] begun\n")
     new_repository(place.path / "local")
     place.json("backup")
     return place

@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from strongroom.confinement.enclosure import Reply
 from strongroom.config.application_check import HttpCheck, LogCheck, WorkflowStep
+from strongroom.confinement.enclosure import Reply
 from strongroom.recovery.application_probe import Conversation, fits, hush, log_faults, look_up
 
 
-def reply(
-    body: bytes = b"", status: int = 200, size: int | None = None, **headers: str
-) -> Reply:
+def reply(body: bytes = b"", status: int = 200, size: int | None = None, **headers: str) -> Reply:
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     digest = hashlib.sha256(body).hexdigest()
     return Reply(status, named, body, len(body) if size is None else size, digest)
@@ -57,7 +55,9 @@ def test_cookies_are_kept_changed_and_dropped() -> None:
     assert talk.request(step()).headers["Cookie"] == "lang=ar"
 
 
-JSON = b'{"status": "ok", "checks": {"db": {"ok": true, "rows": 7}}, "list": [{"n": "T-1"}], "a.b": 1}'
+JSON = (
+    b'{"status": "ok", "checks": {"db": {"ok": true, "rows": 7}}, "list": [{"n": "T-1"}], "a.b": 1}'
+)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,16 @@ prepare: ["php artisan migrate"]
 http: [{path: "/health?a={database.name}", values: {a.b: "> 0", "list[0].x": true}}]
 workflow:
   - {name: one, path: /, take: {token: 'text:value="(.*?)"', next: "header:Location"}}
-  - {name: two, path: "/{answer.next}", method: POST, send: {t: "{answer.token}"}, sha256: "{answer.token}"}
-  - {name: three, path: /x, method: PUT, send: '{"a": 1}', headers: {Content-Type: application/json}}
+  - name: two
+    path: "/{answer.next}"
+    method: POST
+    send: {t: "{answer.token}"}
+    sha256: "{answer.token}"
+  - name: three
+    path: /x
+    method: PUT
+    send: '{"a": 1}'
+    headers: {Content-Type: application/json}
 logs: {files: ["logs/*.log"], failures: ["ERROR"], ignore: ["harmless"]}
 limits: {memory: 1GiB, processes: 64}
 allow_network: true

@@ -49,5 +49,6 @@ def _lines(report: ApplicationDrillReport, zone: str, *, verbose: bool) -> Itera
         which = f"recovery point {report.point} ({clock(report.captured_at, zone)} {zone})"
     made = count(outcome.checked, "comparison")
     yield (
-        f"{coloured(report.verdict.value)}  application: {_MEANING[report.verdict]}, {which}; {made}"
+        f"{coloured(report.verdict.value)}  application: {_MEANING[report.verdict]}, "
+        f"{which}; {made}"
     )

@@ -67,9 +67,7 @@ Command = Annotated[
     tuple[str, ...],
     BeforeValidator(_words),
     AfterValidator(_need_word),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Taken = Annotated[str, AfterValidator(_taken)]

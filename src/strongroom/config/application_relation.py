@@ -6,7 +6,8 @@ passed over here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from strongroom.config.fault import Fault, Path, nearest
@@ -73,7 +74,7 @@ def _check_links(
             yield Fault(path, "this must name a source of kind files or git")
 
 
-def _check_workflow(given: object, known: Set[str]) -> Iterator[Fault]:
+def _check_workflow(given: object, known: AbstractSet[str]) -> Iterator[Fault]:
     """Each step may use what earlier ones have taken."""
     taken: set[str] = set()
     for number, step in enumerate(given if isinstance(given, list) else ()):
@@ -84,7 +85,7 @@ def _check_workflow(given: object, known: Set[str]) -> Iterator[Fault]:
 
 
 def _check_texts(
-    path: Path, given: object, known: Set[str], private: Set[str]
+    path: Path, given: object, known: AbstractSet[str], private: AbstractSet[str]
 ) -> Iterator[Fault]:
     """The placeholders of a value and all that it holds."""
     if isinstance(given, str):

@@ -19,13 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Self
 
 from strongroom.confinement.kernel import Limits
 
 _GREETING_SECONDS: Final = 30.0
 # What an answer may take beyond the time that the command itself was given.
 _GRACE_SECONDS: Final = 15.0
+_IDLE_SECONDS: Final = 1.0
 
 # What begins the reason when the host lacks a program, which is no fault of the application.
 MISSING: Final = "there is no program "
@@ -37,9 +38,11 @@ class EnclosureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a sandbox is to be. `shown` and `writable` are folders, `replaced` has other files in the
-    place of some; `user` and `group` are ids of whom programs run as (None: who we are). Without
-    `own_network` nothing is kept from it: it reaches what this host reaches.
+    """What a sandbox is to be.
+
+    `shown` and `writable` are folders, `replaced` has other files in the place of some; `user` and
+    `group` are ids of whom programs run as (None: who we are). Without `own_network` nothing is
+    kept from it: it reaches what this host reaches.
     """
 
     shown: Sequence[Path] = ()
@@ -111,7 +114,7 @@ class Enclosure:
         self.mail_port = 0
         self.web_port = 0
 
-    def __enter__(self) -> Enclosure:
+    def __enter__(self) -> Self:
         try:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-m", "strongroom.confinement.keeper"],
@@ -146,8 +149,13 @@ class Enclosure:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                keeper.wait(_GRACE_SECONDS)
+            # The end of its input ends it, unless it is in the middle of a command.
+            for end, seconds in ((None, _IDLE_SECONDS), (keeper.terminate, _GRACE_SECONDS)):
+                if end is not None:
+                    end()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    keeper.wait(seconds)
+                    break
             keeper.kill()
             keeper.wait()
         self._messages.close()
@@ -201,7 +209,8 @@ class Enclosure:
 
     def ended(self) -> int | None:
         """The application's exit status when it has ended by itself."""
-        status: int | None = self._ask({"do": "ended"}, 0)["ended"]
+        seconds = _IDLE_SECONDS
+        status: int | None = self._ask({"do": "ended", "seconds": seconds}, seconds)["ended"]
         return status
 
     def stop(self, seconds: float) -> Remains:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from strongroom.confinement import kernel
 
@@ -24,9 +25,10 @@ def fenced(program: Sequence[str], *, user: int | None, group: int | None) -> li
 def is_fenced(process: int) -> bool:
     """Whether a running process has a network of its own; False when that can't be known."""
     try:
-        return os.readlink(f"/proc/{process}/ns/net") != os.readlink("/proc/self/ns/net")  # noqa: PTH115 - no file lies there
+        ours, its = (Path(f"/proc/{one}/ns/net").readlink() for one in ("self", process))
     except OSError:
         return False
+    return ours != its
 
 
 def main(arguments: Sequence[str]) -> None:

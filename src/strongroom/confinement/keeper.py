@@ -143,8 +143,13 @@ class Keeper:
             time.sleep(0.05)
         return {"listening": False}
 
-    def _ended(self, _: Command) -> Answer:
-        return {"ended": None if self._program is None else self._program.poll()}
+    def _ended(self, command: Command) -> Answer:
+        """The application's status; one that is about to end is waited for a little."""
+        assert self._program is not None
+        try:
+            return {"ended": self._program.wait(command["seconds"])}
+        except subprocess.TimeoutExpired:
+            return {"ended": None}
 
     # Requests
 
@@ -251,9 +256,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _exchange(
-    connection: http.client.HTTPConnection, command: Command, deadline: float
-) -> Answer:
+def _exchange(connection: http.client.HTTPConnection, command: Command, deadline: float) -> Answer:
     headers = command["headers"]
     names = {name.lower() for name in headers}
     path = command["path"]
@@ -325,6 +328,8 @@ def _enclosed(greeting: Command, running: int) -> int:
         kernel.die_with_parent()
         _within(lambda: _serve({**greeting, "sockets": sockets}, alone=True, running=running))
         os._exit(0)
+    # When it is gone, so is all that it started: its end is waited for.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
     # The first process has the pipes; here nobody may keep them open.
     for descriptor in (0, 1):
         os.close(descriptor)
@@ -351,13 +356,19 @@ def main(_: Sequence[str]) -> None:
         _within(lambda: sys.exit(_enclosed(greeting, running)))
         return
     # Nothing ends with this process by itself, so it must not be killed outright.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _leave)
     kernel.die_with_parent(signal.SIGTERM)
     kernel.adopt_orphans()
     try:
         _within(lambda: _serve(greeting, alone=False, running=running))
     finally:
         _end_all()
+
+
+def _leave(*_: object) -> None:
+    """End all and be gone, whatever is being done; also in the middle of ending all."""
+    _end_all()
+    os._exit(1)
 
 
 def _end_all() -> None:

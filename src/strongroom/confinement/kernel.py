@@ -114,7 +114,9 @@ def processes_of(user: int) -> int:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
                     threads = f"{entry.path}/task"
-                    count += len(os.listdir(threads)) if entry.stat().st_uid == user else 0
+                    count += (
+                        sum(1 for _ in os.scandir(threads)) if entry.stat().st_uid == user else 0
+                    )
     return count
 
 

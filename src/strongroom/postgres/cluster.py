@@ -148,7 +148,12 @@ class _Account:
 
     @staticmethod
     def _start(
-        arguments: Sequence[str], directory: Path, account: _Account, *, log: int, pipe: bool = False
+        arguments: Sequence[str],
+        directory: Path,
+        account: _Account,
+        *,
+        log: int,
+        pipe: bool = False,
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             arguments,

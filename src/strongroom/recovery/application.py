@@ -161,9 +161,7 @@ def _use(drill: _Drill, parts: Sequence[Part], targets: dict[str, str]) -> None:
     kinds = {source.name: source.kind for source, _ in parts}
     database = _database(drill, kinds, targets)
     whom = _whom(database)
-    folders = {
-        name: Path(target) for name, target in targets.items() if kinds[name] != "postgres"
-    }
+    folders = {name: Path(target) for name, target in targets.items() if kinds[name] != "postgres"}
     with drill.measure("hand over"):
         for place in folders.values():
             place.parent.chmod(0o711)
@@ -185,13 +183,13 @@ def _use(drill: _Drill, parts: Sequence[Part], targets: dict[str, str]) -> None:
     with Enclosure(surroundings) as enclosure:
         values = values_for(enclosure, ground, folders, database, drill.secrets)
         ground.render(check, values, whom)
-        try:
+        # Whatever else goes wrong, the enclosure's own end is the end of all.
+        with contextlib.suppress(_StoppedError):
             _start(drill, enclosure, ground, values)
             _ask(drill, enclosure, values)
-        finally:
-            with drill.measure("stop"):
-                remains = enclosure.stop(_STOP_SECONDS)
-            _tell_remains(drill, ground, remains)
+        with drill.measure("stop"):
+            remains = enclosure.stop(_STOP_SECONDS)
+        _tell_remains(drill, ground, remains)
 
 
 def _named(name: str | None, kinds: dict[str, str], kind: str) -> str:
@@ -199,9 +197,7 @@ def _named(name: str | None, kinds: dict[str, str], kind: str) -> str:
     return name or next(one for one, its_kind in kinds.items() if its_kind == kind)
 
 
-def _database(
-    drill: _Drill, kinds: dict[str, str], targets: dict[str, str]
-) -> Connection | None:
+def _database(drill: _Drill, kinds: dict[str, str], targets: dict[str, str]) -> Connection | None:
     """The restored database as the application reaches it, quarantined."""
     if "postgres" not in kinds.values():
         return None
@@ -249,9 +245,7 @@ def _limits(check: ApplicationCheck) -> Limits:
     )
 
 
-def _start(
-    drill: _Drill, enclosure: Enclosure, ground: Ground, values: dict[str, str]
-) -> None:
+def _start(drill: _Drill, enclosure: Enclosure, ground: Ground, values: dict[str, str]) -> None:
     """Prepare and start the application; returns when it listens."""
     check = drill.check
     environment = ground.environment(check, values, drill.secrets)

@@ -55,9 +55,7 @@ class Whom:
         os.chown(place, self.user, self.group)
         for folder, folders, files in os.walk(place):
             for name in (*folders, *files):
-                os.chown(
-                    Path(folder, name), self.user, self.group, follow_symlinks=False
-                )
+                os.chown(Path(folder, name), self.user, self.group, follow_symlinks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,7 @@ def resolve_all(check: ApplicationCheck) -> Secrets:
     """Every secret of the section; ConfigError `secret-unavailable` for one that isn't there."""
     return Secrets(
         {f"{SECRET}{name}": resolve_secret(one) for name, one in check.secrets.items()},
-        {
-            name: resolve_secret(one)
-            for name, one in check.environment.items()
-            if is_reference(one)
-        },
+        {name: resolve_secret(one) for name, one in check.environment.items() if is_reference(one)},
     )
 
 
@@ -193,7 +187,7 @@ class Ground:
 
     def remember_logs(self, check: ApplicationCheck) -> None:
         """How long log files are that were restored: what stands in them is old."""
-        self._before = {place: size for place, size in self._log_files(check)}
+        self._before = dict(self._log_files(check))
 
     def log_lines(self, check: ApplicationCheck) -> Iterator[str]:
         """What the application has written: its output, then its log files."""

@@ -14,9 +14,9 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from strongroom.confinement.enclosure import Reply, Request
 from strongroom.config.application_check import HttpCheck, LogCheck, WorkflowStep
 from strongroom.config.placeholder import ANSWER, fill_in
+from strongroom.confinement.enclosure import Reply, Request
 
 _COMPARISON: Final = re.compile(r"(>=|<=|!=|>|<)\s*(-?\d+(?:\.\d+)?)")
 _SAFE: Final = "%/?&=:+,;@~!$'()*-._[]"
@@ -112,7 +112,9 @@ class Conversation:
             yield from self._compare_values(step.values, reply)
 
     def _compare_values(
-        self, wanted: Mapping[str, Any], reply: Reply  # Any: JSON values
+        self,
+        wanted: Mapping[str, Any],
+        reply: Reply,  # Any: JSON values
     ) -> Iterator[str]:
         document = _document(reply)
         for path, expected in wanted.items():

@@ -19,8 +19,8 @@ from strongroom.model import Finding, Verdict, finding, judge
 from strongroom.recovery import Outcome, drill_application
 from strongroom.repository import SnapshotView
 from strongroom.service.application import CAPTURE_ORDER, Application
-from strongroom.service.leftover import sandbox
 from strongroom.service.ledger_copy import is_copy, take_up
+from strongroom.service.leftover import sandbox
 from strongroom.service.proof import EXITS, evidence_json, identity, with_findings
 from strongroom.service.rendering import stages_json, time_json
 from strongroom.service.selection import Candidate, Survey, is_from_future, survey
@@ -76,9 +76,7 @@ class ApplicationDrillReport:
             "verdict": self.verdict.value,
             "point": self.point,
             "captured_at": time_json(self.captured_at) if self.captured_at else None,
-            "snapshots": [
-                identity(str(one.snapshot.source), one) for one in self.snapshots
-            ],
+            "snapshots": [identity(str(one.snapshot.source), one) for one in self.snapshots],
             "checked": self.outcome.checked,
             "bytes": self.outcome.size_bytes,
             "findings": [one.as_json() for one in self.findings],
