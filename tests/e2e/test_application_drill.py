@@ -19,7 +19,7 @@ from strongroom.cli.main import strongroom
 from strongroom.errors import SourceError
 from strongroom.postgres.cluster import ClusterOptions, throwaway_cluster
 from strongroom.postgres.quarantine import application_role, quarantine
-from tests.e2e.command_line import Place, run
+from tests.e2e.command_line import Place, make_place, run
 from tests.support.application_ground import (
     START,
     drill,
@@ -31,6 +31,7 @@ from tests.support.application_ground import (
 from tests.support.code_ground import write
 from tests.support.demo_ground import DemoGround, end_child, start_child
 from tests.support.failure_ground import wait_until
+from tests.support.repository_ground import new_repository
 
 HEALTH = "  http: [{path: /, values: {status: ok}}]\n"
 PHP = "<?php header('Content-Type: application/json');\n"
@@ -322,6 +323,15 @@ def test_a_sandbox_without_room_is_told_before_the_first_byte(make: Callable[...
         subprocess.run(["umount", sandboxes], check=True)
 
 
+DATABASE = """\
+version: 1
+application: tms
+sources:
+  database: {{kind: postgres, url: "host={socket} dbname=tms user=postgres"}}
+repositories:
+  local: {{location: local, password: file:key}}
+state: state
+"""
 REFUSING = ["unshare", "--user", "--map-root-user", "sh", "-c",
             'echo 0 >/proc/sys/user/max_net_namespaces; exec "$@"', "sh"]  # fmt: skip
 
@@ -468,6 +478,22 @@ def test_a_server_that_archives_is_not_used(tmp_path: Path) -> None:
         pytest.raises(SourceError, match="archive_mode = on"),
     ):
         quarantine(cluster.connection())
+
+
+def test_tablespaces_are_remapped_into_the_sandbox(tmp_path: Path) -> None:
+    with throwaway_cluster(major=15) as cluster:
+        cluster.add_tablespace("fast")
+        cluster.add_tablespace("it's slow")
+        with cluster.connection().connect() as session:
+            session.execute("CREATE DATABASE tms")
+        with cluster.connection("tms").connect() as session:
+            session.execute("CREATE TABLE t (id int PRIMARY KEY) TABLESPACE fast")
+            session.execute('CREATE INDEX i ON t (id) TABLESPACE "it\'s slow"')
+            session.execute("INSERT INTO t VALUES (1), (2)")
+        place = make_place(tmp_path, DATABASE.format(socket=cluster.socket_directory))
+        new_repository(place.path / "local")
+        place.json("backup")
+        assert place.json("drill")["verdict"] == "PROVEN"
 
 
 def test_the_role_of_the_application_is_the_owner_unless_one_is_named() -> None:

@@ -238,6 +238,12 @@ def test_a_program_gets_only_so_much() -> None:
         assert "all" not in box.log.read_text()
 
 
+def test_everybody_else_comes_first() -> None:
+    with sandbox() as box:
+        assert box.enclosure.run(box.program("sh", "-c", "nice; ionice"), 10) == ""
+        assert box.log.read_text().split() == [str(min(19, os.nice(0) + 10)), "idle"]
+
+
 def test_a_program_that_takes_too_long_is_ended() -> None:
     with sandbox() as box:
         begun = time.monotonic()

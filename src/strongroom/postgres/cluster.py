@@ -32,6 +32,7 @@ from strongroom.errors import SourceError
 from strongroom.model import Finding, finding
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.statement import quote_literal, quote_name
 
 __all__ = ["Cluster", "ClusterOptions", "remove_leftovers", "start_cluster", "throwaway_cluster"]
 
@@ -224,9 +225,20 @@ class Cluster:
         self._start_watchdog()
         self._wait_until_ready()
         self._ask_settings()
-        if not self._options.durable and not is_fenced(self._server_process()):
+        if self._wants_fence and not is_fenced(self._server_process()):
             told = "its server runs in the host's network: this host makes no other one"
             self.findings.append(finding("sandbox-network", "sandbox", told))
+
+    def add_tablespace(self, name: str) -> None:
+        """Make a tablespace of this name, in the cluster's own directory."""
+        parent = self.directory / "tablespaces"
+        parent.mkdir(mode=0o700, exist_ok=True)
+        place = parent / str(len(list(parent.iterdir())))
+        place.mkdir(mode=0o700)
+        self._account.own(parent)
+        statement = f"CREATE TABLESPACE {quote_name(name)} LOCATION {quote_literal(str(place))}"
+        with self.connection().explaining(), self.connection().connect() as session:
+            session.execute(statement.encode())
 
     def stop(self) -> None:
         """Stop the server and remove the cluster's directory. Does nothing the second time."""
@@ -260,7 +272,7 @@ class Cluster:
         for name, value in self.forced_settings().items():
             arguments += ["-c", f"{name}={value}"]
         log = self.directory / "log"
-        how = self._account.start if self._options.durable else self._account.start_fenced
+        how = self._account.start_fenced if self._wants_fence else self._account.start
         with log.open("wb") as out:
             self._server = how(arguments, self.directory, log=out.fileno())
 
@@ -303,6 +315,11 @@ class Cluster:
         for name, value in wanted.items():
             if observed.get(name) != value:
                 raise self._failure(f"the server says {name} = {observed.get(name)}, not {value}")
+
+    @property
+    def _wants_fence(self) -> bool:
+        """Whoever asks for a listener wants it to be reached."""
+        return not self._options.durable and not self.forced_settings()["listen_addresses"]
 
     def _server_process(self) -> int:
         assert self._server is not None
