@@ -50,6 +50,11 @@ install_sshd() {
     as_root rm -f "$policy"
 }
 
+# The demonstration's application runs in a drill.
+has_php() {
+    command -v php >/dev/null && php -m | grep -x pdo_pgsql >/dev/null
+}
+
 install_programs() {
     local missing=()
     command -v git >/dev/null || missing+=(git)
@@ -61,6 +66,7 @@ install_programs() {
     [ "$purpose" = test ] || return 0
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_postgresql
     [ -x /usr/sbin/sshd ] || install_sshd
+    has_php || apt_install php-cli php-pgsql
 }
 
 require_python() {

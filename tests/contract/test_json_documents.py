@@ -28,6 +28,9 @@ sources:
 repositories:
   local: {location: local, password: file:key}
   second: {location: second, password: file:key}
+application_check:
+  start: php -S 127.0.0.1:{port} -t .
+  http: [{path: /api/health.php, values: {status: ok}}]
 state: state
 """
 
@@ -65,6 +68,15 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "snapshots": ("id", "source", "captured_at", "bytes", "verdict"),
         "points": ("id", "captured_at", "sources", "certainty", "because", "commits"),
         "findings": FINDING,
+    },
+    "drill --application": {
+        "verdict": (),
+        "point": (),
+        "snapshots": ("source", "repository", "snapshot", "tree"),
+        "findings": FINDING,
+        "stages": STAGE,
+        "rto": (),
+        "evidence": (),
     },
     "check --read-data": {"findings": FINDING, "packs": (), "bytes_read": ()},
     "export latest:code --format git --output NEW": {"output": (), "bytes": (), "sha256": ()},
@@ -122,6 +134,7 @@ FAILURES: Mapping[str, str] = {
     "drill uploads --next": "usage",
     "drill --sample=200%": "usage",
     "snapshots --points": "wrong-password",
+    "drill --application": "wrong-password",
     "check": "wrong-password",
     "export latest:code --format git --output NEW": "wrong-password",
     "copy --from local --to local": "usage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_all_three_were_captured_as_one_recovery_point(told: Told) -> None:
 
 def test_it_tells_each_step_with_its_time(told: Told) -> None:
     text = "\n".join(told.lines)
-    for number in "12345":
+    for number in "123456":
         assert f"\n{number}. " in f"\n{text}"
     for name in ("database", "uploads", "code"):
         assert f"PROVEN   {name}" in text
@@ -69,6 +70,28 @@ def test_it_tells_each_step_with_its_time(told: Told) -> None:
     }
     assert "strongroom init" in text
     assert "@" not in text.replace("@RELEASE", ""), "nothing was left to be filled in"
+
+
+def test_the_application_is_started_on_what_the_backup_holds(told: Told) -> None:
+    assert told.report.drilled is not None
+    assert told.report.drilled.verdict is Verdict.PROVEN
+    assert "drill application" in {stage.name for stage in told.report.stages}
+    assert "PROVEN   application  9 requests without a network" in "\n".join(told.lines)
+    assert told.report.as_json()["application"]["point"] == told.report.capture.point.id
+
+
+def test_without_php_the_application_is_left_out_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "git").symlink_to(git)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines: list[str] = []
+    report = tell_story(tmp_path / "tms", rows=4_000, say=lines.append)
+    assert report.drilled is None
+    assert report.verdict is Verdict.PROVEN
+    assert "   left out: PHP is not installed (packages php-cli and php-pgsql)" in lines
 
 
 def test_its_answer_is_json(told: Told) -> None:

@@ -164,7 +164,7 @@ state: /var/lib/x
 
 def _switched_on(text: str) -> str:
     """The sample with every `#setting:` line switched on; prose keeps its `# `."""
-    for _ in range(2):  # a switched-off section holds switched-off settings
+    for _ in range(3):  # a switched-off section holds switched-off sections of such settings
         text = re.sub(r"(?m)^(\s*)#(?! \S)", r"\1", text)
     return text
 

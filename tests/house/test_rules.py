@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strongroom.config.settings import Section, Settings
+from strongroom.config.section import Section
+from strongroom.config.settings import Settings
 from strongroom.errors import ERROR_KINDS
 from strongroom.findings import FINDING_KINDS
 from tests.house.ground import ROOT, Module, modules, shipped_files

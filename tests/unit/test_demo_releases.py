@@ -28,8 +28,8 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_release_has_an_annotated_tag_on_main(code: Path) -> None:
     tags = _git(code, "for-each-ref", "--format=%(refname:short) %(objecttype)", "refs/tags")
-    assert tags.splitlines() == ["v1.0.0 tag", "v1.1.0 tag", "v1.2.0 tag"]
-    assert _git(code, "rev-parse", "v1.2.0^{commit}") == _git(code, "rev-parse", "main")
+    assert tags.splitlines() == ["v1.0.0 tag", "v1.1.0 tag", "v1.2.0 tag", "v1.3.0 tag"]
+    assert _git(code, "rev-parse", "v1.3.0^{commit}") == _git(code, "rev-parse", "main")
     assert _git(code, "symbolic-ref", "HEAD") == "refs/heads/main"
     assert _git(code, "tag", "-n1", "-l", "v1.0.0").split(maxsplit=1)[1] == "Release 1.0.0"
 
@@ -55,7 +55,7 @@ def test_history_does_not_depend_on_the_users_settings(
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     write_code(tmp_path / "again")
     monkeypatch.delenv("GIT_DIR")
-    assert _git(tmp_path / "again", "rev-parse", "v1.2.0") == _git(code, "rev-parse", "v1.2.0")
+    assert _git(tmp_path / "again", "rev-parse", "v1.3.0") == _git(code, "rev-parse", "v1.3.0")
 
 
 def test_only_the_declared_configuration_is_untracked(code: Path) -> None:
@@ -65,11 +65,12 @@ def test_only_the_declared_configuration_is_untracked(code: Path) -> None:
 
 
 def test_the_release_holds_what_the_procedures_name(code: Path) -> None:
-    tracked = set(_git(code, "ls-tree", "-r", "--name-only", "v1.2.0").splitlines())
+    tracked = set(_git(code, "ls-tree", "-r", "--name-only", "v1.3.0").splitlines())
     assert {
         "api/health.php", "public/api/health.php", "public/index.php", "config/database.php",
         "composer.json", "README.md", ".env.example", "public/assets/css/app.css",
-        "public/assets/js/app.js",
+        "public/assets/js/app.js", "public/login.php", "public/download.php",
+        "public/api/certificates.php",
     } <= tracked  # fmt: skip
     assert json.loads((code / "composer.json").read_text(encoding="utf-8"))["name"]
     assert "trainee_certificates" in (code / "public/index.php").read_text(encoding="utf-8")

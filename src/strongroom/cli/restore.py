@@ -219,9 +219,7 @@ class _Share(click.ParamType["str | float"]):
             self.fail(str(error), parameter, context)
 
 
-@click.command(
-    cls=_Drill, examples=("strongroom drill --next", "strongroom drill database --sample=10%")
-)
+@click.command(cls=_Drill, examples=("strongroom drill --next", "strongroom drill --application"))
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
 @click.option("--point", metavar="ID", help="Which recovery point: the beginning of its id.")
@@ -245,6 +243,13 @@ class _Share(click.ParamType["str | float"]):
     help="Run PostgreSQL's own check (amcheck) of every index and table of the sandbox, too.",
 )
 @REPOSITORY
+@click.option(
+    "--application",
+    "whole",
+    is_flag=True,
+    help="All sources of the newest whole recovery point into one sandbox; then the application is "
+    "started there, used and ended, as `application_check` says.",
+)
 @STORE_AS_OF
 @click.pass_obj
 def drill(
@@ -256,6 +261,7 @@ def drill(
     share: str | float | None,
     deep: bool,
     repository: str | None,
+    whole: bool,
 ) -> int:
     """Restore into a sandbox, prove, and throw the sandbox away.
 
@@ -263,6 +269,13 @@ def drill(
     refers to. Exit status 0 only when all is PROVEN; 41 when something FAILED, 42 when something
     is not known: nothing more can come of --sample.
     """
+    if whole:
+        from strongroom.cli.application_drill import drill_the_application
+
+        if sources or snapshot != "latest" or point or planned or share is not None or deep:
+            message = "--application goes with --repository and --store-as-of only: it takes the "
+            raise click.UsageError(message + "newest whole point")
+        return drill_the_application(run, repository)
     from strongroom.service.drill import drill_sources
     from strongroom.service.point_drill import drill_point
     from strongroom.service.sampling import Sampling

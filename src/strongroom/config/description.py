@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from strongroom.config import scalar, value
 from strongroom.config import settings as declaration
+from strongroom.config.application_check import Command
 from strongroom.config.fault import nearest
 from strongroom.errors import ConfigError
 
@@ -40,6 +41,7 @@ _TYPE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (scalar.Expectation, "expectation"),
     (scalar.AnswerExpectation, "expectation"),
     (scalar.Question, "SQL"),
+    (Command, "command, or list of its words"),
     (bool, "true or false"),
     (int, "whole number"),
     (str, "text"),

@@ -104,6 +104,8 @@ DatabaseUrl = Annotated[
     str, AfterValidator(value.check_database_url), AfterValidator(_anchor_reference)
 ]
 Location = Annotated[str, AfterValidator(value.check_location), AfterValidator(_anchor_location)]
+# The text itself, or where it is.
+Template = Annotated[str, AfterValidator(_anchor_reference)]
 InsidePath = Annotated[str, AfterValidator(value.check_inside)]
 Schedule = Annotated[str, AfterValidator(value.check_schedule)]
 TimeZone = Annotated[str, AfterValidator(value.check_time_zone)]

@@ -9,19 +9,13 @@ refused. No secret is held: only references to where secrets are kept (invariant
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 
+from strongroom.config.application_check import ApplicationCheck
 from strongroom.config.scalar import (
     AbsolutePath,
     AlertTarget,
@@ -39,43 +33,11 @@ from strongroom.config.scalar import (
     State,
     TimeZone,
 )
+from strongroom.config.section import Section, setting
 
 if TYPE_CHECKING:
-    from pydantic.config import JsonDict
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
-
-
-def setting(
-    description: str,
-    *,
-    default: Any = ...,
-    factory: Callable[[], Any] | None = None,
-    later: bool = False,
-    **limits: Any,
-) -> Any:
-    """A field of the declaration; `later` marks what is accepted today and acts in a later version.
-
-    `Any` because that is the type of pydantic's own `Field`, which this narrows.
-    """
-    extra: JsonDict | None = {"later": True} if later else None
-    if factory is not None:
-        return Field(
-            default_factory=factory, description=description, json_schema_extra=extra, **limits
-        )
-    return Field(default, description=description, json_schema_extra=extra, **limits)
-
-
-class Section(BaseModel):
-    """What all parts share: unknown settings are refused, and nothing changes after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        coerce_numbers_to_str=True,
-        defer_build=True,
-        hide_input_in_errors=True,
-    )
 
 
 # --- Sources -------------------------------------------------------------------------------
@@ -330,7 +292,10 @@ class Objectives(Section):
         "How much of the newest work may be lost: the age of the newest snapshot.",
         default=timedelta(hours=24),
     )
-    rto: Duration = setting("How long recovery may take.", default=timedelta(hours=4))
+    rto: Duration = setting(
+        "How long recovery may take; `drill --application` compares with it today.",
+        default=timedelta(hours=4),
+    )
     proof_age: Duration = setting("How old the newest proof may be.", default=timedelta(days=7))
     copies: int = setting("In how many repositories each snapshot must be.", default=2, ge=1)
 
@@ -429,25 +394,6 @@ class FileReference(Section):
     )
 
 
-class HttpCheck(Section):
-    """One request to the started application."""
-
-    path: str = setting("The path to ask for.", pattern="^/", examples=["/api/health.php"])
-    status: int = setting("The status that is wanted.", default=200, ge=100, le=599)
-
-
-class ApplicationCheck(Section):
-    """How a drill starts the restored application and asks it."""
-
-    start: str = setting(
-        "The command, run in the restored code; {port} is replaced.",
-        examples=["php -S 127.0.0.1:{port} -t public"],
-    )
-    http: tuple[HttpCheck, ...] = setting(
-        "Requests to make.", default=(), examples=[[{"path": "/api/health.php", "status": 200}]]
-    )
-
-
 # --- The whole -----------------------------------------------------------------------------
 
 
@@ -522,7 +468,7 @@ class Settings(Section):
         "Columns of the database that name files.", default=()
     )
     application_check: ApplicationCheck | None = setting(
-        "How a drill starts the application.", default=None, later=True
+        "How `drill --application` starts the application and asks it.", default=None
     )
     state: State = setting(
         "Where the program keeps its own records: a folder, or a reference to a database's URL. "

@@ -38,6 +38,8 @@ __all__ = ["DATABASE", "DEFAULT_ROWS", "DEFAULT_SEED", "DemoApplication", "build
 DATABASE: Final = "tms"
 DEFAULT_ROWS: Final = 200_000
 DEFAULT_SEED: Final = 20_260_128
+# What everybody of the demonstration signs in with; the rows have its hash.
+SIGN_IN: Final = "Al-Ain-oasis-41"
 
 Progress = Callable[[str, float], None]
 
@@ -47,7 +49,7 @@ class DemoApplication:
     """Where the parts of a built application are.
 
     `server` is how its superuser reaches the server, `rows` counts those of all tables,
-    `files` the PDF files below `uploads`; `trainee` is the id of a user who has certificates.
+    `files` the PDF files below `uploads`; `trainee` and `email` are of a user who has certificates.
     """
 
     directory: Path
@@ -56,6 +58,7 @@ class DemoApplication:
     rows: int
     files: int
     trainee: str
+    email: str
 
     @property
     def uploads(self) -> Path:
@@ -106,6 +109,8 @@ class DemoApplication:
         key = self.directory / "repository.key"
         if not key.exists():
             _write_private(key, secrets.token_urlsafe(32))
+        password = self.directory / "trainee.password"
+        _write_private(password, SIGN_IN)
         values = {
             "URL": self.database_reference(),
             "UPLOADS": str(self.uploads),
@@ -115,6 +120,8 @@ class DemoApplication:
             "KEY": f"file:{key}",
             "STATE": str(self.state),
             "TRAINEE": self.trainee,
+            "EMAIL": self.email,
+            "PASSWORD": f"file:{password}",
         }
         text = (resources.files(__package__) / "strongroom.yaml.in").read_text(encoding="utf-8")
         for name, value in values.items():
@@ -171,8 +178,8 @@ def build_application(
         tell("schema", 1.0)
         written = seed_rows(session, rows, seed, write_documents, lambda share: tell("rows", share))
         finish_database(session, lambda share: tell("indexes and policies", share))
-        trainee = first_trainee(session)
-    return DemoApplication(directory, server, database, rows, written, trainee)
+        trainee, email = first_trainee(session)
+    return DemoApplication(directory, server, database, rows, written, trainee, email)
 
 
 def _tell_nobody(_stage: str, _share: float) -> None:

@@ -155,14 +155,17 @@ def finish_database(session: Session, progress: Callable[[float], None]) -> None
     progress(1.0)
 
 
-def first_trainee(session: Session) -> str:
-    """The id of the first user who, as a trainee, holds a certificate that is not revoked."""
+def first_trainee(session: Session) -> tuple[str, str]:
+    """Id and e-mail address of the first user who, as a trainee, holds a certificate that is not
+    revoked and has a paper."""
     row = session.execute(
-        "SELECT t.user_id::text AS id FROM public.trainees t"
+        "SELECT u.id::text AS id, u.email FROM public.trainees t"
+        " JOIN public.users u ON u.id = t.user_id"
         " JOIN public.certificates c ON c.trainee_id = t.id"
-        " WHERE t.user_id IS NOT NULL AND c.status <> 'revoked' ORDER BY t.id LIMIT 1"
+        " JOIN public.documents d ON d.certificate_id = c.id"
+        " WHERE c.status <> 'revoked' ORDER BY t.id LIMIT 1"
     ).fetchone()
-    return str(row["id"]) if row else ""
+    return (str(row["id"]), str(row["email"])) if row else ("", "")
 
 
 def _plan(rows: int, seed: int) -> dict[str, int]:

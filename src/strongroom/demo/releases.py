@@ -44,7 +44,10 @@ RELEASES: Final = (
             "2025-02-17T09:05:00+04:00", "Answer whether the application is healthy", "v1.1.0"),
     Release("4-verify", "Noura Al Shamsi <noura@training.example.ae>",
             "2026-01-26T14:20:00+04:00", "Let anyone verify a certificate", "v1.2.0"),
-    Release("5-arabic", "Imran Qureshi <imran@training.example.ae>",
+    Release("5-downloads", "Noura Al Shamsi <noura@training.example.ae>",
+            "2026-06-15T13:30:00+04:00", "Sign in with a password; download certificates",
+            "v1.3.0"),
+    Release("6-arabic", "Imran Qureshi <imran@training.example.ae>",
             "2026-11-12T11:00:00+04:00", "Try the check page in Arabic", branch="arabic"),
 )  # fmt: skip
 

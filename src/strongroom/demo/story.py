@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from strongroom.postgres.cluster import throwaway_cluster
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.references import read_references
 from strongroom.service.application import Application
+from strongroom.service.application_drill import ApplicationDrillReport, drill_whole_application
 from strongroom.service.backup import BackupReport, backup
 from strongroom.service.proof import ProofReport
 from strongroom.service.rendering import stages_json
@@ -51,20 +53,23 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class StoryReport:
-    """How it ended. `documents` counts rows whose file was compared with its hash; `directory` is
-    None when nothing was kept."""
+    """How it ended. `documents` counts rows whose file was compared with its hash; `drilled` is
+    None when the application could not be started on this host; `directory` is None when nothing
+    was kept."""
 
     capture: BackupReport
     proofs: tuple[ProofReport, ...]
     documents: int
     references: tuple[Finding, ...]
+    drilled: ApplicationDrillReport | None
     stages: tuple[Stage, ...]
     directory: Path | None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         proven = (found for proof in self.proofs for found in proof.findings)
-        return (*self.capture.point.findings, *proven, *self.references)
+        drilled = self.drilled.findings if self.drilled else ()
+        return (*self.capture.point.findings, *proven, *self.references, *drilled)
 
     def findings_worth_telling(self) -> list[Finding]:
         """All but notes."""
@@ -88,6 +93,7 @@ class StoryReport:
             "sources": [proof.as_json() for proof in self.proofs],
             "capture": self.capture.as_json(),
             "documents": self.documents,
+            "application": self.drilled.as_json() if self.drilled else None,
             "directory": str(self.directory) if self.directory else None,
         }
 
@@ -112,8 +118,10 @@ def tell_story(
         story.destroy(demo)
         proofs = story.recover(demo, application)
         documents, references = story.compare(demo)
+        drilled = story.drill(application)
+        kept = place if keep else None
         report = StoryReport(
-            capture, proofs, documents, references, tuple(story.stages), place if keep else None
+            capture, proofs, documents, references, drilled, tuple(story.stages), kept
         )
         story.conclude(report)
     return report
@@ -203,9 +211,30 @@ class _Story:
         self._tell_findings(findings)
         return compared, findings
 
+    def drill(self, application: Application) -> ApplicationDrillReport | None:
+        """Start the application on what a sandbox got back, and use it; None where that can't be
+        done, which is said."""
+        self._say("5. Starting the application in a sandbox, from the backup alone")
+        lacking = _lacking_php()
+        if lacking:
+            self._say(f"   left out: {lacking}")
+            return None
+        with self._measure("drill application"):
+            report = drill_whole_application(application)
+        check = application.settings.application_check
+        steps = [*check.http, *check.workflow] if check else []
+        if any(one.code == "application-unchecked" for one in report.findings):
+            self._say("   left out, for it could not be carried out here:")
+            self._tell_findings(report.findings)
+            return None
+        self._say(f"   {report.verdict.value:<8} application  {len(steps)} requests without a"
+                  f" network, {report.outcome.checked:,} comparisons")  # fmt: skip
+        self._tell_findings(report.findings)
+        return report
+
     def conclude(self, report: StoryReport) -> None:
         """The stopwatch, the verdict, and what to do with one's own application."""
-        self._say("5. The stopwatch")
+        self._say("6. The stopwatch")
         for stage in self.stages:
             inner = _inner_stages(stage.name, report.proofs)
             self._say(f"   {stage.name:<20} {stage.seconds:6.1f} s{inner}")
@@ -297,11 +326,21 @@ def _inner_stages(name: str, proofs: Iterable[ProofReport]) -> str:
     return f"   ({', '.join(stages)})" if len(stages) > 1 else ""
 
 
+def _lacking_php() -> str:
+    """What this host lacks to run the application; empty when it has it."""
+    if shutil.which("php") is None:
+        return "PHP is not installed (packages php-cli and php-pgsql)"
+    answer = subprocess.run(["php", "-m"], capture_output=True, text=True, check=False)
+    if "pdo_pgsql" not in answer.stdout.split():
+        return "PHP cannot speak with PostgreSQL (package php-pgsql)"
+    return ""
+
+
 def _next_steps(kept: Path | None) -> Iterator[str]:
     if kept is not None:
         yield f"Kept in {kept}. Look around:"
         yield f"   strongroom --config {kept}/strongroom.yaml snapshots"
-        yield f"   strongroom --config {kept}/strongroom.yaml drill"
+        yield f"   strongroom --config {kept}/strongroom.yaml drill --application"
         yield f"   restic -r {kept}/repository --password-file {kept}/repository.key snapshots"
     yield "For your own application:"
     yield "   strongroom init          writes a commented strongroom.yaml; name your database in it"

@@ -1,8 +1,9 @@
 """Clusters of our own: for drills, for the demo and for tests; gone when their user is gone.
 
 A cluster lives in a private directory and listens on a Unix socket in it, nowhere else. A
-throw-away one runs with everything off that only protects data on a crash: those settings are
-forced on the command line and then asked of the server. PostgreSQL refuses to run as root, so a
+throw-away one runs in an empty network where the kernel makes one, and with everything off that
+only protects data on a crash: those settings are forced on the command line and then asked of the
+server. PostgreSQL refuses to run as root, so a
 root process runs it as another user, with the programs copied to where that user can reach them
 when need be. Teardown stands in a `finally`; if this process is killed, a watchdog that holds the
 other end of a pipe stops the server and removes the directory; what even that leaves behind,
@@ -26,10 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from strongroom.confinement.fence import fenced, is_fenced
 from strongroom.errors import SourceError
 from strongroom.model import Finding, finding
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.programs import Programs, find_programs
+from strongroom.postgres.statement import quote_literal, quote_name
 
 __all__ = ["Cluster", "ClusterOptions", "remove_leftovers", "start_cluster", "throwaway_cluster"]
 
@@ -50,6 +53,8 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "archive_mode": "off",
     "logging_collector": "off",
     "shared_preload_libraries": "",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
     "lc_messages": "C",
     "timezone": "UTC",
     "huge_pages": "off",
@@ -61,6 +66,7 @@ _THROW_AWAY: Final[Mapping[str, str]] = {
     "autovacuum": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",  # no subscription ever asks its publisher
     "max_wal_size": "4GB",
     "checkpoint_timeout": "1h",
     "jit": "off",
@@ -130,6 +136,26 @@ class _Account:
     def start(
         self, arguments: Sequence[str], directory: Path, *, log: int, pipe: bool = False
     ) -> subprocess.Popen[bytes]:
+        """Start a program as this user."""
+        return self._start(arguments, directory, self, log=log, pipe=pipe)
+
+    def start_fenced(
+        self, arguments: Sequence[str], directory: Path, *, log: int
+    ) -> subprocess.Popen[bytes]:
+        """Start a program as this user, in a network of its own where the kernel makes one."""
+        program = fenced(arguments, user=self.uid, group=self.gid)
+        # Only root may make the network; the fence changes the user afterwards.
+        return self._start(program, directory, _Account(self.name), log=log)
+
+    @staticmethod
+    def _start(
+        arguments: Sequence[str],
+        directory: Path,
+        account: _Account,
+        *,
+        log: int,
+        pipe: bool = False,
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
@@ -140,9 +166,9 @@ class _Account:
             cwd=directory,
             umask=0o077,
             env=_environment(),
-            user=self.uid,
-            group=self.gid,
-            extra_groups=self._groups,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=account._groups,
         )
 
     def own(self, path: Path) -> None:
@@ -199,6 +225,20 @@ class Cluster:
         self._start_watchdog()
         self._wait_until_ready()
         self._ask_settings()
+        if self._wants_fence and not is_fenced(self._server_process()):
+            told = "its server runs in the host's network: this host makes no other one"
+            self.findings.append(finding("sandbox-network", "sandbox", told))
+
+    def add_tablespace(self, name: str) -> None:
+        """Make a tablespace of this name, in the cluster's own directory."""
+        parent = self.directory / "tablespaces"
+        parent.mkdir(mode=0o700, exist_ok=True)
+        place = parent / str(len(list(parent.iterdir())))
+        place.mkdir(mode=0o700)
+        self._account.own(parent)
+        statement = f"CREATE TABLESPACE {quote_name(name)} LOCATION {quote_literal(str(place))}"
+        with self.connection().explaining(), self.connection().connect() as session:
+            session.execute(statement.encode())
 
     def stop(self) -> None:
         """Stop the server and remove the cluster's directory. Does nothing the second time."""
@@ -232,8 +272,9 @@ class Cluster:
         for name, value in self.forced_settings().items():
             arguments += ["-c", f"{name}={value}"]
         log = self.directory / "log"
+        how = self._account.start_fenced if self._wants_fence else self._account.start
         with log.open("wb") as out:
-            self._server = self._account.start(arguments, self.directory, log=out.fileno())
+            self._server = how(arguments, self.directory, log=out.fileno())
 
     def _start_watchdog(self) -> None:
         assert self._server is not None
@@ -274,6 +315,15 @@ class Cluster:
         for name, value in wanted.items():
             if observed.get(name) != value:
                 raise self._failure(f"the server says {name} = {observed.get(name)}, not {value}")
+
+    @property
+    def _wants_fence(self) -> bool:
+        """Whoever asks for a listener wants it to be reached."""
+        return not self._options.durable and not self.forced_settings()["listen_addresses"]
+
+    def _server_process(self) -> int:
+        assert self._server is not None
+        return self._server.pid
 
     def _failure(self, message: str) -> SourceError:
         return _failure(message, self.directory / "log")

@@ -1,7 +1,8 @@
 """A throw-away server that fits one captured database, and the reference database in it.
 
 A drill restores into a cluster of the source's major version whose bootstrap role is called as the
-source's is, so that ownership and grants come back alike. The *reference* is the captured schema,
+source's is, so that ownership and grants come back alike, and whose tablespaces are called so,
+too, wherever they were. The *reference* is the captured schema,
 loaded without rows on the same server: PostgreSQL prints some expressions otherwise once they went
 through a dump, and what differs from the source but not from the reference is only that.
 """
@@ -40,6 +41,9 @@ def sandbox_for(
         options = replace(options, superuser=role)
     major = major or manifest.versions.server_major
     with throwaway_cluster(major=major, options=options) as cluster:
+        for one in manifest.coverage:
+            if one.kind == "tablespace":
+                cluster.add_tablespace(one.subject)
         yield cluster
 
 

@@ -4,6 +4,7 @@ The drill calls the very restore that an operator calls at 3 a.m., so that what 
 what will happen. Knows sources and snapshots; nothing of configuration, ledgers or terminals.
 """
 
+from strongroom.recovery.application import drill_application
 from strongroom.recovery.drill import drill
 from strongroom.recovery.replacement import Replacement, Rollback, replace_content, roll_back
 from strongroom.recovery.restore import Outcome, prove, restore
@@ -13,6 +14,7 @@ __all__ = [
     "Replacement",
     "Rollback",
     "drill",
+    "drill_application",
     "prove",
     "replace_content",
     "restore",

@@ -15,6 +15,7 @@ from pathlib import Path
 from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.model import Finding, Stage, finding, judge
 from strongroom.recovery.restore import Outcome, restore
+from strongroom.recovery.space import space_lacking
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
@@ -30,6 +31,9 @@ def drill(
 
     `ask` is given the restored target while it is there; what it finds is the caller's to judge.
     """
+    lacking = space_lacking([(source, view)], directory)
+    if lacking is not None:
+        return Outcome(judge([lacking], checked=0), 0, (lacking,), ())
     begun = time.monotonic()
     try:
         with source.sandbox(view, directory) as target:

@@ -10,12 +10,14 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from strongroom.errors import ConfigError
+from strongroom.recovery.application_ground import MARK
 from strongroom.service.application import Application
 
 _PREFIX: Final = "strongroom-drill-"
@@ -57,9 +59,20 @@ def remove_leftovers(application: Application) -> list[Path]:
     removed = cluster.remove_leftovers()
     for one in find_leftovers(application):
         cluster.remove_leftovers(one)  # stops a server that still runs in there
+        _end_programs(one)
         shutil.rmtree(one, ignore_errors=True)
         removed.append(one)
     return removed
+
+
+def _end_programs(folder: Path) -> None:
+    """Kill what an application that was drilled in there has left running, on a host that could
+    not shut it in; its environment names the folder."""
+    mark = f"{MARK}={folder}".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, ValueError):
+            if mark in place.read_bytes().split(b"\0"):
+                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 def _is_orphaned(folder: Path) -> bool:

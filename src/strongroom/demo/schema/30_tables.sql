@@ -258,6 +258,13 @@ CREATE TABLE public."Price List 2026" (
     "Remarks / ملاحظات" text
 );
 
+CREATE TABLE private.credentials (
+    user_id uuid PRIMARY KEY,
+    password_hash text NOT NULL CONSTRAINT credentials_hash_shape
+        CHECK (password_hash LIKE '$2y$%' AND length(password_hash) = 60),
+    changed_at timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE private.settings (
     key text PRIMARY KEY,
     value jsonb NOT NULL,

@@ -7,6 +7,9 @@ ALTER TABLE public.users
 ALTER TABLE public.organisations
     ADD CONSTRAINT organisations_contact_fk FOREIGN KEY (primary_contact_id)
         REFERENCES public.users (id) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE private.credentials
+    ADD CONSTRAINT credentials_user_fk FOREIGN KEY (user_id)
+        REFERENCES public.users (id) ON DELETE CASCADE;
 ALTER TABLE public.trainees
     ADD CONSTRAINT trainees_user_fk FOREIGN KEY (user_id)
         REFERENCES public.users (id) ON DELETE SET NULL,

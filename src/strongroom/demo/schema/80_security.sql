@@ -74,6 +74,7 @@ GRANT USAGE ON SCHEMA reporting TO tms_reporting;
 
 GRANT ALL ON ALL TABLES IN SCHEMA public TO service_role;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO service_role;
+GRANT SELECT ON private.credentials TO service_role;
 GRANT SELECT ON ALL TABLES IN SCHEMA reporting TO tms_reporting WITH GRANT OPTION;
 GRANT SELECT ON public.courses, public.sessions, public.session_board,
     public.certificate_verification TO anon, authenticated;

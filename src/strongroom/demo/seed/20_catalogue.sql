@@ -53,6 +53,12 @@ SELECT seed.uuid('user', i),
        seed.moment('user made', i, i, seed.amount('users') * 2)
 FROM generate_series(1, seed.amount('users')) AS i;
 
+-- Everybody of the demonstration has the same password; its hash was made by PHP's password_hash().
+INSERT INTO private.credentials (user_id, password_hash, changed_at)
+SELECT seed.uuid('user', i), '$2y$10$mvsdfR9cWbRv7DyUSHdxxuFGMW0W93duJHmaTAFGpw28TfHhYdJ72',
+       seed.moment('password changed', i, i, seed.amount('users') * 2)
+FROM generate_series(1, seed.amount('users')) AS i;
+
 INSERT INTO public.rooms (name, emirate, capacity, position, equipment)
 SELECT 'Room ' || chr(65 + ((i - 1) % 26)::integer) || i,
        seed.from_list('room emirate', i, seed.emirates()),

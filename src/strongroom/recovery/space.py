@@ -1,0 +1,28 @@
+"""Whether a sandbox has room for what is to be restored into it, asked before the first byte."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from strongroom.model import Finding, finding
+from strongroom.repository import SnapshotView
+from strongroom.sources import Source
+
+# Indexes take about as much again as the rows from which they are made.
+_TIMES: Final = {"postgres": 2}
+
+
+def space_lacking(parts: Iterable[tuple[Source, SnapshotView]], folder: Path) -> Finding | None:
+    """The finding that the folder's file system is too full for these; None when it isn't, or the
+    snapshots don't tell their sizes."""
+    needed = sum(
+        _TIMES.get(source.kind, 1) * (view.snapshot.size_bytes or 0) for source, view in parts
+    )
+    free = shutil.disk_usage(folder).free
+    if free >= needed:
+        return None
+    told = f"about {needed >> 20:,} MiB are needed, {free >> 20:,} MiB are free"
+    return finding("sandbox-space", str(folder), told)
