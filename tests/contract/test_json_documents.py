@@ -19,6 +19,9 @@ from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import make_application
 from tests.support.repository_ground import new_repository
 
+# Commands follow each other on one place: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("json-documents")
+
 CONFIG = """\
 version: 1
 application: tms

@@ -7,6 +7,7 @@ and code together. `test_cli_fault` asks more about files alone, `test_cancel` a
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -338,9 +339,15 @@ def test_a_role_that_may_not_create_a_database(site: Site, server: Cluster) -> N
     assert not _exists(server, "new")
 
 
-@pytest.mark.parametrize(("size", "says"), [("16m", "initdb failed"), ("60m", "bulky")])
+@pytest.mark.parametrize(
+    ("size", "code", "says"),
+    [
+        ("16m", "sandbox-space", "MiB are needed"),
+        ("60m", "drill-stopped", "bulky.*No space left on device"),
+    ],
+)
 def test_a_sandbox_without_room_proves_nothing_and_blames_nothing(
-    size: str, says: str, tmp_path: Path, server: Cluster
+    size: str, code: str, says: str, tmp_path: Path, server: Cluster
 ) -> None:
     """UNKNOWN, for the snapshot may be fine: with room it is proven."""
     if not _exists(server, "bulky"):
@@ -357,9 +364,8 @@ def test_a_sandbox_without_room_proves_nothing_and_blames_nothing(
         drill = site.child("--json", "drill", "database")
         assert drill.status == 42, drill.text
         [found] = drill.document["findings"]
-        assert found["code"] == "drill-stopped"
-        assert says in found["message"]
-        assert "No space left on device" in found["message"]
+        assert found["code"] == code
+        assert re.search(says, found["message"])
         assert list((place / "state" / "sandbox").iterdir()) == []
     if size != "16m":
         site.write_config(text.replace(f"state: {place}/state", "state: state"))
