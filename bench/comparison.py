@@ -111,6 +111,7 @@ TARGETS: Sequence[Target] = (
     Target(database_suite.UNCHANGED, Quantity.WALL, RESTIC, None),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_DIRECTORY, 1.25),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_CUSTOM, None),
+    Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_AND_READ, 1.3),
     *_with_newest(
         [
             (upkeep_suite.COPY, Quantity.WALL, 0.8),

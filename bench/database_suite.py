@@ -30,6 +30,7 @@ FIRST, NEXT, UNCHANGED = "database.first", "database.next-day", "database.unchan
 LOAD = "database.load"
 CUSTOM, DIRECTORY, ZSTD = "pg_dump -Fc", "pg_dump -Fd -j2", "pg_dump -Fd -j2 -Z zstd:3"
 RESTORE_CUSTOM, RESTORE_DIRECTORY = "pg_restore -j2 (of -Fc)", "pg_restore -j2 (of -Fd)"
+RESTORE_AND_READ = "pg_restore -j2 (of -Fd), then read once"
 _ARCHIVES = {CUSTOM: "custom.dump", DIRECTORY: "directory", ZSTD: "directory-zstd"}
 # pg_restore of the server's version cannot read what the newer client wrote.
 _LOADERS = {CUSTOM: RESTORE_CUSTOM, DIRECTORY: RESTORE_DIRECTORY}
@@ -151,6 +152,10 @@ def _load(setting: Setting, book: Book, source: Server, number: int, dump: Dump)
     """Measures pg_restore of a dump that the server's own version has written."""
     archive = _archive(setting, dump)
     words: list[str | Path] = [str(source.cluster.major), source.programs, archive]
+    command = [sys.executable, "-m", "bench.load_with_pg_restore", *words]
     environment = base_environment(setting.work) | {"PYTHONPATH": str(_CHECKOUT)}
     turn = Turn(LOAD, _LOADERS[dump.name], number, environment, setting.work, warm=archive)
-    take_turn(book, turn, [[sys.executable, "-m", "bench.load_with_pg_restore", *words]])
+    take_turn(book, turn, [command])
+    if dump.name == DIRECTORY:
+        turn = Turn(LOAD, RESTORE_AND_READ, number, environment, setting.work, warm=archive)
+        take_turn(book, turn, [[*command, "read"]])

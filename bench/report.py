@@ -38,7 +38,8 @@ Only ratios within a run mean something: absolute times drift by a fifth within 
   restic does not, but as *flushed*. restic's `--verify` and our *with proof*, the default, read
   it all again.
 - *load*: `strongroom drill database`, with its proof, against `pg_restore -j2`; both make, start
-  and end the very same kind of throw-away cluster (no fsync) within the measured time.
+  and end the very same kind of throw-away cluster (no fsync) within the measured time. *Then read
+  once*: `pg_dump` to nowhere afterwards, in the same cluster.
 - *CPU*: user and system time of the contender and what it started, throw-away clusters included,
   the source's server excluded. *Peak memory*: greatest sum of resident memory of the contender's
   processes, sampled every 40 ms, PostgreSQL servers excluded; shared pages count repeatedly.

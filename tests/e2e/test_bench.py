@@ -70,7 +70,11 @@ def test_a_database_is_captured_and_loaded_by_all(reachable: Path) -> None:
     database_suite.run_database(_setting(reachable), book)
     both = [OURS, RESTIC]
     dumps = [database_suite.CUSTOM, database_suite.DIRECTORY, database_suite.ZSTD]
-    loaders = [database_suite.RESTORE_CUSTOM, database_suite.RESTORE_DIRECTORY]
+    loaders = [
+        database_suite.RESTORE_CUSTOM,
+        database_suite.RESTORE_DIRECTORY,
+        database_suite.RESTORE_AND_READ,
+    ]
     assert _runs(book.samples) == {
         database_suite.FIRST: [*both, *dumps],
         database_suite.LOAD: [OURS, *loaders],
