@@ -6,7 +6,7 @@ export PYTHON
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help demo test check bench setup setup-test pages lock clean
+.PHONY: help demo test faults check bench setup setup-test pages lock clean
 .PHONY: format lint types imports house docs
 
 help: ## what there is
@@ -23,6 +23,9 @@ demo: setup ## capture an application, destroy it, recover it, prove it
 
 test: setup-test ## the whole suite; TESTS=tests/unit for a part
 	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(TESTS) # they wait more than they work
+
+faults: setup-test ## make every fault of the corpus, print what detects it; see docs/DETECTION.md
+	@$(BIN)/python -m tests.corpus
 
 check: setup-test format lint types imports house docs ## all that needs no running program
 

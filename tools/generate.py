@@ -16,8 +16,10 @@ from strongroom.config.description import Setting, describe
 from strongroom.config.sample import sample_text
 from strongroom.errors import ERROR_KINDS
 from strongroom.findings import FINDING_KINDS
+from tests.corpus.rows import ELSEWHERE, raised_by
 
 DOCS = Path(__file__).parents[1] / "docs"
+_NAMED = 3
 NOTE = "<!-- Made by `make pages`; edit the table that it comes from instead. -->\n"
 
 
@@ -100,9 +102,10 @@ def errors_page() -> str:
 
 
 def findings_page() -> str:
-    """Every finding code with its severity, meaning, cause and remedy."""
+    """Every finding code with its severity, meaning, cause and remedy, and what raises it."""
     rows = [
-        f"| `{kind.code}` | {kind.severity.value} | {kind.meaning} | {kind.cause} | {kind.remedy} |"
+        f"| `{kind.code}` | {kind.severity.value} | {kind.meaning} | {kind.cause} | {kind.remedy} "
+        f"| {_shown_by(kind.code)} |"
         for kind in FINDING_KINDS.values()
     ]
     return "\n".join(
@@ -112,12 +115,22 @@ def findings_page() -> str:
             "One thing that a check saw. A **failure** makes the verdict FAILED; else an",
             "**unknown** (or nothing checked) makes it UNKNOWN; warnings and notes never change a",
             "verdict.\n",
-            "| Code | Severity | Meaning | Usual cause | Remedy |",
-            "|---|---|---|---|---|",
+            "The last column names faults of the [corpus](DETECTION.md) that raise it, or the test",
+            "that does.\n",
+            "| Code | Severity | Meaning | Usual cause | Remedy | Shown by |",
+            "|---|---|---|---|---|---|",
             *rows,
             "",
         ]
     )
+
+
+def _shown_by(code: str) -> str:
+    names = raised_by(code)
+    if not names:  # tests/e2e/test_fault_corpus insists on either
+        return f"`{ELSEWHERE[code][1]}`" if code in ELSEWHERE else "nothing yet"
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def cli_page() -> str:

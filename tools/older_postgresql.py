@@ -97,7 +97,7 @@ def fetch(archive: Archive, registry: str, place: Path) -> bool:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as directory:
         packed, made = Path(directory) / "archive", Path(directory) / "made"
-        _download(f"{registry.rstrip('/')}/{archive.path}", archive.sha512, packed)
+        download(f"{registry.rstrip('/')}/{archive.path}", archive.sha512, packed)
         _unpack(packed, made)
         (made / RECORD).write_text(archive.sha512)
         shutil.rmtree(place, ignore_errors=True)
@@ -105,7 +105,11 @@ def fetch(archive: Archive, registry: str, place: Path) -> bool:
     return True
 
 
-def _download(url: str, sha512: str, to: Path) -> None:
+def download(url: str, sha512: str, to: Path) -> None:
+    """Fetch a file whose SHA-512 (base64) is known.
+
+    Raises `FetchError`: the registry does not answer, or sends something else.
+    """
     if not url.startswith(("https://", "http://")):  # and never a file
         raise FetchError(f"{url} is not the address of a registry")
     digest = hashlib.sha512()
@@ -121,6 +125,11 @@ def _download(url: str, sha512: str, to: Path) -> None:
         raise FetchError(f"{url}: {getattr(error, 'reason', None) or error}") from error
     if base64.b64encode(digest.digest()).decode() != sha512:
         raise FetchError(f"{url}: these are not the pinned bytes")
+
+
+def registry_of_npm() -> str:
+    """The address of the registry that the environment names, else of the public one."""
+    return next((os.environ[name] for name in _SETTINGS if os.environ.get(name)), REGISTRY)
 
 
 def _unpack(packed: Path, place: Path) -> None:
@@ -145,7 +154,7 @@ def _unpack(packed: Path, place: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Fetch what is lacking into the directory that is named; 1 when something could not be."""
     directory = Path(arguments[0])
-    registry = next((os.environ[name] for name in _SETTINGS if os.environ.get(name)), REGISTRY)
+    registry = registry_of_npm()
     machine = _MACHINES.get(platform.machine(), platform.machine())
     archives = {one.major: one for one in ARCHIVES if one.machine == machine}
     missing = [major for major in MAJORS if major not in archives]

@@ -64,6 +64,7 @@ def test_deleted_rows_come_back_beside_the_live_table(place: Place, server: Serv
     assert report["verdict"] is None
     told = {one["subject"]: one["message"] for one in report["findings"]}
     assert told.keys() == {"public.trainees", "public.Odd name"}
+    assert {one["code"] for one in report["findings"]} == {"table-restored"}
     assert "500 rows, identical to the snapshot" in told["public.trainees"]
     assert told["public.trainees"].endswith("without twice")
     (made,) = schemas(server) - before

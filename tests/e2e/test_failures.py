@@ -19,6 +19,7 @@ from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.repository import BlobType, Repository, SnapshotView, open_storage
 from tests.e2e.command_line import PASSWORD
 from tests.support.failure_ground import (
+    ROLES,
     SCHEMA,
     Site,
     copy_of,
@@ -30,16 +31,6 @@ from tests.support.failure_ground import (
 )
 
 pytestmark = pytest.mark.xdist_group("failures")
-
-ROLES = """
-CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'the right one';
-CREATE ROLE reader LOGIN;
-GRANT SELECT ON trainees, invoices TO reader;
-CREATE ROLE all_reader LOGIN;
-GRANT pg_read_all_data TO all_reader;
-CREATE ROLE whole_reader LOGIN BYPASSRLS;
-GRANT pg_read_all_data TO whole_reader;
-"""
 
 
 @pytest.fixture(scope="module")

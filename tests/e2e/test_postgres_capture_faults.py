@@ -19,6 +19,7 @@ from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.exchange import Block
 from tests.e2e.postgres_directory import DirectoryStore, psql
+from tests.support.failure_ground import client_programs
 
 # One cluster serves all of them: one worker runs them.
 pytestmark = pytest.mark.xdist_group("postgres-capture-faults")
@@ -66,27 +67,13 @@ class DisturbedStore(DirectoryStore):
 BIG, SMALL = "data/public.big.copy", "data/public.small.copy"
 
 
-def children() -> list[int]:
-    """The living children of this process that are client programs of PostgreSQL."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "stat").read_text().rpartition(")")[2].split()
-            name = (entry / "comm").read_text().strip()
-        except OSError:
-            continue
-        if int(words[1]) == os.getpid() and words[0] != "Z" and name in {"psql", "pg_dump"}:
-            found.append(int(entry.name))
-    return found
-
-
 def sessions(cluster: Cluster) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'tms'"
     return int(psql(cluster, cluster.connection(), "-c", query))
 
 
 def assert_nothing_runs(cluster: Cluster) -> None:
-    assert children() == []
+    assert client_programs() == []
     deadline = time.monotonic() + 10
     while sessions(cluster) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -116,7 +103,7 @@ def test_a_killed_psql_aborts_the_capture(
     cluster: Cluster, source: Connection, tmp_path: Path
 ) -> None:
     def kill() -> None:
-        for child in children():
+        for child in client_programs():
             os.kill(child, signal.SIGKILL)
 
     with pytest.raises(SourceError) as caught:

@@ -40,6 +40,15 @@ INSERT INTO invoices SELECT n, 'anon', n * 1.05 FROM generate_series(1, 500) n;
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON invoices USING (owner = current_user);
 """
+ROLES = """
+CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'the right one';
+CREATE ROLE reader LOGIN;
+GRANT SELECT ON trainees, invoices TO reader;
+CREATE ROLE all_reader LOGIN;
+GRANT pg_read_all_data TO all_reader;
+CREATE ROLE whole_reader LOGIN BYPASSRLS;
+GRANT pg_read_all_data TO whole_reader;
+"""
 # A megabyte in each row that takes hardly any room on disk: slow to copy, quick to make.
 SLOW_TABLE = """
 CREATE TABLE slow (id integer PRIMARY KEY, body text);
@@ -145,6 +154,20 @@ def processes(about: str) -> dict[int, str]:
             continue
         if (about in line or about in where) and int(entry.name) != os.getpid():
             found[int(entry.name)] = f"{line} in {where}"
+    return found
+
+
+def client_programs() -> list[int]:
+    """The living children of this process that are client programs of PostgreSQL."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "stat").read_text().rpartition(")")[2].split()
+            name = (entry / "comm").read_text().strip()
+        except OSError:
+            continue
+        if int(words[1]) == os.getpid() and words[0] != "Z" and name in {"psql", "pg_dump"}:
+            found.append(int(entry.name))
     return found
 
 

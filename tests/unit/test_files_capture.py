@@ -351,6 +351,23 @@ def test_a_file_swapped_for_something_else_is_a_finding(
     assert not view.exists(b"/folder/tiny")
 
 
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_link_swapped_for_something_else_is_a_finding(tree: Path, kind: str) -> None:
+    path = tree / "folder" / "link"
+    path.symlink_to("tiny")
+
+    def swap() -> None:
+        path.unlink()
+        if kind == "file":
+            path.write_text("no link")
+        else:
+            path.mkdir()
+
+    view, findings = walk_with(new_repository(), tree, excluded=once(swap, b"folder/link"))
+    assert codes(findings) == [("file-changed", "folder/link")]
+    assert not view.exists(b"/folder/link")
+
+
 # What cannot be read
 
 

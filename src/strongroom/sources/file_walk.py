@@ -11,6 +11,7 @@ keeps changing is a finding, never silence. Capture only reads (invariant I7).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -334,6 +335,8 @@ class TreeWalk:
             try:
                 node.linktarget = os.readlink(name, dir_fd=directory.descriptor)
             except OSError as error:
+                if error.errno == errno.EINVAL:  # it was a link, and is none any more
+                    error = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 self._unreadable(directory, name, error)
                 return
         elif node_type in ("dev", "chardev"):
