@@ -22,7 +22,7 @@ from typing import Final
 
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.programs import find_programs
-from tests.corpus.model import Fault, Grounds, NotYet, Scene, Seen, Way, ask, healthy, scene_of
+from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, healthy, scene_of
 from tests.e2e.transaction_pooler import TransactionPooler
 from tests.support.code_ground import git, write
 from tests.support.demo_ground import AS_ROOT
@@ -526,9 +526,4 @@ OTHER_FAULTS = (
           _at_production, ("target-not-empty",), "exit 5"),
     Fault("database's drill pointed at production", "Time and people", "restore",
           PRODUCTION_DATABASE, _database_at_production, ("target-not-empty",), "exit 5"),
-)  # fmt: skip
-
-NOT_YET = (
-    NotYet("upload referenced by the database but missing on disk", GROUP,
-           "no cross-check of database and files yet; a capture of each alone is faithful"),
 )  # fmt: skip

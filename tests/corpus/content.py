@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
-from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, scene_of, seen
+from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, healthy, scene_of, seen
 from tests.e2e.command_line import Place, make_place, run
 from tests.support.failure_ground import execute, url_of
 from tests.support.repository_ground import new_repository
@@ -34,6 +34,8 @@ sources:
   database: {kind: postgres, url: "@URL@"}
 repositories:
   local: {location: @STORE@, password: file:key}
+queries:
+  - {source: database, name: prices, sql: "SELECT sum(price) FROM public.prices", expect: same}
 state: state
 """
 
@@ -112,6 +114,25 @@ def _the_source(grounds: Grounds) -> Iterator[Scene]:
         yield scene
 
 
+@contextlib.contextmanager
+def _a_source(grounds: Grounds) -> Iterator[Scene]:
+    """A database that may be changed before it is captured."""
+    made = grounds.shared(ground)
+    path = grounds.new_directory()
+    path.mkdir()
+    name = f"source_{path.name.rpartition('-')[2]}"
+    with _database(made, name, SOURCE):
+        config = CONFIG.replace("@URL@", made.url(name)).replace("@STORE@", "store")
+        new_repository(path / "store")
+        with scene_of(make_place(path, config), database=name, ground=made) as scene:
+            yield scene
+
+
+def _drill_deeply(scene: Scene) -> Seen:
+    healthy(scene, "backup")
+    return ask("drill", "--deep")(scene)
+
+
 def _prove(scene: Scene) -> Seen:
     target = scene.ground.url(scene.database)
     return seen(
@@ -128,6 +149,7 @@ def _restore(scene: Scene) -> Seen:
 
 PROVE = Way("prove a restored database", "corpus-content", _a_copy, _prove)
 RESTORE = Way("restore into an empty database", "corpus-content", _an_empty_database, _restore)
+DEEP = Way("drill a database deeply", "corpus-content", _a_source, _drill_deeply)
 BACKUP = Way("back up a database on PostgreSQL 18", "corpus-content", _the_source,
              ask("backup", "database"))  # fmt: skip
 
@@ -155,6 +177,8 @@ def _older_programs(scene: Scene) -> None:
 
 
 CONTENT, STRUCTURE = "content", "structure"
+INTEGRITY, ACCESS, MEANING = "integrity", "access", "meaning"
+SEES = "access-differs"  # the roles' probes, which a database with row security brings along
 DIFFERS, MISSING, EXTRA = "structure-differs", "structure-missing", "structure-extra"
 
 
@@ -170,9 +194,9 @@ def _row(
 
 FAULTS = (
     _row("half-empty table", CONTENT,
-         "DELETE FROM public.trainees WHERE id > 1000", "content-differs"),
+         "DELETE FROM public.trainees WHERE id > 1000", "content-differs", SEES),
     _row("one row changed", CONTENT,
-         "UPDATE public.trainees SET owner = 'other' WHERE id = 7", "content-differs"),
+         "UPDATE public.trainees SET owner = 'other' WHERE id = 7", "content-differs", SEES),
     _row("one row missing", CONTENT,
          "DELETE FROM public.audit WHERE what = 'line 7'", "content-differs"),
     _row("one row too many", CONTENT,
@@ -188,32 +212,39 @@ FAULTS = (
          "content-generated", DIFFERS),
     _row("sequence behind", CONTENT,
          "SELECT setval('public.lpo_number', 1200)", "sequence-differs"),
+    _row("sequence behind its column", INTEGRITY,
+         "SELECT setval('public.trainees_id_seq', 7)", "sequence-differs", "sequence-behind"),
     _row("policy USING turned into true", STRUCTURE,
-         "ALTER POLICY own_rows ON public.trainees USING (true)", DIFFERS),
+         "INSERT INTO public.trainees (course, owner, name) VALUES (1, 'other', 'x');"
+         "ALTER POLICY own_rows ON public.trainees USING (true)", DIFFERS, SEES,
+         also=("content-differs",)),
     _row("policy gone", STRUCTURE,
-         "DROP POLICY own_rows ON public.trainees", MISSING),
+         "DROP POLICY own_rows ON public.trainees", MISSING, SEES),
     _row("row security off with policies present", STRUCTURE,
          "ALTER TABLE public.trainees DISABLE ROW LEVEL SECURITY", DIFFERS),
+    _row("a role sees more by another's rows", ACCESS,
+         "UPDATE public.trainees SET owner = 'tms_owner' WHERE id > 1990", SEES,
+         "content-differs"),
     _row("grant widened", STRUCTURE,
          "GRANT SELECT ON public.courses TO PUBLIC", DIFFERS),
     _row("grant lost", STRUCTURE,
-         "REVOKE SELECT ON public.trainees FROM tms_reader", DIFFERS),
+         "REVOKE SELECT ON public.trainees FROM tms_reader", DIFFERS, SEES),
     _row("function body changed", STRUCTURE,
          "CREATE OR REPLACE FUNCTION public.write_audit() RETURNS trigger LANGUAGE plpgsql"
          " AS $$BEGIN RETURN NULL; END$$", DIFFERS),
     _row("trigger disabled", STRUCTURE,
          "ALTER TABLE public.courses DISABLE TRIGGER courses_audit", DIFFERS),
     _row("materialised view unpopulated", STRUCTURE,
-         "REFRESH MATERIALIZED VIEW public.totals WITH NO DATA", DIFFERS),
+         "REFRESH MATERIALIZED VIEW public.totals WITH NO DATA", "matview-unpopulated", DIFFERS),
     _row("constraint NOT VALID", STRUCTURE,
          "ALTER TABLE public.courses DROP CONSTRAINT courses_price_check;"
          "ALTER TABLE public.courses ADD CONSTRAINT courses_price_check"
-         " CHECK (price > 0::numeric) NOT VALID", DIFFERS),
+         " CHECK (price > 0::numeric) NOT VALID", "constraint-unvalidated", DIFFERS),
     _row("constraint gone", STRUCTURE,
          "ALTER TABLE public.trainees DROP CONSTRAINT trainees_course_fkey", MISSING),
     _row("index invalid", STRUCTURE,
          "SET allow_system_table_mods = on; UPDATE pg_index SET indisvalid = false"
-         " WHERE indexrelid = 'public.trainees_name'::regclass", DIFFERS),
+         " WHERE indexrelid = 'public.trainees_name'::regclass", "index-invalid", DIFFERS),
     _row("index gone", STRUCTURE, "DROP INDEX public.trainees_name", MISSING),
     _row("database-level search_path lost", STRUCTURE,
          "ALTER DATABASE {name} RESET search_path", DIFFERS),
@@ -223,13 +254,21 @@ FAULTS = (
          "ALTER TABLE public.audit OWNER TO postgres", DIFFERS),
     _row("view definition changed", STRUCTURE,
          "CREATE OR REPLACE VIEW public.prices AS SELECT code, (price * 2)::numeric(10, 2) AS price"
-         " FROM public.courses", DIFFERS),
+         " FROM public.courses", DIFFERS, "query-failed"),
+    _row("a critical query has another answer", MEANING,
+         "UPDATE public.courses SET price = price + 1 WHERE id = 1",
+         "query-failed", "content-differs"),
     _row("default value changed", STRUCTURE,
          "ALTER TABLE public.courses ALTER price SET DEFAULT 200", DIFFERS),
     _row("event trigger gone", STRUCTURE, "DROP EVENT TRIGGER keep_audit", MISSING),
     _row("a table planted", STRUCTURE, "CREATE TABLE public.planted ()", EXTRA),
     Fault("role missing", GROUP, STRUCTURE, PROVE, _rename_role,
           (MISSING, DIFFERS), "FAILED", also=(EXTRA,)),
+    Fault("index by a function that is not immutable", GROUP, INTEGRITY, DEEP,
+          sql("CREATE FUNCTION public.chance(bigint) RETURNS float8 LANGUAGE sql IMMUTABLE"
+              " AS 'SELECT random()';"
+              "CREATE INDEX by_chance ON public.trainees (public.chance(id))"),
+          ("amcheck-failed",), "FAILED"),
     Fault("grant widened by default privileges", GROUP, STRUCTURE, RESTORE,
           sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO tms_reader"),
           (DIFFERS, EXTRA), "FAILED"),

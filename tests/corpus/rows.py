@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from strongroom.findings import FINDING_KINDS
-from tests.corpus import capture, content, object_store, records, store, trees
+from tests.corpus import capture, content, object_store, points, records, store, trees
 from tests.corpus.model import Fault, NotYet, Way
 
 GROUPS: Final = (
@@ -27,6 +27,7 @@ FAULTS: Final[tuple[Fault, ...]] = tuple(
             *store.FAULTS,
             *object_store.FAULTS,
             *content.FAULTS,
+            *points.FAULTS,
             *trees.FAULTS,
             *capture.OTHER_FAULTS,
             *records.FAULTS,
@@ -34,7 +35,7 @@ FAULTS: Final[tuple[Fault, ...]] = tuple(
         key=lambda one: GROUPS.index(one.group),
     )
 )
-NOT_YET: Final[tuple[NotYet, ...]] = (*capture.NOT_YET, *records.NOT_YET)
+NOT_YET: Final[tuple[NotYet, ...]] = records.NOT_YET
 WAYS: Final[tuple[Way, ...]] = tuple(dict.fromkeys(one.way for one in FAULTS))
 
 # What must be in the corpus, or in NOT_YET with its reason.
@@ -99,7 +100,6 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "table-restored": ("says what `restore --table` did", "tests/e2e/test_cli_tables.py"),
     "content-unchecked": ("depends on who proves", "tests/e2e/test_postgres_refusals.py"),
     "structure-unchecked": ("depends on who proves", "tests/e2e/test_structure.py"),
-    "drill-stopped": ("the host's trouble, not the snapshot's", "tests/e2e/test_failures.py"),
     "capture-incomplete": ("follows what the capture told", "tests/e2e/test_cli_fault.py"),
     "metadata-unset": ("depends on who restores", "tests/fault/test_files_restore.py"),
     "pack-orphaned": ("left by whatever was interrupted", "tests/fault/test_repository_crash.py"),
@@ -109,6 +109,26 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "tree-unreadable": ("needs a writer that lies", "tests/fault/test_repository_damage.py"),
     "tree-order": ("needs a writer that lies", "tests/fault/test_repository_damage.py"),
     "size-differs": ("needs a writer that lies", "tests/fault/test_repository_damage.py"),
+    "access-unchecked": ("depends on who captures and proves", "tests/e2e/test_rungs.py"),
+    "amcheck-unchecked": ("depends on the host that drills", "tests/e2e/test_rungs.py"),
+    "application-older-point": (NO_FAULT, "tests/e2e/test_application_drill.py"),
+    "application-open": ("says what was allowed", "tests/e2e/test_application_drill.py"),
+    "application-swallowed": (NO_FAULT, "tests/e2e/test_application_drill.py"),
+    "application-unchecked": ("depends on the host", "tests/e2e/test_application_drill.py"),
+    "collation-changed": ("needs another C library", "tests/e2e/test_rungs.py"),
+    "collation-differs": ("needs another C library", "tests/e2e/test_rungs.py"),
+    "coverage-unproven": ("what lies on another server", "tests/e2e/test_rungs.py"),
+    "file-orphaned": (NO_FAULT, "tests/e2e/test_point_drill.py"),
+    "point-unrecorded": ("follows a broken ledger", "tests/e2e/test_recovery_points.py"),
+    "query-unchecked": ("a query that never ran", "tests/e2e/test_rungs.py"),
+    "question-left-out": (NO_FAULT, "tests/e2e/test_rungs.py"),
+    "reference-unasked": ("a backup's quick look", "tests/e2e/test_point_drill.py"),
+    "rto-exceeded": ("a promise about time", "tests/e2e/test_application_drill.py"),
+    "sample-partial": ("says what was asked for", "tests/e2e/test_sample_drill.py"),
+    "sandbox-network": (NO_FAULT, "tests/e2e/test_confinement.py"),
+    "sandbox-quarantined": (NO_FAULT, "tests/e2e/test_application_drill.py"),
+    "sandbox-space": ("the host's trouble", "tests/e2e/test_failures.py"),
+    "source-unsound": ("the source's own fault", "tests/e2e/test_rungs.py"),
     "locks-ending": ("needs a store with rights", "tests/e2e/test_cli_immutable.py"),
 }  # fmt: skip
 

@@ -14,10 +14,9 @@ import pytest
 from strongroom.config import load_settings
 from strongroom.repository import Folder, SnapshotWriter
 from strongroom.service.application import Application
-from strongroom.service.ledger_copy import store_copies
-from strongroom.service.point_record import PATH
 from tests.e2e.command_line import Place, make_place
 from tests.support.code_ground import git, make_application
+from tests.support.point_ground import put_record
 from tests.support.repository_ground import PASSWORD, new_repository
 from tests.support.restic import stock_restics
 
@@ -355,13 +354,6 @@ def test_an_altered_record_fails(place: Place, tmp_path: Path) -> None:
     assert "point-unreadable" in codes(
         place.run("--json", "drill", "--repository", "local").document
     )
-
-
-def put_record(place: Place, point: str, content: bytes) -> None:
-    """Another record for a point, as whoever has the key may write it."""
-    application = Application(load_settings(place.config))
-    store_copies(application, [application.repository("local")], point, beside={PATH: content})
-    application.close()
 
 
 def test_a_record_that_could_not_be_stored_is_told(place: Place) -> None:

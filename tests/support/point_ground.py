@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from strongroom.config import load_settings
 from strongroom.postgres.cluster import Cluster
+from strongroom.service.application import Application
+from strongroom.service.ledger_copy import store_copies
+from strongroom.service.point_record import PATH
 from tests.e2e.command_line import Place, make_place
 from tests.support.code_ground import make_application
 from tests.support.failure_ground import execute, url_of
@@ -63,3 +67,10 @@ def refer_to(cluster: Cluster, database: str, place: Place, name: str) -> None:
             b"INSERT INTO documents (file_path, size, sha256) VALUES (%s, %s, %s)",
             [name, len(content), hashlib.sha256(content).hexdigest()],
         )
+
+
+def put_record(place: Place, point: str, content: bytes) -> None:
+    """Another record for a point, as whoever has the key may write it."""
+    application = Application(load_settings(place.config))
+    store_copies(application, [application.repository("local")], point, beside={PATH: content})
+    application.close()
