@@ -156,8 +156,8 @@ FAULTS = (
     _row("ledger lost with its host", BACKUP, _lose_state, ("ledger-adopted",), "exit 0"),
     _row("ledger lost, its copies damaged", BACKUP, _lose_state_and_copies,
          ("ledger-unreadable",), "exit 3", "pack-size"),
-    _row("no room for the ledger", BACKUP, _no_room_for_records, ("evidence-unrecorded",),
-         "exit 3", "ledger-adopted"),
+    _row("no room for the ledger", BACKUP, _no_room_for_records,
+         ("evidence-unrecorded", "point-unrecorded"), "exit 3", "ledger-adopted"),
     _row("newest snapshot never drilled", LIST, _capture_again, (), "UNKNOWN"),
     _row("retention would drop the last proven snapshot", PRUNE, _capture_again, (), "exit 0"),
 )  # fmt: skip

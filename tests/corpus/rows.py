@@ -119,7 +119,6 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "collation-differs": ("needs another C library", "tests/e2e/test_rungs.py"),
     "coverage-unproven": ("what lies on another server", "tests/e2e/test_rungs.py"),
     "file-orphaned": (NO_FAULT, "tests/e2e/test_point_drill.py"),
-    "point-unrecorded": ("follows a broken ledger", "tests/e2e/test_recovery_points.py"),
     "query-unchecked": ("a query that never ran", "tests/e2e/test_rungs.py"),
     "question-left-out": (NO_FAULT, "tests/e2e/test_rungs.py"),
     "reference-unasked": ("a backup's quick look", "tests/e2e/test_point_drill.py"),

@@ -231,7 +231,7 @@ class _Run:
             lost = [one for one in lost if one.id in still]
         if lost:
             message = f"the index has lost the trees of {len(lost)} snapshots"
-            self.findings.append(finding("blob-missing", f"{first}: {lost[0].short_id}:/", message))
+            self.findings.append(finding("index-incomplete", first, message))
 
     def _without_tree(self, listed: SnapshotList) -> list[Snapshot]:
         """The snapshots whose very root no index names. A capture stores again what its source
