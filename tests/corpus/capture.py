@@ -204,7 +204,9 @@ def meanwhile(scene: Scene, act: Callable[[], object]) -> None:
 def _kill_clients(scene: Scene) -> None:
     def kill() -> None:
         for program in client_programs():
-            os.kill(program, signal.SIGKILL)
+            # One that has just ended is not the one that copies.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(program, signal.SIGKILL)
 
     meanwhile(scene, kill)
 
