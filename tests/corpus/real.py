@@ -32,7 +32,7 @@ CONFIG: Final = """\
 version: 1
 application: tms
 sources:
-  database: {kind: postgres, url: "@URL@", elsewhere: ["foreign table *"]}
+  database: {kind: postgres, url: "@URL@", elsewhere: [@ELSEWHERE@]}
 repositories:
   local: {location: store, password: file:key}
 state: state
@@ -281,17 +281,24 @@ def _wagtail(target: Target) -> None:
 
 @dataclass(frozen=True)
 class Schema:
-    """One database: whose it is, where it comes from, and how it is made. `is_unsound` are codes of
-    what is wrong with it as its authors ship it, which must be told."""
+    """One database: whose it is, where it comes from, and how it is made. `told` are codes of
+    what is wrong with it as its authors ship it, which must be told; `elsewhere` what it holds
+    that lies on other servers, as an operator says it."""
 
     name: str
     origin: str
     build: Callable[[Target], None]
-    is_unsound: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
+    elsewhere: str = ""
 
 
 SCHEMAS: Final = (
-    Schema("PostgreSQL's own extensions", f"{_DEBIAN}, postgresql-15", _contrib),
+    Schema(
+        "PostgreSQL's own extensions",
+        f"{_DEBIAN}, postgresql-15",
+        _contrib,
+        elsewhere='"foreign table *"',
+    ),
     Schema("pgTAP", f"{_DEBIAN}, postgresql-15-pgtap", _pgtap),
     Schema("pg_partman", f"{_DEBIAN}, postgresql-15-partman", _partman),
     Schema("Bacula's catalogue", f"{_DEBIAN}, bacula-director-pgsql", _bacula),
@@ -361,7 +368,8 @@ def _built(schema: Schema, grounds: Grounds) -> Iterator[Scene]:
     try:
         schema.build(Target(cluster, name))
         path.mkdir()
-        place = make_place(path, CONFIG.replace("@URL@", url_of(cluster, name)))
+        config = CONFIG.replace("@ELSEWHERE@", schema.elsewhere)
+        place = make_place(path, config.replace("@URL@", url_of(cluster, name)))
         new_repository(path / "store")
         with scene_of(place, database=name) as scene:
             yield scene
@@ -375,8 +383,8 @@ def _backed_up_and_drilled(schema: Schema, scene: Scene) -> Seen:
     if captured.outcome != "exit 0" or captured.loud:
         return captured
     drilled = ask("drill")(scene)
-    assert schema.is_unsound <= drilled.loud, drilled.told
-    return replace(drilled, loud=drilled.loud - schema.is_unsound)
+    assert schema.told <= drilled.loud, drilled.told
+    return replace(drilled, loud=drilled.loud - schema.told)
 
 
 REAL: Final = tuple(

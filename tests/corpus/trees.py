@@ -12,22 +12,12 @@ from typing import Final
 
 from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, healthy, scene_of
 from tests.e2e.command_line import Place, make_place
-from tests.support.code_ground import DECLARED, make_application, write
+from tests.support.code_ground import make_application, write
 from tests.support.observation import as_nobody, open_directory
 from tests.support.repository_ground import new_repository
-from tests.support.tree_changes import ALSO, CODE, FILES, keeping_time, make_tree
+from tests.support.tree_changes import ALSO, CODE, CONFIG, FILES, keeping_time, make_tree
 
 GROUP: Final = "Files and code"
-CONFIG = f"""\
-version: 1
-application: tms
-sources:
-  uploads: {{kind: files, path: uploads, required: [lpos]}}
-  code: {{kind: git, path: app, untracked: [{", ".join(f'"{one}"' for one in DECLARED)}]}}
-repositories:
-  local: {{location: local, password: file:key}}
-state: state
-"""
 
 
 @contextlib.contextmanager

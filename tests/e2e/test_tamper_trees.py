@@ -8,20 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command_line import Answer, Place, make_place
-from tests.support.code_ground import DECLARED, commit, make_application, write
+from tests.support.code_ground import commit, make_application, write
 from tests.support.repository_ground import new_repository
-from tests.support.tree_changes import ALSO, CODE, FILES, keeping_time, make_tree
-
-CONFIG = f"""\
-version: 1
-application: tms
-sources:
-  uploads: {{kind: files, path: uploads, required: [lpos]}}
-  code: {{kind: git, path: app, untracked: [{", ".join(f'"{one}"' for one in DECLARED)}]}}
-repositories:
-  local: {{location: local, password: file:key}}
-state: state
-"""
+from tests.support.tree_changes import ALSO, CODE, CONFIG, FILES, keeping_time, make_tree
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,19 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.code_ground import git, write
+from tests.support.code_ground import DECLARED, git, write
 from tests.support.demo_ground import AS_ROOT
+
+CONFIG = f"""\
+version: 1
+application: tms
+sources:
+  uploads: {{kind: files, path: uploads, required: [lpos]}}
+  code: {{kind: git, path: app, untracked: [{", ".join(f'"{one}"' for one in DECLARED)}]}}
+repositories:
+  local: {{location: local, password: file:key}}
+state: state
+"""
 
 
 def make_tree(uploads: Path) -> None:
