@@ -287,6 +287,21 @@ def test_a_point_that_is_not_whole_is_passed_over_and_told(make: Callable[..., P
     assert document["verdict"] == "PROVEN"
 
 
+def test_a_point_that_was_to_be_whole_is_not_passed_over_for_an_older_one(
+    make: Callable[..., Place],
+) -> None:
+    """Invariant I5: a source that could not be captured makes no verdict better."""
+    place = make()
+    first = drill(place)["point"]
+    away = place.uploads.rename(place.path / "away")
+    assert place.run("--json", "backup").status == 3
+    away.rename(place.uploads)
+    document = drill(place)
+    assert document["point"] == first
+    assert told(document, "point-incomplete") == ["it lacks uploads"]
+    assert document["verdict"] == "UNKNOWN"
+
+
 def test_without_a_whole_point_nothing_is_known(make: Callable[..., Place]) -> None:
     place = make()
     config = place.config.read_text()

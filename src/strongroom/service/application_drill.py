@@ -1,6 +1,7 @@
 """The drill of the whole application: which recovery point, its record, and how long it takes.
 
-The newest point that holds every source is drilled; that a newer one does not is told. The sum of
+The newest point that holds every source is drilled; that a newer one does not is told, and is no
+full proof when that one was meant to. The sum of
 the stages is the time that recovery takes: it is compared with the objective, and kept, so that
 its trend can be seen.
 """
@@ -8,7 +9,7 @@ its trend can be seen.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,11 +20,12 @@ from strongroom.model import Finding, Verdict, finding, judge
 from strongroom.recovery import Outcome, drill_application
 from strongroom.repository import SnapshotView
 from strongroom.service.application import CAPTURE_ORDER, Application
-from strongroom.service.ledger_copy import is_copy, take_up
+from strongroom.service.ledger_copy import take_up
 from strongroom.service.leftover import sandbox
+from strongroom.service.point_choice import find_points, meant_whole
 from strongroom.service.proof import EXITS, evidence_json, identity, with_findings
 from strongroom.service.rendering import stages_json, time_json
-from strongroom.service.selection import Candidate, Survey, is_from_future, survey
+from strongroom.service.selection import Candidate, Survey, survey
 
 RECORD: Final = "application-drill"
 _TREND_LENGTH: Final = 10
@@ -109,7 +111,7 @@ def drill_whole_application(
     noticed: list[Finding] = list(take_up(application))
     surveyed = survey(application, [repository] if repository else [])
     noticed.extend(surveyed.about())
-    point, chosen, passed_over = newest_whole_point(surveyed, list(application.settings.sources))
+    point, chosen, passed_over = _newest_whole(application, surveyed)
     noticed.extend(passed_over)
     trend = _trend(application)
     if point is None:
@@ -120,34 +122,31 @@ def drill_whole_application(
     return _report(application, point, chosen, with_findings(outcome, noticed), trend)
 
 
-def newest_whole_point(
-    surveyed: Survey, sources: Sequence[str]
+def _newest_whole(
+    application: Application, surveyed: Survey
 ) -> tuple[str | None, tuple[Candidate, ...], list[Finding]]:
-    """The newest recovery point with a snapshot of every source, the snapshots to take, and that
-    newer points were passed over. Copies come from as few repositories as can be."""
-    points: dict[str, list[Candidate]] = {}
-    for one in surveyed.candidates:
-        name, snapshot = one.snapshot.point, one.snapshot
-        usable = not (is_copy(snapshot) or is_from_future(snapshot))
-        if name is not None and usable and snapshot.source in sources:
-            points.setdefault(name, []).append(one)
-    newest_first = sorted(
-        points, key=lambda name: max(one.snapshot.time for one in points[name]), reverse=True
-    )
+    """The newest recovery point with a snapshot of every source, the snapshots to take, and that a
+    newer point was passed over: one that was meant to hold every source leaves the verdict open."""
+    points = find_points(application, surveyed)
+    meant = {one.id for one in meant_whole(application, points, surveyed)}
     passed_over: list[Finding] = []
-    for name in newest_first:
-        held = {one.snapshot.source for one in points[name] if not one.snapshot.is_repaired}
-        lacking = [source for source in sources if source not in held]
+    newest_first = sorted(points.values(), key=lambda one: (one.captured_at, one.id), reverse=True)
+    for point in newest_first:
+        held = [one for copies in point.copies.values() for one in copies]
+        whole = [one for one in held if not one.snapshot.is_repaired]
+        there = {one.snapshot.source for one in whole}
+        lacking = [name for name in application.settings.sources if name not in there]
         if not lacking:
-            return name, _copies(points[name], sources), passed_over[:1]
-        told = f"it lacks {', '.join(lacking)}"
-        passed_over.append(finding("application-older-point", f"point {name}", told))
-    return None, (), passed_over[:1]
+            return point.id, _copies(whole, list(application.settings.sources)), passed_over
+        code = "point-incomplete" if point.id in meant else "application-older-point"
+        if code not in {one.code for one in passed_over}:  # the newest of each kind will do
+            told = f"it lacks {', '.join(lacking)}"
+            passed_over.append(finding(code, f"point {point.id}", told))
+    return None, (), passed_over
 
 
-def _copies(held: Iterable[Candidate], sources: Sequence[str]) -> tuple[Candidate, ...]:
+def _copies(whole: Sequence[Candidate], sources: Sequence[str]) -> tuple[Candidate, ...]:
     """One copy for each source, from the repository that has most of them where it can be."""
-    whole = [one for one in held if not one.snapshot.is_repaired]
     names = [one.repository.name for one in whole]
     ordered = sorted(whole, key=lambda one: -names.count(one.repository.name))
     return tuple(

@@ -13,23 +13,23 @@ newest snapshot from elsewhere is drilled all the same.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, Stage, Verdict, finding
-from strongroom.plan.rotation import Drillable, Drilled, next_drill, next_repository
+from strongroom.plan.rotation import Drilled, next_drill, next_repository
 from strongroom.repository import Snapshot
 from strongroom.service.application import LOG, Application, trace_errors
 from strongroom.service.drill import DrillReport, DrillRun, drill_sources, worst
 from strongroom.service.ledger_copy import take_up
+from strongroom.service.point_choice import Point, find_points, meant_whole, record_holders
 from strongroom.service.point_record import (
     PointRecord,
     compare_record,
-    is_holder,
     read_record,
     recorded_points,
 )
@@ -41,43 +41,9 @@ from strongroom.service.selection import (
     LATEST,
     Candidate,
     Survey,
-    is_from_future,
     repaired,
     survey,
 )
-
-# Without a ledger, the records of so many of the newest points are asked what they should hold.
-_MOST_READ: Final = 10
-
-
-@dataclass(slots=True)
-class Point:
-    """A recovery point as the repositories hold it: the copies of each source's snapshot, those of
-    the repository that the configuration names first before the others."""
-
-    id: str
-    copies: dict[str, list[Candidate]] = field(default_factory=dict)
-    wanted: frozenset[str] = frozenset()
-
-    @property
-    def captured_at(self) -> datetime:
-        return min(one.snapshot.time for copies in self.copies.values() for one in copies)
-
-    @property
-    def sources(self) -> frozenset[str]:
-        return frozenset(self.copies)
-
-    @property
-    def holders(self) -> tuple[str, ...]:
-        """The repositories that hold all of it, whole."""
-        each = [
-            [one.repository.name for one in copies if not one.snapshot.is_repaired]
-            for copies in self.copies.values()
-        ]
-        return tuple(name for name in dict.fromkeys(each[0]) if all(name in one for one in each))
-
-    def drillable(self) -> Drillable:
-        return Drillable(self.id, self.captured_at, self.holders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +101,8 @@ def drill_point(
             raise
         # Each source's drill is recorded, with the reason why there was none.
         return drill_sources(application, repository=repository, sampling=sampling)
-    points = _points(application, surveyed)
-    whole = _whole(application, points, surveyed)
+    points = find_points(application, surveyed)
+    whole = meant_whole(application, points, surveyed)
     if wanted is not None:
         chosen = _named(points.values(), wanted)
         turn = _turn(application, [chosen], chosen, planned=False)
@@ -160,75 +126,6 @@ class _Turn:
     point: Point
     repository: str | None
     because: tuple[str, ...]
-
-
-def _points(application: Application, surveyed: Survey) -> dict[str, Point]:
-    """All recovery points of this application, with what each was meant to hold."""
-    found: dict[str, Point] = {}
-    for one in surveyed.candidates:
-        snapshot = one.snapshot
-        mine = snapshot.source in application.settings.sources and snapshot.application is not None
-        if mine and snapshot.point and snapshot.source and not is_from_future(snapshot):
-            point = found.setdefault(snapshot.point, Point(snapshot.point))
-            point.copies.setdefault(snapshot.source, []).append(one)
-    order = list(application.settings.repositories)
-    for point in found.values():
-        for copies in point.copies.values():
-            copies.sort(
-                key=lambda one: (one.snapshot.is_repaired, order.index(one.repository.name))
-            )
-    meant = _meant(application)
-    for point in found.values():
-        point.wanted = meant.get(point.id, frozenset())
-    _ask_records(application, surveyed, [one for one in found.values() if one.id not in meant])
-    return found
-
-
-def _meant(application: Application) -> dict[str, frozenset[str]]:
-    """Which sources each run wanted to capture, by its point, as the ledger tells."""
-    found: dict[str, frozenset[str]] = {}
-    try:
-        for entry in application.ledger.entries("backup"):
-            if entry.fields.get("application") == application.name:
-                names = frozenset(map(str, entry.fields.get("wanted", ())))
-                found[str(entry.fields.get("point"))] = names
-    except StrongroomError as error:
-        application.say(f"what was to be captured is not known: {error}")
-    return found
-
-
-def _ask_records(application: Application, surveyed: Survey, points: list[Point]) -> None:
-    """What the newest of these points were meant to hold, as their records in a repository say."""
-    points.sort(key=lambda one: one.captured_at, reverse=True)
-    for point in points[:_MOST_READ]:
-        for holder in _holders(application, surveyed, point.id):
-            with contextlib.suppress(StrongroomError), holder.repository.reading():
-                record = read_record(holder.repository, holder.snapshot)
-                if isinstance(record, PointRecord):
-                    point.wanted = frozenset(record.wanted)
-                    break
-
-
-def _holders(application: Application, surveyed: Survey, point: str) -> list[Candidate]:
-    """The snapshots in which the point's record may lie, the newest first."""
-    found = [
-        one
-        for one in surveyed.candidates
-        if one.snapshot.point == point and is_holder(one.snapshot, application.name)
-    ]
-    return sorted(found, key=lambda one: one.snapshot.time, reverse=True)
-
-
-def _whole(application: Application, points: Mapping[str, Point], surveyed: Survey) -> list[Point]:
-    """The points that were meant to hold as many of today's sources as any was; none when there
-    are snapshots of sources that no such point was meant to hold."""
-    configured = frozenset(application.settings.sources)
-    reach = {one.id: len(configured & (one.wanted | one.sources)) for one in points.values()}
-    best = max(reach.values(), default=0)
-    captured = {one.snapshot.source for one in surveyed.candidates} & configured
-    if best < len(captured):
-        return []
-    return [one for one in points.values() if reach[one.id] == best]
 
 
 def _named(points: Iterable[Point], wanted: str) -> Point:
@@ -375,7 +272,7 @@ class _PointRun:
         """The point's record, from the repository that is drilled where that has it."""
         application, point = self._application, self._point
         known = self._known_record()
-        holders = _holders(application, self._surveyed, point.id)
+        holders = record_holders(application, self._surveyed, point.id)
         if self._turn.repository is not None:
             holders = [one for one in holders if one.repository.name == self._turn.repository]
         read: PointRecord | Finding | None = None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from strongroom.errors import EXIT_FAILED, EXIT_FINE, EXIT_UNKNOWN
 from strongroom.evidence import Entry
-from strongroom.model import Finding, Severity, Verdict
+from strongroom.model import Finding, Severity, Verdict, judge
 from strongroom.recovery import Outcome
 from strongroom.service.application import Application
 from strongroom.service.record import circumstances, identity, noted
@@ -84,11 +84,13 @@ def evidence_json(entry: Entry | None) -> dict[str, Any] | None:  # Any: JSON va
 
 def with_findings(outcome: Outcome, findings: Sequence[Finding]) -> Outcome:
     """The outcome with what was noticed in choosing the snapshot: a failure there means that it
-    is not the one that was asked for, whatever the comparison says."""
-    verdict = outcome.verdict
-    if verdict is not None and any(one.severity is Severity.FAILURE for one in findings):
-        verdict = Verdict.FAILED
-    return replace(outcome, verdict=verdict, findings=(*outcome.findings, *findings))
+    is not the one that was asked for, whatever the comparison says, and what is not known there
+    leaves the verdict open (invariant I5)."""
+    together = (*outcome.findings, *findings)
+    if outcome.verdict is None:
+        return replace(outcome, findings=together)
+    verdict = judge(together, checked=outcome.checked)
+    return replace(outcome, verdict=verdict, findings=together)
 
 
 def report(
