@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 _LENGTH: Final = struct.Struct("<I")
 _MOST_DESCRIPTORS: Final = 253  # the kernel's bound for one message
@@ -59,11 +59,18 @@ def serve(prepare: Callable[[memoryview, Any], CarryOut]) -> None:
             while True:
                 command, descriptors = receive_message(pipe)
                 if command is None:
-                    # Views of the memory may still be about: nothing is to be put in order.
-                    os._exit(0)
+                    _end()
                 try:
                     answer = carry_out(command, descriptors)
                 finally:
                     for one in descriptors:
                         os.close(one)
-                send_message(pipe, answer)
+                try:
+                    send_message(pipe, answer)
+                except ConnectionError:  # the other side was killed: nobody is there to be told
+                    _end()
+
+
+def _end() -> NoReturn:
+    """Views of the memory may still be about: nothing is to be put in order."""
+    os._exit(0)
