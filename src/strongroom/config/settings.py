@@ -9,16 +9,22 @@ refused. No secret is held: only references to where secrets are kept (invariant
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 
 from strongroom.config.application_check import ApplicationCheck
+from strongroom.config.operation import (
+    Alert,
+    Contact,
+    Monitoring,
+    Review,
+    ScheduleSettings,
+)
 from strongroom.config.scalar import (
     AbsolutePath,
-    AlertTarget,
     AnswerExpectation,
     DatabaseUrl,
     Duration,
@@ -27,11 +33,11 @@ from strongroom.config.scalar import (
     Location,
     Name,
     Question,
-    Schedule,
+    ScheduleOrNever,
     Secret,
+    ShareOrSize,
     Size,
     State,
-    TimeZone,
 )
 from strongroom.config.section import Section, setting
 
@@ -49,6 +55,11 @@ class PostgresSource(Section):
     kind: Literal["postgres"] = setting("What is protected: a PostgreSQL database.")
     url: DatabaseUrl = setting(
         "The database: a reference, or a URL without a password.", examples=["env:DATABASE_URL"]
+    )
+    capture: ScheduleOrNever | None = setting(
+        "When to capture this source, in the place of `schedule.capture`.",
+        default=None,
+        examples=["0 * * * *"],
     )
     jobs: int = setting(
         "How many tables are copied at the same time; one connection each.", default=2, ge=1, le=32
@@ -80,6 +91,11 @@ class FilesSource(Section):
 
     kind: Literal["files"] = setting("What is protected: a folder of files.")
     path: AbsolutePath = setting("The folder.", examples=["/srv/tms/uploads"])
+    capture: ScheduleOrNever | None = setting(
+        "When to capture this source, in the place of `schedule.capture`.",
+        default=None,
+        examples=["0 * * * *"],
+    )
     exclude: tuple[str, ...] = setting(
         "What is left out, as patterns of a .gitignore file.", default=(), examples=[["*.tmp"]]
     )
@@ -96,6 +112,11 @@ class GitSource(Section):
 
     kind: Literal["git"] = setting("What is protected: a Git checkout with its history.")
     path: AbsolutePath = setting("The checkout.", examples=["/srv/tms/app"])
+    capture: ScheduleOrNever | None = setting(
+        "When to capture this source, in the place of `schedule.capture`.",
+        default=None,
+        examples=["0 * * * *"],
+    )
     untracked: tuple[str, ...] = setting(
         "Files outside of Git that belong to the application, as patterns of a .gitignore file.",
         default=(),
@@ -182,6 +203,16 @@ class RepositorySettings(Section):
             {"user": "env:REST_USER", "password": "env:REST_PASSWORD"},
             {},
         ],
+    )
+    check: ScheduleOrNever | None = setting(
+        "When to check this repository, in the place of `schedule.check`.",
+        default=None,
+        examples=["0 3 * * 6"],
+    )
+    check_amount: ShareOrSize | None = setting(
+        "How much of it such a check reads, in the place of `schedule.check_amount`.",
+        default=None,
+        examples=["5%"],
     )
     object_lock: Duration | None = setting(
         "S3: how long each stored object is locked against removal; `strongroom prune` renews "
@@ -300,42 +331,6 @@ class Objectives(Section):
     copies: int = setting("In how many repositories each snapshot must be.", default=2, ge=1)
 
 
-class ScheduleSettings(Section):
-    """When things are done."""
-
-    capture: Schedule = setting(
-        "When to capture: five cron fields (minute hour day month weekday).", default="0 2 * * *"
-    )
-    time_zone: TimeZone = setting("The schedule's time zone.", default="UTC")
-
-
-class Alert(Section):
-    """Somebody to tell."""
-
-    to: AlertTarget = setting(
-        "A reference to the address, or mailto:NAME@HOST.", examples=["env:ALERT_URL"]
-    )
-    when: Literal["warning", "failure"] = setting("From which severity on.", default="warning")
-
-
-class Contact(Section):
-    """Who answers for what; printed in the runbook."""
-
-    role: str = setting("What they answer for.", examples=["Database"])
-    name: str = setting("Who.", examples=["Duty administrator"])
-    phone: str | None = setting("Telephone.", default=None, examples=["+971 4 000 0000"])
-    email: str | None = setting("Electronic mail.", default=None)
-
-
-class Review(Section):
-    """When people last read the recovery procedures through."""
-
-    last: date | None = setting(
-        "The day of the last review.", default=None, examples=["2026-01-28"]
-    )
-    every: Duration = setting("How often they are reviewed.", default=timedelta(days=90))
-
-
 # --- What a drill asks ---------------------------------------------------------------------
 
 
@@ -407,7 +402,12 @@ def _default_state() -> str:
 # What `environment: development` means; production is what the models say.
 DEVELOPMENT_DEFAULTS: Final[dict[str, dict[str, str]]] = {
     "objectives": {"rpo": "7d", "rto": "24h", "proof_age": "30d", "copies": "1"},
-    "schedule": {"capture": "0 2 * * 0"},
+    "schedule": {
+        "capture": "0 2 * * 0",
+        "check": "0 5 * * 0",
+        "drill": "0 6 1 * *",
+        "verify_daily": "never",
+    },
 }
 
 # The procedures' table: daily for 30 days, weekly for 90, code for ever.
@@ -450,12 +450,13 @@ class Settings(Section):
         examples=[{"local": {"daily": "30d"}, "code": "forever"}],
     )
     objectives: Objectives = setting("What is promised.", factory=Objectives)
-    schedule: ScheduleSettings = setting(
-        "When things are done.", factory=ScheduleSettings, later=True
+    schedule: ScheduleSettings = setting("When things are done.", factory=ScheduleSettings)
+    alerts: tuple[Alert, ...] = setting(
+        "Whom to tell, in this order where one cannot be reached.", default=()
     )
-    alerts: tuple[Alert, ...] = setting("Whom to tell.", default=(), later=True)
+    monitoring: Monitoring = setting("What others look at.", factory=Monitoring)
     contacts: tuple[Contact, ...] = setting("Who answers for what.", default=(), later=True)
-    review: Review = setting("The review of the procedures.", factory=Review, later=True)
+    review: Review = setting("The review of the procedures.", factory=Review)
     queries: tuple[Query, ...] = setting(
         "Questions that a drill asks a restored database.", default=()
     )

@@ -7,13 +7,16 @@ wanted and never repeats what may be a secret (invariant I6). Knows nothing of f
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from strongroom.expectation import COMPARISONS, Expectation, Wanted, as_number
 
 REFERENCE_SCHEMES: Final = ("env", "file", "command", "keyring")
+
+# What is written in the place of a schedule for what is not to run by itself.
+NEVER: Final = "never"
 
 DURATION_PATTERN: Final = r"^\d+[smhd]$"
 SIZE_PATTERN: Final = r"^\d+(B|KiB|MiB|GiB|TiB)?$"
@@ -63,6 +66,32 @@ def parse_size(text: str) -> int:
     digits = re.match(r"\d+", text)
     assert digits is not None
     return int(digits[0]) * _UNIT_BYTES[text[digits.end() :]]
+
+
+def parse_share_or_size(text: str) -> float | int:
+    """A share above 0 and at most 1, written `10%`, as a float; or a size in bytes, as an int."""
+    wanted = "say how much: a share such as 10%, or a size such as 5GiB"
+    if text.endswith("%"):
+        try:
+            share = float(text[:-1]) / 100
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not 0 < share <= 1:
+            raise ValueError("a share is above 0% and at most 100%, such as 10%")
+        return share
+    try:
+        size_bytes = parse_size(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not size_bytes:
+        raise ValueError("nothing would be read; " + wanted)
+    return size_bytes
+
+
+def check_share_or_size(text: str) -> str:
+    """The text of a share or a size, as it stands."""
+    parse_share_or_size(text)
+    return text
 
 
 def format_size(size_bytes: int) -> str:
@@ -221,6 +250,30 @@ def check_schedule(text: str) -> str:
         raise ValueError(f"this schedule has a {str(error).lower()}") from None
     except StopIteration:
         raise ValueError("this schedule never comes due") from None
+    return text
+
+
+def check_schedule_or_never(text: str) -> str:
+    """Five cron fields, or the word `never`."""
+    return text if text == NEVER else check_schedule(text)
+
+
+def parse_hours(text: str) -> tuple[time, time]:
+    """Two times of day, such as `22:00-07:00`; the second may be on the next day."""
+    wanted = "hours are written 22:00-07:00"
+    first, dash, last = text.partition("-")
+    try:
+        begin, end = time.fromisoformat(first), time.fromisoformat(last)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not dash or begin == end or begin.tzinfo or end.tzinfo:
+        raise ValueError(wanted)
+    return begin, end
+
+
+def check_hours(text: str) -> str:
+    """The text of two times of day, as it stands."""
+    parse_hours(text)
     return text
 
 

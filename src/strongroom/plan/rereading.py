@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from strongroom.config.value import parse_size
+from strongroom.config.value import parse_share_or_size
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -39,22 +39,8 @@ class Rereading:
 
 def parse_amount(text: str) -> Amount:
     """`10%`, or a size such as `5GiB`; ValueError that says so."""
-    wanted = "say how much: a share such as 10%, or a size such as 5GiB"
-    if text.endswith("%"):
-        try:
-            share = float(text[:-1]) / 100
-        except ValueError:
-            raise ValueError(wanted) from None
-        if not 0 < share <= 1:
-            raise ValueError("a share is above 0% and at most 100%, such as 10%")
-        return Amount(share=share)
-    try:
-        most_bytes = parse_size(text)
-    except ValueError:
-        raise ValueError(wanted) from None
-    if not most_bytes:
-        raise ValueError("nothing would be read; " + wanted)
-    return Amount(most_bytes=most_bytes)
+    amount = parse_share_or_size(text)
+    return Amount(share=amount) if isinstance(amount, float) else Amount(most_bytes=amount)
 
 
 def choose_packs(
