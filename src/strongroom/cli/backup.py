@@ -29,11 +29,12 @@ def backup(run: Run, sources: tuple[str, ...]) -> int:
     from strongroom.service.backup import backup as capture
 
     report = capture(run.application(), sources)
-    run.result(report.as_json(), _lines(report, verbose=run.verbose))
+    run.result(report.as_json(), lines(report, verbose=run.verbose))
     return report.exit_status
 
 
-def _lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
+def lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
+    """What people read of a recovery point."""
     yield f"Recovery point {report.point.id} of {report.point.application}"
     rows = [
         (
