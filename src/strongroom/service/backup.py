@@ -224,7 +224,12 @@ class _Run:
         first = self.repositories[0].name
         self.findings.extend(self._before.findings)
         stored = stored_snapshots(self.application).get(first, {})
-        self.findings.extend(one for _, one in vanished(first, stored, self._before))
+        gone = [one for _, one in vanished(first, stored, self._before)]
+        if gone:
+            # Another run may have stored them since the listing, and recorded them.
+            listed = self.repositories[0].snapshots()
+            gone = [one for _, one in vanished(first, stored, listed)]
+        self.findings.extend(gone)
         if lost := self._without_tree(self._before):
             # Once more: somebody may have pruned between the listing and our lock.
             still = {one.id for one in self.repositories[0].snapshots().snapshots}
