@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from strongroom.service.backup import BackupReport
 
 
-@click.command(cls=Command, examples=("strongroom backup", "strongroom backup uploads --json"))
+@click.command(
+    cls=Command,
+    follows="capture",
+    examples=("strongroom backup", "strongroom backup uploads --json"),
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.pass_obj
 def backup(run: Run, sources: tuple[str, ...]) -> int:

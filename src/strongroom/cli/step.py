@@ -17,6 +17,7 @@ from strongroom.errors import ConfigError
 @click.command(
     cls=Command,
     hidden=True,
+    follows="capture",
     examples=("strongroom step begin-capture", "strongroom step conclude-capture"),
 )
 @click.argument("step", type=click.Choice(["begin-capture", "capture", "conclude-capture"]))

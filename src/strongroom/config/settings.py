@@ -392,7 +392,8 @@ class FileReference(Section):
 # --- The whole -----------------------------------------------------------------------------
 
 
-def _default_state() -> str:
+def default_state() -> str:
+    """The folder of this program's own records, where nothing else is said."""
     if os.geteuid() == 0:
         return "/var/lib/strongroom"
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
@@ -474,7 +475,7 @@ class Settings(Section):
     state: State = setting(
         "Where the program keeps its own records: a folder, or a reference to a database's URL. "
         "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
-        factory=_default_state,
+        factory=default_state,
         examples=["/var/lib/strongroom"],
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strongroom.config import RepositorySettings, Settings, load_settings, resolve_secret
+from strongroom.config.settings import default_state
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
@@ -236,14 +237,18 @@ class Application:
 
     @property
     def state(self) -> Path:
-        """The folder of this program's own records; ConfigError when it isn't one."""
+        """The folder of this program's own records on this host, also where `state` names a
+        database that a fleet has in common."""
         if is_reference(self.settings.state):
-            raise ConfigError(
-                "a state database is not supported by this version",
-                subject="state",
-                hint="Name a folder.",
-            )
+            return Path(default_state()) / self.name
         return Path(self.settings.state)
+
+    @property
+    def state_database(self) -> str | None:
+        """The URL of the fleet's database, a secret; None without one. ConfigError when it can't
+        be had."""
+        given = self.settings.state
+        return resolve_secret(given) if is_reference(given) else None
 
     @property
     def ledger(self) -> Ledger:

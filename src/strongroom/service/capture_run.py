@@ -27,8 +27,8 @@ from strongroom.repository import (
 )
 from strongroom.repository.lock import Lock
 from strongroom.service.application import LOG, Application
-from strongroom.service.backlog import backlog
 from strongroom.service.capture_part import Part
+from strongroom.service.catching_up import catch_up
 from strongroom.service.copying import copy_recorded
 from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
@@ -36,7 +36,6 @@ from strongroom.service.point_record import (
     PATH,
     PointRecord,
     PointSource,
-    carry_records,
 )
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import (
@@ -279,7 +278,7 @@ class CaptureRun:
         """What is to be done when all sources were read."""
         self._look_for_references()
         self._catch_up_all()
-        self._catch_up_earlier_all()
+        self._catch_up_earlier()
 
     def conclude(self) -> None:
         """What the run has come to goes into the ledger, which goes where the snapshots are."""
@@ -355,39 +354,14 @@ class CaptureRun:
             message = f"this capture has {size_bytes} bytes, usual are {usual}"
             self.findings.append(finding("source-shrunk", source.name, message))
 
-    def _catch_up_earlier_all(self) -> None:
+    def _catch_up_earlier(self) -> None:
         """Copy what repositories that are here today missed in earlier runs."""
         for taker in self.repositories:
-            begun, already = time.monotonic(), len(self.findings)
-            try:
-                copied = self._catch_up_earlier(taker)
-            except StrongroomError as error:
-                LOG.debug("repository %s stays behind", taker.name, exc_info=True)
-                self.findings.append(finding("repository-behind", taker.name, str(error)))
-                copied = True
-            if copied or len(self.findings) > already:
+            begun = time.monotonic()
+            copies, findings = catch_up(self.application, taker, self.repositories)
+            self.findings.extend(findings)
+            if copies or findings:
                 self.stages.append(Stage(f"catch up {taker.name}", time.monotonic() - begun))
-
-    def _catch_up_earlier(self, taker: Repository) -> bool:
-        """Whether there was anything to copy."""
-        entries = self.application.ledger.entries()
-        missed = backlog(entries, self.application.name, taker.name)
-        copied = False
-        for giver in self.repositories:
-            here = {ids[giver.name] for ids in missed if giver.name in ids}
-            missed = [ids for ids in missed if giver.name not in ids]
-            if here:
-                chosen = [one for one in giver.snapshots().snapshots if one.id in here]
-                copied = copied or bool(chosen)
-                found = copy_recorded(self.application, giver, taker, chosen) if chosen else None
-                self.findings.extend(found.findings if found else ())
-                points = {one.point for one in chosen}
-                self.findings.extend(carry_records(giver, taker, self.application, points))
-        if missed:
-            where = ", ".join(sorted({name for ids in missed for name in ids}))
-            message = f"{len(missed)} earlier snapshots are in {where} only, which is away"
-            self.findings.append(finding("repository-behind", taker.name, message))
-        return copied
 
     def _catch_up_all(self) -> None:
         """Copy what a repository lacks of this point from one that has it: it may have failed, or

@@ -15,19 +15,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from strongroom.errors import ERROR_KINDS, Retry
+from strongroom.errors import ERROR_KINDS
+from strongroom.service.lifeline import JOB, LIFELINE
 
 LOG: Final = logging.getLogger("strongroom.run")
-# The descriptor of the pipe that a child watches.
-LIFELINE: Final = "STRONGROOM_LIFELINE"
-# Which run of the schedule a child is, for its records.
-JOB: Final = "STRONGROOM_JOB"
 _MOST_MESSAGES: Final = 200
+_POLL_SECONDS: Final = 0.1
+_FOR_EVER_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +41,22 @@ class Ran:
 
     @property
     def document(self) -> dict[str, Any]:  # Any: JSON values
-        """The answer as JSON; an error of its own when it is none."""
+        """The answer as JSON, nothing where it is text; of a run that ended without any, an error
+        of its own."""
         try:
             found = json.loads(self.output)
         except ValueError:
             found = None
         if isinstance(found, dict):
             return found
+        if self.output and self.exit_status >= 0:
+            return {}
         told = self.messages[-1] if self.messages else "it ended without an answer"
         status = self.exit_status
         ended = f"by signal {-status}" if status < 0 else f"with status {status}"
         kind = ERROR_KINDS["bug"]
         message = f"the run ended {ended}: {told}"
         return {"error": {"code": kind.code, "message": message, "hint": kind.hint}}
-
-    @property
-    def error(self) -> dict[str, str] | None:
-        """Code, message and hint of what ended the run, if anything did."""
-        given = self.document.get("error")
-        if not isinstance(given, dict):
-            return None
-        return {key: str(given.get(key, "")) for key in ("code", "message", "hint")}
-
-    @property
-    def may_succeed_later(self) -> bool:
-        """Whether the same run, made again after a while, may end better."""
-        error = self.error
-        kind = ERROR_KINDS.get(error["code"]) if error is not None else None
-        return kind is not None and kind.retry is Retry.LATER
 
 
 class Children:
@@ -77,7 +66,8 @@ class Children:
         self._config = config
         self._guard = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopping = False
+        self._stopped: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
 
     def run(
         self,
@@ -88,60 +78,72 @@ class Children:
     ) -> Ran:
         """Run `strongroom ARGUMENTS` to its end; `given` goes to its standard input as JSON.
 
-        Does not return when the service is stopping meanwhile: what a stopped run answers must
-        count for nothing, and the next service does it again.
+        Does not return when the service stops it, or is about to end: what a stopped run answers
+        counts for nothing, and the next service does it again.
         """
         command = [sys.executable, "-m", "strongroom", "--config", str(self._config), *arguments]
         watched, held = os.pipe()
         try:
             environment = {**os.environ, LIFELINE: str(watched), JOB: job}
-            with self._started(command, environment, watched) as child:
-                os.close(watched)
-                watched = -1
+            child = self._start(command, environment, watched)
+        except BaseException:
+            os.close(held)
+            raise
+        finally:
+            os.close(watched)
+        try:
+            with child:
                 ran = _followed(child, given)
         finally:
             os.close(held)
-            if watched >= 0:
-                os.close(watched)
-        if self._stopping:
-            threading.Event().wait()
-        return ran
-
-    @contextlib.contextmanager
-    def _started(
-        self, command: Sequence[str], environment: Mapping[str, str], watched: int
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        with self._guard:
-            if self._stopping:
-                child = None
-            else:
-                child = subprocess.Popen(
-                    command,
-                    env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    pass_fds=(watched,),
-                    process_group=0,  # a terminal's Ctrl-C is the service's to handle
-                )
-                self._running.add(child)
-        if child is None:
-            threading.Event().wait()
-            raise AssertionError("a service that stops comes to its end")
-        try:
-            with child:
-                yield child
-        finally:
             with self._guard:
                 self._running.discard(child)
+                stopped = child in self._stopped
+        while stopped:  # nobody is to write down what came of it; the process is about to end
+            time.sleep(_FOR_EVER_SECONDS)
+        return ran
 
-    def stop(self) -> None:
-        """No run begins any more, and those under way are asked to end."""
+    def _start(
+        self, command: Sequence[str], environment: Mapping[str, str], watched: int
+    ) -> subprocess.Popen[bytes]:
+        while True:
+            with self._guard:
+                if not self._closed:
+                    child = subprocess.Popen(
+                        command,
+                        env=environment,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        pass_fds=(watched,),
+                        process_group=0,  # a terminal's Ctrl-C is the service's to handle
+                    )
+                    self._running.add(child)
+                    return child
+            time.sleep(_FOR_EVER_SECONDS)
+
+    def end(self, grace: timedelta, then: timedelta = timedelta(seconds=60)) -> int:
+        """No run begins any more. Those under way have `grace` to come to their end, and `then` to
+        stop when they are told to. Returns how many were stopped."""
         with self._guard:
-            self._stopping = True
-            for child in self._running:
+            self._closed = True
+        self._wait(grace)
+        with self._guard:
+            self._stopped |= self._running
+            for child in self._stopped:
                 with contextlib.suppress(ProcessLookupError):
                     child.send_signal(signal.SIGTERM)
+        self._wait(then)
+        with self._guard:
+            for child in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    child.kill()
+        return len(self._stopped)
+
+    def _wait(self, most: timedelta) -> None:
+        deadline = time.monotonic() + most.total_seconds()
+        while self.count and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     @property
     def count(self) -> int:
@@ -173,18 +175,3 @@ def _log_lines(child: subprocess.Popen[bytes], messages: list[str]) -> None:
         LOG.info("%s", text, extra={"run_pid": child.pid})
         messages.append(text)
         del messages[:-_MOST_MESSAGES]
-
-
-def watch_lifeline() -> None:
-    """In a child: end as by SIGTERM when the service is gone. Nothing in any other process."""
-    given = os.environ.pop(LIFELINE, "")
-    if not given.isdecimal():
-        return
-    threading.Thread(target=_watch, args=(int(given),), name="lifeline", daemon=True).start()
-
-
-def _watch(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        while os.read(descriptor, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)

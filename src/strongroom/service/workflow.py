@@ -8,6 +8,7 @@ secret may be in it (invariant I6); all of it is plain JSON, so that a newer ver
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -28,8 +29,8 @@ _PATIENCE_SECONDS: Final = (60, 300)
 class Order:
     """What is to be run: a job of the schedule, or a command that somebody gave beside the service.
 
-    `arguments` are those of the command line, the command's name first; `scheduled_for` is empty
-    where somebody asked. `application` says whose configuration it needs.
+    `arguments` are those of the command line, the command's name first. Where somebody asked,
+    `scheduled_for` is empty, nothing is tried twice, and `output` is what that command says.
     """
 
     application: str
@@ -40,7 +41,11 @@ class Order:
     repository: str | None = None
     scheduled_for: str = ""
     because: str = ""
-    patient: bool = True
+
+    @property
+    def was_asked_for(self) -> bool:
+        """By somebody who waits for the answer."""
+        return not self.scheduled_for
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
@@ -59,11 +64,12 @@ def parse_order(given: Mapping[str, Any]) -> Order:  # Any: JSON values
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: its exit status, its answer as JSON and as lines for people."""
+    """How a run ended: its exit status, its answer as JSON, and what whoever asked is to see on
+    standard output and standard error."""
 
     exit_status: int
     document: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
-    lines: tuple[str, ...] | None = None
+    output: str = ""
     messages: tuple[str, ...] = ()
 
     @property
@@ -77,8 +83,7 @@ class Outcome:
         return found if isinstance(found, str) else None
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        lines = list(self.lines) if self.lines is not None else None
-        return {**asdict(self), "lines": lines, "messages": list(self.messages)}
+        return {**asdict(self), "messages": list(self.messages)}
 
 
 class Hall(Protocol):
@@ -125,16 +130,16 @@ def _begin(hall: Hall, order: Order) -> str:
 def _record(hall: Hall, order: Order, begun_at: str, outcome: dict[str, Any]) -> bool:
     # Any: JSON values
     workflow = DBOS.workflow_id or ""
-    hall.record(order, workflow, datetime.fromisoformat(begun_at), _outcome(outcome))
+    hall.record(order, workflow, datetime.fromisoformat(begun_at), parse_outcome(outcome))
     return True
 
 
-def _outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
-    lines = given.get("lines")
+def parse_outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
+    """The outcome that `as_json` wrote down."""
     return Outcome(
-        given["exit_status"],
+        int(given["exit_status"]),
         given["document"],
-        tuple(lines) if lines is not None else None,
+        str(given.get("output", "")),
         tuple(given.get("messages", ())),
     )
 
@@ -163,7 +168,9 @@ def _capture(hall: Hall, order: Order) -> dict[str, Any]:
     ended = _patiently(hall, order, "conclude-capture", ("step", "conclude-capture"), given)
     document = ended["document"]
     if "document" in document:
-        return {**ended, "document": document["document"], "lines": document["lines"]}
+        document, lines = document["document"], document["lines"]
+        said = json.dumps(document, indent=2) if "--json" in order.arguments else "\n".join(lines)
+        return {**ended, "document": document, "output": said + "\n"}
     return ended
 
 
@@ -191,7 +198,7 @@ def _patiently(
 ) -> dict[str, Any]:
     """A step, done again after a while as long as that may help; somebody who waits for the answer
     is not kept waiting."""
-    waits = _PATIENCE_SECONDS if order.patient else ()
+    waits = () if order.was_asked_for else _PATIENCE_SECONDS
     for attempt, wait in enumerate((*waits, None), start=1):
         told = name if attempt == 1 else f"{name} (attempt {attempt})"
         ended = DBOS.run_step({"name": told}, _run, hall, order, arguments, given)
@@ -205,7 +212,7 @@ def _run(
     hall: Hall, order: Order, arguments: Sequence[str], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     ran = hall.run(order, arguments, given)
-    return Outcome(ran.exit_status, ran.document, messages=ran.messages).as_json()
+    return Outcome(ran.exit_status, ran.document, ran.output, ran.messages).as_json()
 
 
 def _may_succeed_later(document: Mapping[str, Any]) -> bool:
