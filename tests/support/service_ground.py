@@ -24,7 +24,7 @@ def main() -> None:
     """Carry the order out, to its end or to the chosen step."""
     from dbos import DBOS
 
-    from strongroom.service.application import Application
+    from strongroom.service.application import Application, make_private
     from strongroom.service.child import Children
     from strongroom.service.engine import Engine, EngineClient, QueueLimits, state_url
     from strongroom.service.runner import Runner
@@ -32,6 +32,7 @@ def main() -> None:
 
     config, workflow, order, when, step = sys.argv[1:]
     application = Application.load(Path(config))
+    make_private(application.state)
     children = Children(Path(config))
     _die(DBOS, children, when, int(step))
     runner = Runner(lambda: application, children)

@@ -69,16 +69,18 @@ class Run:
         """The exit status of this command where a running service has carried it out; None where
         no service is there."""
         from strongroom.config import find_config
-        from strongroom.service.occupancy import SERVICE, is_occupied
+        from strongroom.service.lifeline import JOB
+        from strongroom.service.occupancy import SERVICE, holder_note, is_occupied
 
-        application = self.application()
-        if not is_occupied(application.state, SERVICE):
-            self._spare = application
-            return None  # before anything is imported that only a service needs
-        from strongroom.service.following import follow, is_served
-
-        if not is_served(application, find_config(self.config)):
+        if JOB in os.environ:
+            return None  # the service itself has started this process
+        self._spare = application = self.application()
+        folder = application.state
+        config = str(find_config(self.config).resolve())
+        if not is_occupied(folder, SERVICE) or holder_note(folder, SERVICE) != config:
             return None
+        from strongroom.service.following import follow
+
         outcome = follow(application, action, _without_config(self.words), self.say)
         for line in outcome.messages:
             self.say(line)

@@ -64,12 +64,12 @@ def serve(run: Run, listen: str, log_format: str, grace: timedelta) -> int:
     anew, which stays as it was when the new one has faults. See `strongroom schedule` for what it
     will do, and contrib/systemd for a unit.
     """
-    from strongroom.config import find_configuration
+    from strongroom.config import find_config
     from strongroom.service.daemon import Daemon, Options
     from strongroom.service.logs import log_to_stderr
     from strongroom.web.server import listening
 
-    config = find_configuration(run.config)
+    config = find_config(run.config)
     application = run.application()
     log_to_stderr("json" if log_format == "json" else "text", verbose=run.verbose)
     host, port = _address(listen)

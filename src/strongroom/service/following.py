@@ -4,29 +4,16 @@ and whoever gave it sees what it says. Without a service a command is carried ou
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from strongroom.service.application import Application
 from strongroom.service.engine import EngineClient, state_url
-from strongroom.service.lifeline import JOB
-from strongroom.service.occupancy import SERVICE, holder_note, is_occupied
 from strongroom.service.workflow import Order, Outcome
 
 _POLL_SECONDS: Final = 0.5
-
-
-def is_served(application: Application, config: Path) -> bool:
-    """Whether a service of this very configuration runs, which is not the one that started this
-    process."""
-    if JOB in os.environ:
-        return False
-    folder = application.state
-    return is_occupied(folder, SERVICE) and holder_note(folder, SERVICE) == str(config.resolve())
 
 
 def follow(
