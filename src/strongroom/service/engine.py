@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dbos import (
     DBOS,
@@ -23,7 +23,6 @@ from dbos import (
     DBOSConfig,
     DBOSPortableJSONSerializer,
     EnqueueOptions,
-    SetEnqueueOptions,
     SetWorkflowID,
     WorkflowStatus,
 )
@@ -38,6 +37,7 @@ from strongroom.service.workflow import (
     parse_outcome,
     run_order,
     serve_in,
+    take_evidence,
 )
 
 _NAME: Final = "strongroom"
@@ -109,8 +109,14 @@ class Engine:
 
     def order(self, queue: str, order: Order, workflow: str) -> None:
         """Put a run in, once: of a `workflow` that is known already nothing is done."""
-        with SetWorkflowID(workflow), SetEnqueueOptions():
+        with SetWorkflowID(workflow):
             DBOS.enqueue_workflow(queue, run_order, order.as_json())
+
+    def hand_over(self, queue: str, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Give records to the host whose queue this is. `Any`: JSON values."""
+        given = {"workflow": workflow, "records": list(records)}
+        with SetWorkflowID(f"{workflow}/evidence"):
+            DBOS.enqueue_workflow(queue, take_evidence, given)
 
     def live(self) -> list[LiveRun]:
         """What waits or is under way, in all processes."""

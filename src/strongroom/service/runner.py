@@ -64,6 +64,22 @@ class Runner:
         if isinstance(recorded, Finding):
             LOG.error("%s: %s", recorded.subject, recorded.message)
 
+    def take(self, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Records that a worker made for this application, as far as they are not there yet.
+        `Any`: JSON values."""
+        application = self._application()
+        known = {
+            one.fields.get("handed_over")
+            for one in application.ledger.entries()
+            if "handed_over" in one.fields
+        }
+        for number, one in enumerate(records):
+            mark = f"{workflow}/{number}"
+            if mark not in known:
+                # When it was done counts, not when it arrived.
+                fields = {**one["fields"], "observed_at": one["at"], "handed_over": mark}
+                application.must_record(str(one["kind"]), fields)
+
 
 def job_fields(
     order: Order, workflow: str, begun_at: datetime, outcome: Outcome
