@@ -168,6 +168,13 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             **_kept(hidden),
         ),
         click.Option(
+            ["--state"],
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="The folder of the program's own records, in the place of the configured one.",
+            **_kept(hidden=True),
+        ),
+        click.Option(
             ["--limit-upload"],
             type=_Rate(),
             metavar="SIZE",

@@ -75,6 +75,7 @@ class Application:
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
+        self.state_folder: Path | None = None
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -238,7 +239,9 @@ class Application:
     @property
     def state(self) -> Path:
         """The folder of this program's own records on this host, also where `state` names a
-        database that a fleet has in common."""
+        database that a fleet has in common, and another one where a run is given its own."""
+        if self.state_folder is not None:
+            return self.state_folder
         if is_reference(self.settings.state):
             return Path(default_state()) / self.name
         return Path(self.settings.state)

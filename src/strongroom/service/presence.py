@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import BusyError, SourceError, StrongroomError
+from strongroom.report.fleet import Member
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,18 +44,6 @@ _LOCKS: Final = 0x5372
 _PATIENCE_SECONDS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """A process as it last said it was, and how long ago that is."""
-
-    name: str
-    role: str
-    application: str
-    document: Mapping[str, Any]  # Any: JSON values
-    seen_at: datetime
-    ago: timedelta
-
-
 class Presence:
     """The table of who is there. Connects when it is first needed, and again when that was lost."""
 
@@ -71,11 +58,11 @@ class Presence:
         with self._connected() as connection:
             connection.execute(_SAY, (self._name, self._role, application, json.dumps(document)))
 
-    def see(self) -> list[Present]:
+    def see(self) -> list[Member]:
         """Everybody who ever was there, by name."""
         with self._connected() as connection:
             return [
-                Present(name, role, application, document, seen_at, ago)
+                Member(name, role, application, document, seen_at, ago)
                 for name, role, application, document, seen_at, ago in connection.execute(_SEE)
             ]
 
