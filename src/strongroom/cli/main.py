@@ -35,6 +35,7 @@ from strongroom.cli.prune import prune
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, output_failed, redact, write_err
+from strongroom.cli.schedule import schedule
 from strongroom.cli.serve import serve
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
@@ -65,6 +66,7 @@ COMMANDS: Final = (
     key,
     export,
     hook,
+    schedule,
     log,
     report,
     doctor,
