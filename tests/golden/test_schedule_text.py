@@ -228,7 +228,7 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 CRON_TZ=Asia/Dubai
 # capture: schedule.capture is 0 2 * * *
 0 2 * * * sleep 126; set -a; . /etc/strongroom/environment; set +a; /usr/bin/strongroom \
---config /etc/strongroom/strongroom.yaml --quiet backup database uploads
+--config /etc/strongroom/strongroom.yaml --quiet backup
 # capture:code: sources.code.capture is 15 * * * *
 15 * * * * sleep 436; set -a; . /etc/strongroom/environment; set +a; /usr/bin/strongroom \
 --config /etc/strongroom/strongroom.yaml --quiet backup code

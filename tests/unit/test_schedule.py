@@ -68,7 +68,7 @@ def test_what_has_a_time_of_its_own_has_a_job_of_its_own() -> None:
         )
     )
     jobs = {one.name: one for one in found.jobs}
-    assert jobs["capture"].sources == ("uploads",)
+    assert jobs["capture"].sources == ("database", "uploads")
     assert jobs["capture:database"].sources == ("database",)
     assert jobs["capture:database"].declared == "sources.database.capture is 0 * * * *"
     assert jobs["check:offsite"].declared == "repositories.offsite.check is 0 3 * * 6"
@@ -84,13 +84,17 @@ def test_what_never_runs_says_why() -> None:
     found = make_timetable(
         declared(
             times,
-            sources=dict.fromkeys(SOURCES, "0 1 * * *"),
+            sources=dict.fromkeys(SOURCES, "never"),
             repositories={"local": None},
             has_application_check=False,
         )
     )
     assert [one.message for one in found.omitted] == [
-        "capture does not run by itself: each source has a time of its own",
+        "capture does not run by itself: no source is to be captured by itself",
+        *(
+            f"capture:{name} does not run by itself: sources.{name}.capture is never"
+            for name in sorted(SOURCES)
+        ),
         "copy does not run by itself: there is one repository only",
         "check:local does not run by itself: schedule.check is never",
         "prune does not run by itself: schedule.prune is never",
@@ -405,3 +409,20 @@ def test_what_runs_for_longer_than_its_time_runs_once_when_it_has_ended() -> Non
         "2 runs were missed since 2026-11-23 02:00 UTC, and this one makes up for all of them"
     )
     assert third.missed == 2
+
+
+def test_a_capture_that_failed_is_tried_again_after_an_hour() -> None:
+    jobs = make_timetable(declared()).jobs
+    known = dict.fromkeys((one.name for one in jobs), MONDAY)
+    handled = {"capture": MONDAY + 2 * HOUR}
+    state = Past(
+        known, handled, frozenset(SOURCES), failed={"capture": MONDAY + 2 * HOUR + 5 * MINUTE}
+    )
+    assert due(jobs, state, {}, MONDAY + 3 * HOUR).start == ()
+    plan = due(jobs, state, {}, MONDAY + 3 * HOUR + 5 * MINUTE)
+    assert [(one.job.name, one.scheduled_for, one.missed) for one in plan.start] == [
+        ("capture", MONDAY + 3 * HOUR + 5 * MINUTE, 0)
+    ]
+    assert "failed: it is tried again" in plan.start[0].because
+    held = due(jobs, state, {"capture": MONDAY}, MONDAY + 3 * HOUR + 5 * MINUTE)
+    assert [one.due.job.name for one in held.held] == ["capture"]

@@ -1,7 +1,8 @@
 """What runs by itself: the jobs that a configuration makes, and which of them exclude each other.
 
-A source with a time of its own is captured by a job of its own; all others by one, together. Each
-repository is checked by a job of its own. What never runs is told with the reason.
+All sources are captured together by one job, so that there are whole recovery points; a source with
+a time of its own is also captured alone by another. Each repository is checked by a job of its own.
+What never runs is told with the reason.
 """
 
 from __future__ import annotations
@@ -146,13 +147,13 @@ def make_timetable(declared: Declared) -> Timetable:
 
 
 def _captures(declared: Declared) -> Iterator[Job | Omitted]:
-    together = tuple(name for name, own in declared.sources.items() if own is None)
+    together = tuple(name for name, own in declared.sources.items() if own != NEVER)
     if together:
         yield _timed(
             declared, CAPTURE, "schedule.capture", declared.times[CAPTURE], sources=together
         )
     else:
-        yield Omitted(CAPTURE, "each source has a time of its own")
+        yield Omitted(CAPTURE, "no source is to be captured by itself")
     for name, own in declared.sources.items():
         if own is not None:
             yield _timed(

@@ -5,6 +5,7 @@ The rules, which docs/decisions/0012-schedule.md explains:
 - A time counts for a job when it is later than the newest time for which the job ran, and later
   than the moment from which its schedule is known. So a new or changed schedule makes nothing due.
 - For all times that were missed one run makes up, which is for the newest of them.
+- A capture whose newest run failed is due again after an hour.
 - What excludes a run that goes on, or one that was chosen before it, waits and stays due.
 - Runs that are recorded for up to a day ahead of the clock count: the clock was set back, and
   nothing runs twice. What is further ahead was written by a clock that was wrong, and counts for
@@ -56,6 +57,8 @@ __all__ = [
 CLOCK_TOLERANCE: Final = timedelta(days=1)
 # How often it is tried to bring a repository up to date.
 COPY_INTERVAL: Final = timedelta(hours=1)
+# After how long a capture that failed is tried again.
+RETRY_INTERVAL: Final = timedelta(hours=1)
 # What begins so long after its time is told to be late: nobody looks at the clock all the time.
 _PUNCTUAL: Final = timedelta(minutes=10)
 _MOST_COUNTED: Final = 1000
@@ -68,12 +71,14 @@ class Past:
     `since`: from when on its present schedule is known; a job that is missing is new now.
     `handled`: the newest time for which it ran, however that ended.
     `captured`: the sources of which there is a capture.
+    `failed`: the captures whose newest run failed, and when that began.
     `lagging`: the repositories that lack what others have, and when it was last tried to copy it.
     """
 
     since: Mapping[str, datetime]
     handled: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     captured: frozenset[str] = frozenset()
+    failed: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     lagging: Mapping[str, datetime | None] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -179,6 +184,9 @@ def _candidate(job: Job, past: Past, live: Mapping[str, datetime], now: datetime
     is_first = job.name not in past.handled.keys() | live.keys()
     if job.action == CAPTURE and is_first and past.captured.isdisjoint(job.sources):
         return Due(job, min(base, now), "nothing was captured yet")
+    failed_at = past.failed.get(job.name)
+    if failed_at is not None and abs(now - failed_at) >= RETRY_INTERVAL:
+        return Due(job, now, f"the run of {_told(job, failed_at)} failed: it is tried again")
     return None
 
 

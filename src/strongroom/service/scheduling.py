@@ -27,6 +27,7 @@ from strongroom.plan.job import (
     Declared,
     Job,
     Timetable,
+    action_of,
     make_timetable,
 )
 from strongroom.plan.schedule import CLOCK_TOLERANCE, Past, due, upcoming
@@ -38,6 +39,8 @@ from strongroom.service.rendering import time_json
 ANNOUNCED: Final = "schedule"
 RAN: Final = "job"
 
+# Exit statuses of runs after which there is a capture.
+_CAPTURED: Final = (0, 3, None)
 _READ: Final = frozenset({ANNOUNCED, RAN, "backup"})
 _Times: TypeAlias = Mapping[str, tuple[str, str]]
 """Fields and time zone of each job by its name."""
@@ -234,8 +237,17 @@ def learn(
     lagging: dict[str, datetime | None] = {}
     if any(job.name == COPY for job in timetable.jobs):
         lagging = {name: read.tried for name in repositories if backlog(entries, application, name)}
+    failed = {
+        name: begun_at
+        for name, (begun_at, is_failed) in read.ended.items()
+        if is_failed and action_of(name) == CAPTURE
+    }
     past = Past(
-        dict(_since(read.announced, wanted)), read.handled, frozenset(read.captured), lagging
+        dict(_since(read.announced, wanted)),
+        read.handled,
+        frozenset(read.captured),
+        failed,
+        lagging,
     )
     latest = read.announced[0][1] if read.announced else None
     return Knowledge(past, latest == wanted, bool(read.announced), read.is_set_back)
@@ -248,6 +260,7 @@ class _Read:
     handled: dict[str, datetime] = field(default_factory=dict)
     announced: list[tuple[datetime, _Times]] = field(default_factory=list)
     captured: set[str] = field(default_factory=set)
+    ended: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     tried: datetime | None = None
     is_set_back: bool = False
 
@@ -259,6 +272,10 @@ class _Read:
             name, at = entry.fields.get("job"), _moment(entry.fields.get("scheduled_for"))
             if isinstance(name, str) and at is not None:
                 self.handled[name] = max(at, self.handled.get(name, at))
+                if name not in self.ended:  # the newest record
+                    begun_at = _moment(entry.fields.get("begun_at")) or entry.at
+                    failed = entry.fields.get("exit_status") not in _CAPTURED
+                    self.ended[name] = (begun_at, failed)
                 if name == COPY:
                     self.tried = self.tried or _moment(entry.fields.get("begun_at")) or at
         elif entry.kind == "backup":
