@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
+from strongroom.findings import INCOMPLETE
 from strongroom.model import Finding, RecoveryPoint, Severity, SnapshotRef, Stage, finding
 from strongroom.plan.retention import unusually_small
 from strongroom.repository import (
@@ -39,6 +40,7 @@ from strongroom.service.point_record import (
     carry_records,
 )
 from strongroom.service.rendering import error_json, stages_json, time_json
+from strongroom.service.room import spaces_json
 from strongroom.service.selection import (
     from_future,
     is_from_future,
@@ -46,21 +48,6 @@ from strongroom.service.selection import (
     vanished,
 )
 from strongroom.sources import CaptureContext, Captured, Source
-
-# Warnings after which something that was to be captured is not in the snapshot; docs/OPERATIONS.md
-# lists them. All other warnings are advice.
-INCOMPLETE: Final = frozenset(
-    {
-        "code-untracked-missing",
-        "coverage-gap",
-        "evidence-unrecorded",
-        "file-changed",
-        "file-unreadable",
-        "file-vanished",
-        "folder-missing",
-        "source-shrunk",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +183,7 @@ class _Run:
         self._moment: datetime | None = None
         self.snapshots: list[SnapshotRef] = []
         self.findings: list[Finding] = []
+        self._about: dict[int, str] = {}
         self.errors: list[tuple[str, StrongroomError]] = []
         self.stages: list[Stage] = []
         self._locks: dict[str, Lock] = {}
@@ -300,7 +288,7 @@ class _Run:
                 context = CaptureContext(now, parent, progress, self._moment)
                 captured = source.capture(writer, context)
                 ended_at = datetime.now(UTC)
-                self.findings.extend(captured.findings)
+                self._found(source, captured.findings)
                 committed = writer.commit(
                     captured.root,
                     paths=source.paths,
@@ -396,7 +384,12 @@ class _Run:
         ]
         if (usual := unusually_small([*before, size_bytes])) is not None:
             message = f"this capture has {size_bytes} bytes, usual are {usual}"
-            self.findings.append(finding("source-shrunk", source.name, message))
+            self._found(source, [finding("source-shrunk", source.name, message)])
+
+    def _found(self, source: Source, findings: Sequence[Finding]) -> None:
+        """What is known of a source; the record says of which."""
+        self.findings.extend(findings)
+        self._about.update((id(one), source.name) for one in findings)
 
     def catch_up_earlier(self) -> None:
         """Copy what repositories that are here today missed in earlier runs."""
@@ -521,7 +514,10 @@ class _Run:
                 }
                 for one in self.snapshots
             ],
-            "findings": [one.as_json() for one in self.findings],
+            "findings": [
+                {**one.as_json(), "source": self._about.get(id(one))} for one in self.findings
+            ],
             "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
+            "spaces": spaces_json(self.repositories),
             "seconds": round(seconds, 3),
         }
