@@ -37,8 +37,10 @@ from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, output_failed, redact, write_err
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
+from strongroom.cli.status import status
 from strongroom.cli.text import plain
 from strongroom.cli.unlock import unlock
+from strongroom.cli.verify import verify
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,6 +64,8 @@ COMMANDS: Final = (
     key,
     export,
     hook,
+    status,
+    verify,
     log,
     report,
     doctor,
