@@ -22,6 +22,18 @@ from strongroom.service.gathering import EXITS, gather, promise_of
 from strongroom.service.history import History
 from strongroom.service.output import refuse_taken, write_whole
 
+__all__ = [
+    "EXITS",
+    "FORMATS",
+    "EvidenceReport",
+    "evidence_report",
+    "export_history",
+    "gather",
+    "promise_of",
+    "refuse_unknown",
+    "render",
+]
+
 FORMATS: Final = (".html", ".pdf")
 # Where systems keep fonts that have what Times lacks; the first that has a character is taken.
 _FONTS: Final = (

@@ -31,6 +31,7 @@ __all__ = [
     "Buffer",
     "Immutability",
     "Keeping",
+    "LimitedStorage",
     "Limits",
     "LocalStorage",
     "LockMode",
