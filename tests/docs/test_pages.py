@@ -10,8 +10,7 @@ import click
 import pytest
 
 from strongroom.cli.main import strongroom
-from strongroom.findings import FINDING_KINDS, Severity
-from strongroom.service.backup import INCOMPLETE
+from strongroom.findings import FINDING_KINDS, INCOMPLETE, Severity
 from tests.house.ground import ROOT, modules, shipped_files
 from tools.generate import pages
 
