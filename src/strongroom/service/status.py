@@ -6,15 +6,12 @@ for `report` and `verify monthly`. All faces render the one `Report` that is jud
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from strongroom.errors import TargetError
 from strongroom.report.history import Beat
 from strongroom.report.judgement import Report, judge_evidence
 from strongroom.report.observation import Evidence, Promise
@@ -22,7 +19,7 @@ from strongroom.report.store_check import Holdings
 from strongroom.report.summary import check_json, exempt_json, objective_json
 from strongroom.service.application import Application
 from strongroom.service.gathering import EXITS, gather_here, promise_of
-from strongroom.service.output import partial_of, remove_partial
+from strongroom.service.health import publish_status, standing_here
 from strongroom.service.rendering import time_json
 
 __all__ = ["StatusReport", "status", "write_status"]
@@ -91,47 +88,6 @@ def status(application: Application, now: datetime, *, beats: Sequence[Beat] = (
 
 
 def write_status(found: StatusReport, output: Path) -> None:
-    """Replace a file, in one step, by the status as others may read it: it holds names of sources
-    and repositories, verdicts, times and numbers, and no text that quotes anything.
-
-    TargetError when it can't be written.
-    """
-    content = json.dumps(_document(found), indent=2).encode() + b"\n"
-    partial = partial_of(output)
-    try:
-        with partial.open("xb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(output)
-    except OSError as error:
-        raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
-    finally:
-        remove_partial(partial)
-
-
-def _document(found: StatusReport) -> dict[str, Any]:  # Any: JSON values
-    report = found.report
-    return {
-        "schema_version": 1,
-        "generated_at": time_json(report.made_at),
-        "valid_until": time_json(found.valid_until),
-        "verdict": report.verdict.value,
-        "application": report.application,
-        "environment": report.environment,
-        "objectives": {one.name.lower().replace(" ", "_"): one.state.value
-                       for one in report.objectives},
-        "sources": {one.name: {"verdict": one.verdict.value} for one in report.sources},
-        "checks": {
-            one.key: {
-                "title": one.kind.title,
-                "verdict": one.verdict.value,
-                "since": _time(one.since),
-                "value": one.value,
-                "limit": one.limit,
-                "unit": one.kind.unit or None,
-            }
-            for one in report.checks
-        },
-    }  # fmt: skip
+    """Replace the status file of the application; TargetError when it can't be written."""
+    now = found.report.made_at
+    publish_status(standing_here(found, now, at_most=_HOLDS_FOR), output, now)
