@@ -20,6 +20,7 @@ from typing import Final
 import click
 
 from strongroom import __version__
+from strongroom.cli.alert import alert
 from strongroom.cli.backup import backup
 from strongroom.cli.browse import diff, dump, ls
 from strongroom.cli.check import check
@@ -64,6 +65,7 @@ COMMANDS: Final = (
     hook,
     log,
     report,
+    alert,
     doctor,
 )
 
