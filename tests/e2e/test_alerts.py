@@ -396,7 +396,7 @@ def test_a_trial_reaches_everybody_and_is_known_afterwards(
     assert json.loads(web.asked[0][2])["type"] == "info"
     last = [one["last"] for one in place.json("alert", "list")["routes"]]
     assert [(one["event"], one["delivered"]) for one in last] == [("test", True)] * 2
-    assert "test to hook" in place.run("log").text
+    assert "- to hook" in place.run("log").text
     # A trial is no word about any check.
     report = at(0, Application.load(place.config), capture(Verdict.FAILED))
     assert len(report.sent) == 2

@@ -321,7 +321,7 @@ def test_after_all_that_two_backups_at_once_are_fine(
     # Two sources are less than half of what they were: a run that says so ends with 3. One that
     # began when the other had ended may count what that saw as usual.
     told = [{found["code"] for found in one.document["findings"]} for one in answers]
-    assert all(codes <= {"source-shrunk"} for codes in told)
+    assert all(codes <= {"source-shrunk"} for codes in told), told
     assert [one.status for one in answers] == [3 if codes else 0 for codes in told]
     assert any(told)
     points = {one.document["recovery_point"] for one in answers}

@@ -64,6 +64,8 @@ def test_a_capture_of_some_sources_asks_nothing(tmp_path: Path, web: WebService)
     place = make(tmp_path, web.port)
     assert place.run("backup", "uploads").status == 0
     assert web.asked == []
+    assert place.run("backup", "more", "uploads").status == 0  # these are all
+    assert web.paths == [f"/{UUID}/start", f"/{UUID}"]
 
 
 def test_a_capture_that_is_not_whole_counts_as_failed(tmp_path: Path, web: WebService) -> None:
@@ -101,7 +103,7 @@ def test_a_capture_that_is_stopped_tells_so(
         raise error
 
     with pytest.raises(type(error)):
-        with_pings(application, stopped)  # type: ignore[arg-type]  # it never returns
+        with_pings(application, (), stopped)  # type: ignore[arg-type]  # it never returns
     assert web.paths[1] == f"/{UUID}/fail"
     assert web.asked[1][2].startswith(f"exit status {status}\n".encode())
 
@@ -150,7 +152,7 @@ def test_a_ping_that_fails_is_told_and_stops_nothing(
     assert answer.status == 0
     assert codes(answer) == ["ping-failed", "ping-failed"]
     messages = [one["message"] for one in answer.document["findings"]]
-    assert [one.partition(": ")[0] for one in messages] == ["at the beginning", "at the end"]
+    assert [one.partition(": ")[0] for one in messages] == ["start", "success"]
     assert all(one.endswith(error) for one in messages)
     assert len(web.asked) == asked
     assert record(place)["delivered"] is False

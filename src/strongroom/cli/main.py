@@ -36,11 +36,15 @@ from strongroom.cli.prune import prune
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, output_failed, redact, write_err
+from strongroom.cli.schedule import schedule
+from strongroom.cli.serve import serve
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
+from strongroom.cli.step import step
 from strongroom.cli.text import plain
 from strongroom.cli.unlock import unlock
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
+from strongroom.service.lifeline import watch_lifeline
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMANDS: Final = (
@@ -63,10 +67,13 @@ COMMANDS: Final = (
     key,
     export,
     hook,
+    schedule,
     log,
     report,
     alert,
     doctor,
+    serve,
+    step,
 )
 
 
@@ -94,10 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     if arguments is None:
         _keep_standard_streams()
+        watch_lifeline()
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Known before parsing, because a mistake in the arguments has to be told in JSON, too.
     words = given[: given.index("--")] if "--" in given else given
-    run = Run(json="--json" in words, verbose=bool({"-v", "--verbose"} & set(words)))
+    run = Run(
+        json="--json" in words, verbose=bool({"-v", "--verbose"} & set(words)), words=tuple(given)
+    )
     # What libraries log is for --verbose; without a handler their warnings go to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     # No plugin of another package has a say in how the configuration is read.

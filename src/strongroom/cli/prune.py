@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from strongroom.service.pruning import Pruned
 
 
-@click.command(cls=Command, examples=("strongroom prune --dry-run", "strongroom prune local --yes"))
+@click.command(
+    cls=Command,
+    follows="prune",
+    examples=("strongroom prune --dry-run", "strongroom prune local --yes"),
+)
 @click.argument("repositories", nargs=-1, metavar="[REPOSITORY]...")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and why; remove nothing.")
 @click.option("--yes", is_flag=True, help="Go on even when more than half of all would be dropped.")

@@ -219,7 +219,11 @@ class _Share(click.ParamType["str | float"]):
             self.fail(str(error), parameter, context)
 
 
-@click.command(cls=_Drill, examples=("strongroom drill --next", "strongroom drill --application"))
+@click.command(
+    cls=_Drill,
+    follows="drill",
+    examples=("strongroom drill --next", "strongroom drill --application"),
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @SNAPSHOT
 @click.option("--point", metavar="ID", help="Which recovery point: the beginning of its id.")

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,16 +41,24 @@ class Run:
     limit_upload: int | None = None
     limit_download: int | None = None
     store_as_of: str | None = None
+    state: Path | None = None
+    # The command line as it was given.
+    words: tuple[str, ...] = ()
     _written: bool = field(default=False, repr=False)
     _applications: list[Application] = field(default_factory=list, repr=False)
+    _spare: Application | None = field(default=None, repr=False)
 
     def application(self) -> Application:
         """The configured application, with this run's progress and messages."""
         from strongroom.service.application import Application
 
+        if self._spare is not None:
+            application, self._spare = self._spare, None
+            return application
         application = Application.load(self.config, progress=self.progress(), say=self.say)
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
+        application.state_folder = self.state
         if self.store_as_of is not None:
             from strongroom.service.selection import parse_moment
 
@@ -58,6 +66,39 @@ class Run:
             application.store_as_of = parse_moment(self.store_as_of, zone)
         self._applications.append(application)
         return application
+
+    def followed(self, action: str) -> int | None:
+        """The exit status of this command where a running service has carried it out; None where
+        no service is there."""
+        from strongroom.config import find_config
+        from strongroom.service.lifeline import JOB
+        from strongroom.service.occupancy import SERVICE, holder_note, is_occupied
+
+        if JOB in os.environ:
+            return None  # the service itself has started this process
+        self._spare = application = self.application()
+        folder = application.state
+        config = str(find_config(self.config).resolve())
+        if not is_occupied(folder, SERVICE) or holder_note(folder, SERVICE) != config:
+            return None
+        from strongroom.service.following import follow
+
+        outcome = follow(application, action, _without_config(self.words), self.say)
+        for line in outcome.messages:
+            self.say(line)
+        if outcome.output:
+            self._write(redact(outcome.output).removesuffix("\n"))
+        return outcome.exit_status
+
+    @contextlib.contextmanager
+    def in_turn(self, action: str) -> Iterator[None]:
+        """Nobody else does this for the application meanwhile; who comes later waits."""
+        from strongroom.service.occupancy import in_turn
+
+        application = self.application()
+        self._spare = application
+        with in_turn(application.state, action, self.say):
+            yield
 
     def close(self) -> None:
         """What was opened for this run is given back."""
@@ -102,6 +143,18 @@ class Run:
     def _write(self, text: str) -> None:
         self._written = True
         write_out(text + "\n")
+
+
+def _without_config(words: Sequence[str]) -> list[str]:
+    """The command line for a process that has the same configuration already."""
+    kept: list[str] = []
+    given = iter(words)
+    for word in given:
+        if word in ("-c", "--config"):
+            next(given, None)
+        elif not word.startswith(("--config=", "-c=")):
+            kept.append(word)
+    return kept
 
 
 def write_out(content: str | bytes) -> bool:

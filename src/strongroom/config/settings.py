@@ -57,7 +57,8 @@ class PostgresSource(Section):
         "The database: a reference, or a URL without a password.", examples=["env:DATABASE_URL"]
     )
     capture: ScheduleOrNever | None = setting(
-        "When to capture this source, in the place of `schedule.capture`.",
+        "When to capture this source alone, besides `schedule.capture`, which captures all"
+        " together; with never it is left out there.",
         default=None,
         examples=["0 * * * *"],
     )
@@ -92,7 +93,8 @@ class FilesSource(Section):
     kind: Literal["files"] = setting("What is protected: a folder of files.")
     path: AbsolutePath = setting("The folder.", examples=["/srv/tms/uploads"])
     capture: ScheduleOrNever | None = setting(
-        "When to capture this source, in the place of `schedule.capture`.",
+        "When to capture this source alone, besides `schedule.capture`, which captures all"
+        " together; with never it is left out there.",
         default=None,
         examples=["0 * * * *"],
     )
@@ -113,7 +115,8 @@ class GitSource(Section):
     kind: Literal["git"] = setting("What is protected: a Git checkout with its history.")
     path: AbsolutePath = setting("The checkout.", examples=["/srv/tms/app"])
     capture: ScheduleOrNever | None = setting(
-        "When to capture this source, in the place of `schedule.capture`.",
+        "When to capture this source alone, besides `schedule.capture`, which captures all"
+        " together; with never it is left out there.",
         default=None,
         examples=["0 * * * *"],
     )
@@ -392,7 +395,8 @@ class FileReference(Section):
 # --- The whole -----------------------------------------------------------------------------
 
 
-def _default_state() -> str:
+def default_state() -> str:
+    """The folder of this program's own records, where nothing else is said."""
     if os.geteuid() == 0:
         return "/var/lib/strongroom"
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
@@ -474,7 +478,7 @@ class Settings(Section):
     state: State = setting(
         "Where the program keeps its own records: a folder, or a reference to a database's URL. "
         "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
-        factory=_default_state,
+        factory=default_state,
         examples=["/var/lib/strongroom"],
     )
 

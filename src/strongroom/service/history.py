@@ -199,8 +199,10 @@ def entry_json(entry: Entry) -> dict[str, Any]:  # Any: JSON values
 def told(entry: Entry) -> tuple[str, str]:
     """What a record is about and how it ended, in a few words each."""
     fields = entry.fields
-    if isinstance(fields.get("event"), str):  # an alert
-        return f"{fields.get('key') or 'test'} to {fields.get('to')}", _told_result(fields)
+    if entry.kind == "alert":
+        return f"{fields.get('key') or '-'} to {fields.get('to')}", _told_result(fields)
+    if entry.kind == "ping":
+        return "monitoring.ping", _told_result(fields)
     sources = list(dict.fromkeys(sources_of(entry)))
     repository = fields.get("repository") or fields.get("to") or ""
     about = ", ".join(sources) or str(repository) or str(fields.get("key") or "")
@@ -212,7 +214,7 @@ def told(entry: Entry) -> tuple[str, str]:
 
 
 def _told_result(fields: Any) -> str:  # Any: JSON values
-    what = f"{fields['event']} {fields.get('verdict') or ''}".rstrip()
+    what = f"{fields.get('event')} {fields.get('verdict') or ''}".rstrip()
     return what if fields.get("delivered") is True else f"{what}, did not arrive"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from strongroom.config import GitSource, find_config
 from strongroom.errors import ConfigError
 from strongroom.service.application import Application
+from strongroom.service.own_program import own_program
 from strongroom.sources.code_hook import Hook, install_hook, remove_hook
 
 
@@ -40,7 +39,7 @@ def install(application: Application, config: Path | None, source: str | None) -
     """Put hooks in place that run `strongroom backup SOURCE` after a deployment."""
     installed: list[tuple[str, Hook]] = []
     for name, declared in _code(application, source):
-        command = [*_program(), "--config", str(find_config(config)), "--quiet", "backup", name]
+        command = [*own_program(), "--config", str(find_config(config)), "--quiet", "backup", name]
         installed += [(name, hook) for hook in install_hook(declared.path, command)]
     return HookReport(installed=tuple(installed))
 
@@ -69,11 +68,3 @@ def _code(application: Application, source: str | None) -> list[tuple[str, GitSo
             hint="Name one that is, or add it to `sources:`.",
         )
     return found
-
-
-def _program() -> list[str]:
-    """How to start this very program from anywhere."""
-    script = shutil.which(sys.argv[0])
-    if script is not None and Path(script).name == "strongroom":
-        return [str(Path(script).absolute())]
-    return [sys.executable, "-m", "strongroom"]

@@ -1,17 +1,18 @@
 """The dead man's switch: somebody elsewhere notices when no capture is heard of any more.
 
-`monitoring.ping` is asked as healthchecks has it: `/start` when a capture begins, the URL itself
-when it ended well, `/fail` with the exit status when not. A host that is down asks nothing, and
-that is what is noticed. What is sent names sources and codes, no path, host or message.
+`monitoring.ping` is asked as healthchecks has it: `/start` when a capture of all sources begins,
+the URL itself when it ended well, `/fail` with the exit status when not. A host that is down asks
+nothing, and that is what is noticed. What is sent names sources and codes; no path, no host and no
+message.
 
 Invariant: a ping that fails never stops a capture nor makes it fail; it is a finding and a record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from strongroom.config import resolve_secret
@@ -26,31 +27,90 @@ if TYPE_CHECKING:
     from strongroom.service.backup import BackupReport
 
 RECORD: Final = "ping"
+START: Final = "start"
+SUCCESS: Final = "success"
+FAIL: Final = "fail"
 _SETTING: Final = "monitoring.ping"
 _MOST_CODES: Final = 10
 _INTERRUPTED: Final = ERROR_KINDS["interrupted"].exit_status
-_BUG: Final = ERROR_KINDS["bug"].exit_status
 
 
-def with_pings(application: Application, capture: Callable[[], BackupReport]) -> BackupReport:
-    """The report of the capture, which is run between two pings; with `ping-failed` among its
-    findings where one did not arrive. Without `monitoring.ping`, nothing is asked."""
-    reference = application.settings.monitoring.ping
-    if reference is None:
-        return capture()
-    begun = _ask(reference, "start", "")
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """What the switch was told, and whether it heard it; `exit_status` of a capture that ended."""
+
+    event: str
+    outcome: Outcome
+    exit_status: int | None = None
+
+
+def with_pings(
+    application: Application, names: Sequence[str], capture: Callable[[], BackupReport]
+) -> BackupReport:
+    """The report of a capture of these sources, which is run between two pings where that is due;
+    with `ping-failed` among its findings where one did not arrive."""
+    begun = begin(application, names)
     try:
         report = capture()
     except BaseException as error:
-        status, text = _told_of_error(error)
-        _conclude(application, begun, _ask(reference, "fail", text), status)
+        status, code = _INTERRUPTED, "interrupted"
+        if isinstance(error, Exception):
+            code = error.code if isinstance(error, StrongroomError) else "bug"
+            status = ERROR_KINDS[code].exit_status
+        # Nobody may see the findings of what was not done: they are told at once.
+        for one in note(application, begun, end(application, names, status, _failure(code))):
+            application.say(f"{one.subject}: {one.message}")
         raise
-    status = report.exit_status
-    text = _told_of_report(report)
-    ended = _ask(reference, "" if status == EXIT_FINE else "fail", text)
-    findings = _conclude(application, begun, ended, status)
+    ended = end(application, names, report.exit_status, report.as_json())
+    findings = note(application, begun, ended)
     point = replace(report.point, findings=(*report.point.findings, *findings))
     return replace(report, point=point)
+
+
+def begin(application: Application, names: Sequence[str]) -> Pinged | None:
+    """Say that a capture of these sources begins; without names, all. None when nobody is told: no
+    switch is configured, or not all sources are captured, which would look as if they were."""
+    return _ask(application, names, START, "", None)
+
+
+def end(
+    application: Application,
+    names: Sequence[str],
+    exit_status: int,
+    document: Mapping[str, Any],  # Any: JSON values
+) -> Pinged | None:
+    """Say how it ended, given what `strongroom backup --json` answers."""
+    event = SUCCESS if exit_status == EXIT_FINE else FAIL
+    text = "\n".join(_lines(exit_status, document)) + "\n"
+    return _ask(application, names, event, text, exit_status)
+
+
+def note(application: Application, *pings: Pinged | None) -> list[Finding]:
+    """Record pings; a finding for each that did not arrive, and what could not be recorded.
+
+    A start that arrived leaves no record: on a host that has lost its ledger, nothing may be
+    written before a capture has brought it back.
+    """
+    findings: list[Finding] = []
+    for one in pings:
+        if one is None:
+            continue
+        if not one.outcome.delivered:
+            findings.append(finding("ping-failed", _SETTING, f"{one.event}: {one.outcome.error}"))
+        elif one.event == START:
+            continue
+        recorded = application.record(
+            RECORD,
+            {
+                "event": one.event,
+                "delivered": one.outcome.delivered,
+                "error": one.outcome.error,
+                "exit_status": one.exit_status,
+            },
+        )
+        if isinstance(recorded, Finding):
+            findings.append(recorded)
+    return list(dict.fromkeys(findings))
 
 
 def ping_url(address: str, word: str) -> str:
@@ -62,53 +122,41 @@ def ping_url(address: str, word: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{word}"))
 
 
-def _ask(reference: str, word: str, text: str) -> Outcome:
+def _ask(
+    application: Application, names: Sequence[str], event: str, text: str, exit_status: int | None
+) -> Pinged | None:
+    settings = application.settings
+    reference = settings.monitoring.ping
+    if reference is None or (names and settings.sources.keys() - set(names)):
+        return None
     try:
-        address = ping_url(resolve_secret(reference), word)
+        address = ping_url(resolve_secret(reference), "" if event == SUCCESS else event)
     except ConfigError as error:
-        return Outcome(False, str(error), error.hint)
+        return Pinged(event, Outcome(False, str(error), error.hint), exit_status)
     except ValueError:
-        return Outcome(False, NO_URL)
-    return ping(address, text)
+        return Pinged(event, Outcome(False, NO_URL), exit_status)
+    return Pinged(event, ping(address, text), exit_status)
 
 
-def _conclude(
-    application: Application, begun: Outcome, ended: Outcome, status: int
-) -> list[Finding]:
-    """Record both pings; a finding for each that did not arrive, which people are told at once."""
-    findings = [
-        finding("ping-failed", _SETTING, f"{when}: {one.error}")
-        for when, one in (("at the beginning", begun), ("at the end", ended))
-        if not one.delivered
-    ]
-    for one in findings:
-        application.say(f"{one.subject}: {one.message}")
-    recorded = application.record(
-        RECORD,
-        {
-            "exit_status": status,
-            "delivered": begun.delivered and ended.delivered,
-            "begin_error": begun.error,
-            "end_error": ended.error,
-        },
-    )
-    return [*findings, recorded] if isinstance(recorded, Finding) else findings
+# Any in what follows: JSON values
 
 
-def _told_of_error(error: BaseException) -> tuple[int, str]:
-    if isinstance(error, StrongroomError):
-        status, code = error.exit_status, error.code
-    elif isinstance(error, Exception):
-        status, code = _BUG, "bug"
-    else:
-        status, code = _INTERRUPTED, "interrupted"
-    return status, f"exit status {status}\n{code}: {ERROR_KINDS[code].meaning}\n"
+def _failure(code: str) -> Mapping[str, Any]:
+    return {"error": {"code": code}}
 
 
-def _told_of_report(report: BackupReport) -> str:
-    captured, wanted = len(report.captured), count(len(report.wanted), "source")
-    lines = [f"exit status {report.exit_status}", f"captured {captured} of {wanted}"]
-    lines += [f"{name}: {error.code}" for name, error in report.errors]
-    loud = (one.code for one in report.point.findings if one.severity is not Severity.NOTE)
-    lines += list(dict.fromkeys(loud))[:_MOST_CODES]
-    return "\n".join(lines) + "\n"
+def _lines(exit_status: int, document: Mapping[str, Any]) -> Iterator[str]:
+    yield f"exit status {exit_status}"
+    if isinstance(failed := document.get("error"), Mapping):
+        kind = ERROR_KINDS.get(str(failed.get("code")))
+        if kind is not None:
+            yield f"{kind.code}: {kind.meaning}"
+    if isinstance(copies := document.get("copies"), Mapping):
+        errors = document.get("errors") or ()
+        captured, wanted = len(copies), count(len(copies) + len(errors), "source")
+        yield f"captured {captured} of {wanted}"
+        for one in errors:
+            yield f"{one['source']}: {one['code']}"
+    found = document.get("findings") or ()
+    loud = (str(one["code"]) for one in found if one["severity"] != Severity.NOTE.value)
+    yield from list(dict.fromkeys(loud))[:_MOST_CODES]

@@ -154,14 +154,15 @@ def parse_record(fields: object) -> PointRecord:
             _moment(fields["begun_at"]),
             _moment(fields["ended_at"]),
             tuple(map(str, fields["wanted"])),
-            tuple(map(_source, fields["sources"])),
+            tuple(map(parse_source, fields["sources"])),
             {str(one["source"]): str(one["because"]) for one in fields["missing"]},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"a field is missing or has another shape: {error}") from error
 
 
-def _source(fields: Any) -> PointSource:  # Any: JSON of any shape
+def parse_source(fields: Any) -> PointSource:  # Any: JSON of any shape
+    """One source's part, as `PointSource.as_json` wrote it down."""
     return PointSource(
         str(fields["source"]),
         str(fields["kind"]),

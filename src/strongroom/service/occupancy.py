@@ -1,0 +1,109 @@
+"""Who is at work on this host: locks on files in the state folder, given up with their process.
+
+They keep two services apart, and two runs of the same kind; what happens in a repository is guarded
+by the repository's own locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import BusyError
+
+SERVICE: Final = "service"
+
+
+def _nobody(_: str) -> None:
+    """Where messages go when nobody listens."""
+
+
+@contextlib.contextmanager
+def sole(folder: Path, what: str, note: str = "") -> Iterator[None]:
+    """Nobody else does this, of those who ask; BusyError when somebody does. Others can read the
+    `note`, which is one line."""
+    with _opened(folder, what) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            raise BusyError(
+                f"another {what} is running{holder}",
+                subject=str(folder),
+                hint=f"Use that one, or stop it: it holds {_path(folder, what).name}.",
+            ) from None
+        _write_holder(descriptor, note)
+        yield
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path, what: str, say: Callable[[str], None] = _nobody) -> Iterator[None]:
+    """Nobody else does this meanwhile, of those who ask; who comes later waits, and says so.
+
+    Where the folder can't be written to, nobody is kept apart: what follows will say why.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            descriptor = held.enter_context(_opened(folder, what))
+        except OSError:
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another {what} to end{_holder(descriptor)}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _write_holder(descriptor)
+        yield
+
+
+def is_occupied(folder: Path, what: str) -> bool:
+    """Whether somebody does this now."""
+    try:
+        descriptor = os.open(_path(folder, what), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def holder_note(folder: Path, what: str) -> str:
+    """What whoever did this last left for others; empty when nothing is known."""
+    try:
+        lines = _path(folder, what).read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return lines[1] if len(lines) > 1 else ""
+
+
+def _path(folder: Path, what: str) -> Path:
+    return folder / f"{what}.lock"
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, what: str) -> Iterator[int]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(_path(folder, what), flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_holder(descriptor: int, note: str = "") -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    given = os.pread(descriptor, 32, 0).decode("ascii", "replace").partition("\n")[0]
+    return f" (process {given})" if given.isdecimal() else ""

@@ -1,0 +1,104 @@
+"""I4 for the service: killed at any step of a run and started again, it leaves the evidence that an
+undisturbed run leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.evidence import Entry, Ledger
+from strongroom.service.workflow import Order
+from tests.e2e.command_line import Place
+from tests.support.failure_ground import processes, wait_until
+from tests.support.repository_ground import PASSWORD, new_repository
+from tests.support.restic import stock_restics
+from tests.support.service_ground import KILLED
+
+CONFIG = """
+version: 1
+application: tms
+environment: development
+state: state
+sources:
+  uploads: {kind: files, path: ../uploads}
+  papers: {kind: files, path: ../papers}
+repositories:
+  local: {location: local, password: "file:key"}
+  second: {location: second, password: "file:key"}
+"""
+CAPTURE = Order("tms", "capture", "capture", ("backup",), ("uploads", "papers"))
+# Begin, begin the capture, each of two sources, conclude, record.
+STEPS = 6
+
+
+def attempt(place: Place, when: str = "never", step: int = 0, order: Order = CAPTURE) -> Any:
+    """One life of the service; its outcome, None when it was killed. `Any`: JSON values."""
+    arguments = [str(place.config), "run-1", json.dumps(order.as_json()), when, str(step)]
+    program = [sys.executable, "-m", "tests.support.service_ground", *arguments]
+    ended = subprocess.run(program, capture_output=True, check=False, timeout=300)
+    if when != "never" and ended.returncode == KILLED:
+        return None
+    assert ended.returncode == 0, ended.stderr.decode()
+    return json.loads(ended.stdout)
+
+
+def fresh(path: Path) -> Place:
+    """A place of its own, with the sources that all places of a test have in common."""
+    for name in ("uploads", "papers"):
+        if not (path.parent / name).exists():
+            (path.parent / name).mkdir()
+            (path.parent / name / "one").write_text(f"one of {name}")
+    path.mkdir()
+    place = Place(path)
+    place.write_config(CONFIG)
+    (path / "key").write_text(PASSWORD + "\n")
+    (path / "key").chmod(0o600)
+    for name in ("local", "second"):
+        new_repository(path / name)
+    return place
+
+
+def evidence(place: Place) -> list[Any]:
+    """What the ledger says, without what no two runs have in common. `Any`: JSON values."""
+    return [_kept(one) for one in Ledger(place.path / "state" / "ledger.jsonl").entries()]
+
+
+def _kept(one: Entry) -> Any:  # Any: JSON values
+    fields = dict(one.fields)
+    if one.kind == "backup":
+        return (
+            one.kind,
+            fields["wanted"],
+            sorted((each["source"], each["repository"]) for each in fields["snapshots"]),
+            {each["source"]: each["tree"] for each in fields["snapshots"]},
+            fields["findings"],
+            fields["errors"],
+            fields["record"]["certainty"],
+        )
+    names = ("job", "action", "sources", "exit_status", "verdict", "error", "workflow")
+    return (one.kind, *(fields.get(name) for name in names))
+
+
+@pytest.mark.parametrize("when", ["before", "within", "after"])
+def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: Path) -> None:
+    undisturbed = fresh(tmp_path / "undisturbed")
+    outcome = attempt(undisturbed)
+    assert outcome["exit_status"] == 0, outcome
+    wanted = evidence(undisturbed)
+    assert [one[0] for one in wanted] == ["backup", "job"]
+    # The first and the last start no process that they could be killed beside.
+    steps = range(2, STEPS) if when == "within" else range(1, STEPS + 1)
+    for step in steps:
+        place = fresh(tmp_path / str(step))
+        assert attempt(place, when, step) is None
+        wait_until(lambda here=place.config: not processes(str(here)))
+        outcome = attempt(place)
+        assert outcome["exit_status"] == 0, outcome
+        assert evidence(place) == wanted, (when, step)
+        assert place.json("drill")["verdict"] == "PROVEN"
+        stock_restics()[0].run(place.path / "local", "check", "--read-data")
