@@ -236,6 +236,15 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "What was done could not be written to the ledger.",
                 "The state directory is missing, full or not writable.",
                 "Correct what the message names; the next run is recorded again."),
+    # Telling people
+    FindingKind("alert-undelivered", _W,
+                "A message did not reach whom it was for.",
+                "The service is away or refuses it, or its address is wrong or has changed.",
+                "Correct the address that `alerts:` refers to, then run `strongroom alert test`."),
+    FindingKind("ping-failed", _W,
+                "The dead man's switch did not hear of a capture, and may raise a false alarm.",
+                "Its service is away, or the URL is wrong or has changed.",
+                "Correct the URL that `monitoring.ping` refers to."),
     # Recovery points
     FindingKind("point-incomplete", _U,
                 "A source has no snapshot in the recovery point that was drilled.",

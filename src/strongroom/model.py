@@ -17,6 +17,7 @@ from typing import Protocol
 from strongroom.findings import FINDING_KINDS, Severity
 
 __all__ = [
+    "AlertEvent",
     "Digests",
     "Finding",
     "Piece",
@@ -41,6 +42,23 @@ class Verdict(StrEnum):
     STALE = "STALE"
     UNKNOWN = "UNKNOWN"
     FAILED = "FAILED"
+
+
+class AlertEvent(StrEnum):
+    """Why somebody is told of a check, the most urgent first."""
+
+    NEW = "new"
+    WORSE = "worse"
+    FLAPPING = "flapping"
+    BETTER = "better"
+    REMINDER = "reminder"
+    RECOVERED = "recovered"
+    # It was not well while nobody was to be told or could be, and is well again.
+    PASSED = "passed"
+    # It is not looked at any more.
+    WITHDRAWN = "withdrawn"
+    # Somebody wants to know whether alerts arrive.
+    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)

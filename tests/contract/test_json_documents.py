@@ -19,6 +19,7 @@ from strongroom.model import Verdict
 from strongroom.service.gathering import EXITS
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import make_application
+from tests.support.listeners import web_service
 from tests.support.repository_ground import new_repository
 
 # Commands follow each other on one place: one worker runs them all.
@@ -36,6 +37,7 @@ repositories:
 application_check:
   start: php -S 127.0.0.1:{port} -t .
   http: [{path: /api/health.php, values: {status: ok}}]
+alerts: [{name: hook, to: file:hook-url}]
 state: state
 """
 
@@ -118,6 +120,8 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "ledger": (),
         "versions": (),
     },
+    "alert list": {"routes": ("route", "to", "when", "about", "repeat", "quiet", "last")},
+    "alert test": {"routes": ("route", "delivered", "error", "hint"), "findings": FINDING},
     "schedule": {"runs": ("job", "at", "scheduled_for", "because"), "notes": ()},
     "schedule --systemd --output NEW": {"units": ("name", "content"), "output": (), "notes": ()},
     "schedule --cron": {"crontab": ()},
@@ -183,6 +187,8 @@ FAILURES: Mapping[str, str] = {
     "log --since yesterday": "usage",
     "report --output NEW": "usage",
     "report --config NOWHERE": "config-missing",
+    "alert list --config NOWHERE": "config-missing",
+    "alert test nobody": "usage",
     "schedule --config NOWHERE": "config-missing",
     "schedule --systemd --cron": "usage",
     "schedule --output NEW": "usage",
@@ -197,14 +203,18 @@ FAILURES: Mapping[str, str] = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made = make_place(tmp_path_factory.mktemp("json"), CONFIG)
     make_application(made.path / "app")
     new_repository(made.path / "local")
     new_repository(made.path / "second")
     made.json("backup")
     made.json("backup", "uploads")
-    return made
+    with web_service() as service:
+        hook = made.path / "hook-url"
+        hook.write_text(f"json://127.0.0.1:{service.port}")
+        hook.chmod(0o600)
+        yield made
 
 
 def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:

@@ -43,7 +43,8 @@ OWN_PLACE = {
     "boto3": ("src/strongroom/repository/storage/s3.py",),
     "botocore": ("src/strongroom/repository/storage/s3.py",),
     "asyncssh": ("src/strongroom/repository/storage/sftp.py",),
-    "httpx": ("src/strongroom/repository/storage/rest.py",),
+    "httpx": ("src/strongroom/repository/storage/rest.py", "src/strongroom/service/messenger.py"),
+    "apprise": ("src/strongroom/service/messenger.py",),
 }
 
 # A decision that can be replayed from its inputs touches nothing outside.

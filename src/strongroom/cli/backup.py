@@ -28,11 +28,14 @@ def backup(run: Run, sources: tuple[str, ...]) -> int:
     Without names: all of them, the database first, then files, then code. Each is read once,
     whatever the number of repositories. A source that fails does not stop the others; the exit
     status is 3 when something that was to be captured is not in the snapshot, or in too few
-    repositories. Advice, such as uncommitted changes, leaves it 0.
+    repositories. Advice, such as uncommitted changes, leaves it 0. A capture of all sources tells
+    the dead man's switch that `monitoring.ping` names.
     """
     from strongroom.service.backup import backup as capture
+    from strongroom.service.ping import with_pings
 
-    report = capture(run.application(), sources)
+    application = run.application()
+    report = with_pings(application, sources, lambda: capture(application, sources))
     run.result(report.as_json(), lines(report, verbose=run.verbose))
     return report.exit_status
 

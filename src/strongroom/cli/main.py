@@ -20,6 +20,7 @@ from typing import Final
 import click
 
 from strongroom import __version__
+from strongroom.cli.alert import alert
 from strongroom.cli.backup import backup
 from strongroom.cli.browse import diff, dump, ls
 from strongroom.cli.check import check
@@ -73,6 +74,7 @@ COMMANDS: Final = (
     schedule,
     log,
     report,
+    alert,
     doctor,
     serve,
     step,

@@ -5,6 +5,7 @@ Presets are production's; what `environment: development` changes stands in `set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Literal
 
@@ -13,6 +14,7 @@ from strongroom.config.scalar import (
     AlertTarget,
     Duration,
     Hours,
+    MailServer,
     Name,
     Schedule,
     ScheduleOrNever,
@@ -77,6 +79,7 @@ class Alert(Section):
     about: tuple[Name, ...] = setting(
         "Only these sources and repositories, and what concerns all; without it, everything.",
         default=(),
+        examples=[["database"]],
     )
     repeat: Duration = setting(
         "After how long what still is not well is told again.", default=timedelta(hours=24)
@@ -86,6 +89,12 @@ class Alert(Section):
         default=None,
         examples=["22:00-07:00"],
     )
+
+
+def route_names(alerts: Sequence[Alert]) -> tuple[str, ...]:
+    """What records and commands call each alert: its name, or else its place in the list, from 1
+    on. No two are alike."""
+    return tuple(one.name or str(place) for place, one in enumerate(alerts, start=1))
 
 
 class Monitoring(Section):
@@ -107,6 +116,12 @@ class Monitoring(Section):
         " capture (/start), at its success, and at its failure (/fail).",
         default=None,
         examples=["env:PING_URL"],
+    )
+    mail_server: MailServer = setting(
+        "The mail server that takes alerts to mailto: addresses, without a login and without TLS;"
+        " with either, give a reference to an address as Apprise writes it.",
+        default="localhost:25",
+        examples=["smtp.internal:25"],
     )
     space: ShareOrSize = setting("How much of a store must be free.", default="10%")
 

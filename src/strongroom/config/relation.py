@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path as Folder
 from typing import Final
 
+from strongroom.config.alert_relation import check_alerts
 from strongroom.config.application_relation import check_application
 from strongroom.config.fault import Fault, Path, nearest
 from strongroom.config.value import location_scheme, parse_duration
@@ -57,6 +58,7 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
             )
     yield from _check_source_names(root, sources)
     yield from check_application(root.get("application_check"), sources)
+    yield from check_alerts(root.get("alerts"), {*sources, *repositories})
     yield from _check_places(sources, repositories, base)
     yield from _check_access(repositories)
     yield from _check_keys(_mapping(root.get("repositories")))

@@ -27,6 +27,7 @@ _UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # One host of a URL with its port.
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+_SERVER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 # A name and a password before a host, with a slash in the password, too.
 _BARE_PASSWORD: Final = re.compile(
     r"[^/:@]*:([^/@]*@|[^@]*@[^/:@]+:)|[^/:@]*%3a[^/:@]*@", re.IGNORECASE
@@ -185,8 +186,23 @@ def check_inside(text: str) -> str:
 
 def check_mail_address(text: str) -> str:
     """`mailto:NAME@HOST`, with nothing else that could be a password."""
-    if not re.fullmatch(r"mailto:[^@:/?\s]+@[^@:/?\s]+", text):
+    if not re.fullmatch(r"mailto:[^@:/?\s,;<>\"]+@[^@:/?\s,;<>\"]+", text):
         raise ValueError("an address reads mailto:NAME@HOST; all else is named by a reference")
+    return text
+
+
+def parse_mail_server(text: str) -> tuple[str, int]:
+    """Host and port of `HOST` or `HOST:PORT`; the port of mail is 25."""
+    found = _SERVER.fullmatch(text)
+    port = int(found[2]) if found is not None and found[2] else 25
+    if found is None or not 0 < port < 65536:
+        raise ValueError("a mail server is written HOST or HOST:PORT, such as smtp.internal:25")
+    return found[1], port
+
+
+def check_mail_server(text: str) -> str:
+    """The text of a mail server, as it stands."""
+    parse_mail_server(text)
     return text
 
 

@@ -199,14 +199,23 @@ def entry_json(entry: Entry) -> dict[str, Any]:  # Any: JSON values
 def told(entry: Entry) -> tuple[str, str]:
     """What a record is about and how it ended, in a few words each."""
     fields = entry.fields
+    if entry.kind == "alert":
+        return f"{fields.get('key') or '-'} to {fields.get('to')}", _told_result(fields)
+    if entry.kind == "ping":
+        return "monitoring.ping", _told_result(fields)
     sources = list(dict.fromkeys(sources_of(entry)))
     repository = fields.get("repository") or fields.get("to") or ""
-    about = ", ".join(sources) or str(repository)
+    about = ", ".join(sources) or str(repository) or str(fields.get("key") or "")
     if sources and repository:
         about += f" from {repository}" if entry.kind in PROOF_ACTIONS else f" in {repository}"
     if isinstance(fields.get("snapshot"), str):
         about += f", snapshot {fields['snapshot'][:8]}"
     return about or "-", _result(fields)
+
+
+def _told_result(fields: Any) -> str:  # Any: JSON values
+    what = f"{fields.get('event')} {fields.get('verdict') or ''}".rstrip()
+    return what if fields.get("delivered") is True else f"{what}, did not arrive"
 
 
 def _result(fields: Any) -> str:  # Any: JSON values

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom.model import Finding
+from strongroom.plan.job import CAPTURE
+from strongroom.service import ping
 from strongroom.service.application import Application
 from strongroom.service.child import Children, Ran
 from strongroom.service.rendering import time_json
@@ -30,6 +32,9 @@ class Runner:
     def begin(self, order: Order) -> None:
         """A run begins."""
         LOG.info("%s begins: %s", order.job, order.because or "asked for", extra=_about(order))
+        if order.action == CAPTURE:
+            application = self._application()
+            self._tell(ping.note(application, ping.begin(application, order.sources)))
 
     def run(
         self,
@@ -60,9 +65,17 @@ class Runner:
         known = application.ledger.entries("job")
         if any(one.fields.get("workflow") == workflow for one in known):
             return
+        if order.action == CAPTURE:
+            status, document = outcome.exit_status, outcome.document
+            pinged = ping.end(application, order.sources, status, document)
+            self._tell(ping.note(application, pinged))
         recorded = application.record("job", job_fields(order, workflow, begun_at, outcome))
         if isinstance(recorded, Finding):
-            LOG.error("%s: %s", recorded.subject, recorded.message)
+            self._tell([recorded])
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        for one in findings:
+            LOG.error("%s: %s", one.subject, one.message)
 
     def take(self, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Records that a worker made for this application, as far as they are not there yet.

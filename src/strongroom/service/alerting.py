@@ -1,0 +1,327 @@
+"""Alerts: from checks to messages that arrived, at each tick. `tell` is all that the daemon calls.
+
+It reads from the ledger what was told before, plans (`plan.alerting`), delivers, and records what
+changed and what was told. Between a delivery and its record lies a moment in which a kill makes a
+message come twice: rather that than never.
+
+Invariants: only what arrived counts as told. A ledger that cannot be written stops no alert, and
+does not make each tick tell everything again: what was told stays known in this process, and is
+recorded when that is possible again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+from strongroom.config.operation import Alert, route_names
+from strongroom.config.settings import Settings
+from strongroom.config.value import parse_hours
+from strongroom.errors import StrongroomError
+from strongroom.evidence import Entry
+from strongroom.model import Finding, Verdict, finding
+from strongroom.plan.alerting import (
+    ALERT_RECORD,
+    VERDICT_RECORD,
+    Change,
+    Delivery,
+    Message,
+    Record,
+    Route,
+    Standing,
+    Told,
+    plan_alerts,
+    stand_ins,
+    told_record,
+)
+from strongroom.report.alert_text import Item, Letter, Sender, letter
+from strongroom.report.check import Check
+from strongroom.service.application import Application
+from strongroom.service.delivery import Outcome, deliver
+from strongroom.service.rendering import time_json
+
+__all__ = ["AlertReport", "Post", "Sent", "routes_of", "sender_of", "tell", "undelivered"]
+
+Post: TypeAlias = Callable[[Alert, Letter], Outcome]
+"""Delivers a letter to an alert's address."""
+
+_AT_ONCE: Final = 8
+_MOST_UNRECORDED: Final = 10_000
+_VERDICTS: Final = list(Verdict)
+
+_Fields: TypeAlias = dict[str, Any]  # Any: JSON values
+# What this process could not record yet, by ledger.
+_UNRECORDED: Final[dict[Path, list[tuple[str, _Fields]]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message, and whether it arrived."""
+
+    message: Message
+    outcome: Outcome
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        message = self.message
+        return {
+            "to": message.to,
+            "event": message.event.value,
+            "checks": [
+                {"key": one.key, "event": one.event.value, "verdict": one.verdict.value}
+                for one in message.notices
+            ],
+            "instead_of": message.instead_of or None,
+            "because": message.because,
+            "delivered": self.outcome.delivered,
+            "error": self.outcome.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """What one tick changed, told and could not tell."""
+
+    changes: tuple[Change, ...] = ()
+    sent: tuple[Sent, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON values
+        return {
+            "changes": [
+                {
+                    "key": one.key,
+                    "before": one.before.value,
+                    "verdict": one.verdict.value if one.verdict is not None else None,
+                }
+                for one in self.changes
+            ],
+            "sent": [one.as_json() for one in self.sent],
+            "findings": [one.as_json() for one in self.findings],
+        }
+
+
+def tell(
+    application: Application,
+    checks: Sequence[Check],
+    now: datetime,
+    *,
+    post: Post | None = None,
+    entries: Iterable[Entry] | None = None,
+) -> AlertReport:
+    """Tell everybody what is to be told at `now` of these checks, which are all that there are.
+
+    Without checks nothing is done. `entries` are the ledger's records where the caller has just
+    read them; `post` delivers in the place of Apprise. Nothing is raised for what does not arrive
+    or cannot be recorded: it stands in the report.
+    """
+    if not checks:
+        return AlertReport()
+    run = _Run(application, checks, now, post or _post(application.settings))
+    told = run.read(entries)
+    standings = [Standing(one.key, one.subject, one.verdict) for one in run.checks.values()]
+    plan = plan_alerts(standings, told, run.routes, run.zone, now)
+    run.note_changes(plan.changes)
+    run.send(plan.messages, told.after(plan.changes))
+    return AlertReport(plan.changes, tuple(run.sent), tuple(run.findings))
+
+
+class _Run:
+    """What one tick has come to so far."""
+
+    def __init__(
+        self, application: Application, checks: Sequence[Check], now: datetime, post: Post
+    ) -> None:
+        settings = application.settings
+        self.application = application
+        self.checks: dict[str, Check] = {}
+        for one in checks:  # of two that are called alike the worse one counts
+            known = self.checks.get(one.key)
+            if known is None or _VERDICTS.index(one.verdict) > _VERDICTS.index(known.verdict):
+                self.checks[one.key] = one
+        self.now = now
+        self.post = post
+        self.routes = routes_of(settings)
+        self.alerts = dict(zip(route_names(settings.alerts), settings.alerts, strict=True))
+        self.zone = ZoneInfo(settings.schedule.time_zone)
+        self.sent: list[Sent] = []
+        self.findings: list[Finding] = []
+
+    # The ledger
+
+    def read(self, entries: Iterable[Entry] | None) -> Told:
+        """What was told before, as far as the ledger can be read, and what it does not know yet."""
+        self._record_late()
+        name = self.application.name
+        records: list[Record | None] = []
+        try:
+            found = self.application.ledger.entries() if entries is None else entries
+            records.extend(
+                told_record(one.kind, one.at, one.fields)
+                for one in found
+                if one.fields.get("application") == name
+            )
+        except StrongroomError as error:
+            self._miss(error.subject or "ledger", error.message)
+        waiting = _UNRECORDED.get(self._ledger, ())
+        records += [told_record(kind, self.now, fields) for kind, fields in waiting]
+        return Told(tuple(one for one in records if one is not None))
+
+    def note_changes(self, changes: Iterable[Change]) -> None:
+        """Record what changed: how things stood is then known, whoever was told."""
+        for one in changes:
+            check = self.checks.get(one.key)
+            self._record(
+                VERDICT_RECORD,
+                {
+                    "key": one.key,
+                    "before": one.before.value,
+                    "verdict": one.verdict.value if one.verdict is not None else None,
+                    **self._of_check(check),
+                },
+            )
+
+    def _note_delivery(self, sent: Sent) -> list[Delivery]:
+        made = []
+        for notice in sent.message.notices:
+            fields = {
+                "key": notice.key,
+                "event": notice.event.value,
+                "verdict": notice.verdict.value,
+                "to": sent.message.to,
+                "delivered": sent.outcome.delivered,
+                "error": sent.outcome.error,
+                **self._of_check(self.checks.get(notice.key)),
+                "because": notice.because,
+                "instead_of": sent.message.instead_of or None,
+            }
+            self._record(ALERT_RECORD, fields)
+            record = told_record(ALERT_RECORD, self.now, fields)
+            assert isinstance(record, Delivery)
+            made.append(record)
+        return made
+
+    def _of_check(self, check: Check | None) -> _Fields:
+        since = check.since if check is not None else None
+        return {
+            "observed": check.observed if check is not None else None,
+            "since": time_json(since) if since is not None else None,
+            # The ledger has its own clock; what is planned from these records goes by this one.
+            "judged_at": time_json(self.now),
+        }
+
+    def _record(self, kind: str, fields: _Fields) -> None:
+        recorded = self.application.record(kind, fields)
+        if isinstance(recorded, Finding):
+            self._miss(recorded.subject, recorded.message)
+            waiting = _UNRECORDED.setdefault(self._ledger, [])
+            waiting.append((kind, fields))
+            del waiting[:-_MOST_UNRECORDED]
+
+    def _record_late(self) -> None:
+        """Record what could not be recorded at its time; in its order, as far as that goes."""
+        waiting = _UNRECORDED.get(self._ledger, [])
+        while waiting:
+            kind, fields = waiting[0]
+            recorded = self.application.record(kind, fields)
+            if isinstance(recorded, Finding):
+                self._miss(recorded.subject, recorded.message)
+                return
+            del waiting[0]
+
+    def _miss(self, subject: str, message: str) -> None:
+        """Once: a folder that is in the way is so for each record."""
+        if not any(one.code == "evidence-unrecorded" for one in self.findings):
+            self.findings.append(finding("evidence-unrecorded", subject, message))
+
+    @property
+    def _ledger(self) -> Path:
+        return self.application.ledger.path
+
+    # Messages
+
+    def send(self, messages: Sequence[Message], told: Told) -> None:
+        """Deliver these at the same time, then what did not arrive to who stands in for its route,
+        one after another: who was told just now is not told again."""
+        unreachable: set[str] = set()
+        failed: list[Message] = []
+        waiting = tuple(messages)
+        while waiting or failed:
+            if not waiting:
+                first = failed.pop(0)
+                waiting = stand_ins(first, told, self.routes, unreachable, self.zone, self.now)
+            for sent in self._deliver(waiting):
+                self.sent.append(sent)
+                told = told.after(self._note_delivery(sent))
+                if not sent.outcome.delivered:
+                    failed.append(sent.message)
+                    unreachable.add(sent.message.to)
+                    self.findings.append(undelivered(sent.message.to, sent.outcome))
+            waiting = ()
+
+    def _deliver(self, messages: Sequence[Message]) -> list[Sent]:
+        """At the same time, so that a service that hangs holds no other up."""
+        if not messages:
+            return []
+        with ThreadPoolExecutor(min(len(messages), _AT_ONCE), "alert") as pool:
+            asked = [
+                pool.submit(self.post, self.alerts[one.to], self._letter(one)) for one in messages
+            ]
+            outcomes = [one.result() for one in asked]
+        return [Sent(*one) for one in zip(messages, outcomes, strict=True)]
+
+    def _letter(self, message: Message) -> Letter:
+        items = [
+            Item(
+                one.key,
+                one.event,
+                one.verdict,
+                one.before,
+                self.checks.get(one.key),
+                one.begun_at,
+                one.ended_at,
+            )
+            for one in message.notices
+        ]
+        sender = sender_of(self.application.settings, self.now)
+        return letter(sender, items, instead_of=message.instead_of)
+
+
+# Routes
+
+
+def routes_of(settings: Settings) -> tuple[Route, ...]:
+    """Whom to tell, in the order of the configuration."""
+    subjects = settings.sources.keys() | settings.repositories.keys()
+    return tuple(
+        Route(
+            name,
+            one.when == "failure",
+            one.repeat,
+            parse_hours(one.quiet) if one.quiet is not None else None,
+            frozenset(subjects - set(one.about)) if one.about else frozenset(),
+        )
+        for name, one in zip(route_names(settings.alerts), settings.alerts, strict=True)
+    )
+
+
+def sender_of(settings: Settings, now: datetime) -> Sender:
+    """What letters of this application are about."""
+    zone = settings.schedule.time_zone
+    return Sender(settings.application, settings.environment, zone, now)
+
+
+def undelivered(route: str, outcome: Outcome) -> Finding:
+    """The finding that a message did not arrive."""
+    return finding("alert-undelivered", route, outcome.error or "it did not arrive")
+
+
+def _post(settings: Settings) -> Post:
+    def post(alert: Alert, message: Letter) -> Outcome:
+        return deliver(alert.to, message, mail_server=settings.monitoring.mail_server)
+
+    return post
