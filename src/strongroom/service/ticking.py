@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding
-from strongroom.plan.job import APPLICATION_DRILL, DRILL, VERIFY
+from strongroom.plan.job import APPLICATION_DRILL, DRILL
 from strongroom.plan.schedule import Due, due
 from strongroom.report.history import Beat
 from strongroom.service.alerting import tell
@@ -113,7 +113,7 @@ def order_of(application: str, one: Due) -> Order:
         case "application-drill":
             arguments = ("drill", "--application")
         case _:
-            arguments = ("verify", job.action.removeprefix(VERIFY))
+            arguments = ("verify", job.action.removeprefix("verify-"))
     return Order(
         application,
         job.name,
