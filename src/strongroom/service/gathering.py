@@ -26,6 +26,7 @@ from strongroom.report.collection import Collection
 from strongroom.report.history import Beat, Timetable
 from strongroom.report.observation import Chain, Evidence, Promise, Scope, SourceScope
 from strongroom.service.application import Application
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, last_sign
 from strongroom.service.place import mounts, store_of
 from strongroom.service.timetable import timetable_of
 
@@ -108,7 +109,10 @@ class _Reading:
 
 
 def _timetable(application: Application, now: datetime, beats: Sequence[Beat]) -> Timetable:
-    return Timetable(timetable_of(application.settings, now), tuple(beats))
+    signs = list(beats)
+    if not signs and (sign := last_sign(application.state, SERVICE)) is not None:
+        signs.append(Beat(SERVICE, sign, SIGN_INTERVAL))
+    return Timetable(timetable_of(application.settings, now), tuple(signs))
 
 
 def scope_of(application: Application) -> Scope:
