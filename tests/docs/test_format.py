@@ -81,7 +81,7 @@ def test_its_order_of_a_node_s_fields_is_ours() -> None:
 
 
 def test_every_tag_of_a_capture_is_listed() -> None:
-    service = (ROOT / "src/strongroom/service/backup.py").read_text(encoding="utf-8")
+    service = (ROOT / "src/strongroom/service/capture_run.py").read_text(encoding="utf-8")
     tags = re.search(r"def _tags.*?\]", service, re.DOTALL)
     assert tags
     chapter = TEXT.partition("**Tags**")[2].partition("**Trees by kind.**")[0]

@@ -22,7 +22,7 @@ class Command(click.Command):
 
     # Any: click's own parameters
     def __init__(
-        self, *arguments: Any, examples: tuple[str, ...], follows: str = "", **options: Any
+        self, *arguments: Any, examples: tuple[str, str], follows: str = "", **options: Any
     ) -> None:
         options.setdefault("context_settings", {}).update(_SETTINGS)
         super().__init__(*arguments, **options)
@@ -166,13 +166,6 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             is_flag=True,
             help="Say what is done, and trace bugs.",
             **_kept(hidden),
-        ),
-        click.Option(
-            ["--state"],
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIR",
-            help="The folder of the program's own records, in the place of the configured one.",
-            **_kept(hidden=True),
         ),
         click.Option(
             ["--limit-upload"],

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     follows="copy",
     examples=(
         "strongroom copy --from local --to offsite",
-        "strongroom copy 1a2b3c4d --from offsite --to local",
         "strongroom copy --missing",
     ),
 )

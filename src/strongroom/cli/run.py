@@ -41,7 +41,6 @@ class Run:
     limit_upload: int | None = None
     limit_download: int | None = None
     store_as_of: str | None = None
-    state: Path | None = None
     # The command line as it was given.
     words: tuple[str, ...] = ()
     _written: bool = field(default=False, repr=False)
@@ -58,7 +57,6 @@ class Run:
         application = Application.load(self.config, progress=self.progress(), say=self.say)
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
-        application.state_folder = self.state
         if self.store_as_of is not None:
             from strongroom.service.selection import parse_moment
 

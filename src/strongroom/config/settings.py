@@ -397,8 +397,7 @@ class FileReference(Section):
 # --- The whole -----------------------------------------------------------------------------
 
 
-def default_state() -> str:
-    """The folder of this program's own records, where nothing else is said."""
+def _default_state() -> str:
     if os.geteuid() == 0:
         return "/var/lib/strongroom"
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
@@ -480,7 +479,7 @@ class Settings(Section):
     state: State = setting(
         "Where the program keeps its own records: a folder, or a reference to a database's URL. "
         "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
-        factory=default_state,
+        factory=_default_state,
         examples=["/var/lib/strongroom"],
     )
 

@@ -280,23 +280,5 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "seconds",
             most=Verdict.PROVEN,
         ),
-        CheckKind(
-            "agent",
-            "Agent",
-            "The application's agent is heard of, and is well",
-            _DAILY,
-            "What happens to this application is not known here.",
-            "Look at the service on its host, and at its line to the state database.",
-            "seconds",
-        ),
-        CheckKind(
-            "workers",
-            "Drill workers",
-            "There is somebody to drill",
-            _DAILY,
-            "Nothing is proven until one is there again.",
-            "Start one: `strongroom serve --agent NAME --drills FOLDER`.",
-            "workers",
-        ),
     )
 }

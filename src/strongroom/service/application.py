@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from strongroom.config import RepositorySettings, Settings, load_settings, resolve_secret
-from strongroom.config.settings import default_state
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
@@ -85,7 +84,6 @@ class Application:
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
-        self.state_folder: Path | None = None
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -249,20 +247,14 @@ class Application:
 
     @property
     def state(self) -> Path:
-        """The folder of this program's own records on this host, also where `state` names a
-        database that a fleet has in common, and another one where a run is given its own."""
-        if self.state_folder is not None:
-            return self.state_folder
+        """The folder of this program's own records; ConfigError when it isn't one."""
         if is_reference(self.settings.state):
-            return Path(default_state()) / self.name
+            raise ConfigError(
+                "a state database is not supported by this version",
+                subject="state",
+                hint="Name a folder.",
+            )
         return Path(self.settings.state)
-
-    @property
-    def state_database(self) -> str | None:
-        """The URL of the fleet's database, a secret; None without one. ConfigError when it can't
-        be had."""
-        given = self.settings.state
-        return resolve_secret(given) if is_reference(given) else None
 
     @property
     def ledger(self) -> Ledger:

@@ -33,15 +33,11 @@ _FOR_EVER_SECONDS: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run ended: its exit status, negative for a signal, and all that it answered.
-
-    `records` are what it wrote into a ledger that is not the application's own.
-    """
+    """How a run ended: its exit status, negative for a signal, and all that it answered."""
 
     exit_status: int
     output: str
     messages: tuple[str, ...] = ()
-    records: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
 
     @property
     def document(self) -> dict[str, Any]:  # Any: JSON values

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dbos import (
     DBOS,
@@ -37,7 +37,6 @@ from strongroom.service.workflow import (
     parse_outcome,
     run_order,
     serve_in,
-    take_evidence,
 )
 
 _NAME: Final = "strongroom"
@@ -111,12 +110,6 @@ class Engine:
         with SetWorkflowID(workflow):
             DBOS.enqueue_workflow(queue, run_order, order.as_json())
 
-    def hand_over(self, queue: str, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Give records to the host whose queue this is. `Any`: JSON values."""
-        given = {"workflow": workflow, "records": list(records)}
-        with SetWorkflowID(f"{workflow}/evidence"):
-            DBOS.enqueue_workflow(queue, take_evidence, given)
-
     def live(self) -> list[LiveRun]:
         """What waits or is under way, in all processes."""
         found = DBOS.list_workflows(name=RUN, status=_LIVE, load_output=False)
@@ -127,15 +120,6 @@ class Engine:
         return {
             one.order.job: one.since for one in self.live() if one.order.application == application
         }
-
-    def given_up(self) -> list[LiveRun]:
-        """Runs that ended a process again and again, and are not tried any more."""
-        found = DBOS.list_workflows(name=RUN, status=_GIVEN_UP, load_output=False)
-        return [_live(one) for one in found]
-
-    def take_over(self, run: LiveRun) -> None:
-        """Let another process carry out what one that is gone had begun."""
-        DBOS.resume_workflow(run.workflow, queue_name=run.queue)
 
     def forget(self, before: datetime) -> int:
         """Delete what ended before a moment; the ledger has it. Returns how many."""

@@ -89,22 +89,6 @@ class Runner:
         for one in findings:
             LOG.error("%s: %s", one.subject, one.message)
 
-    def take(self, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Records that a worker made for this application, as far as they are not there yet.
-        `Any`: JSON values."""
-        application = self._application()
-        known = {
-            one.fields.get("handed_over")
-            for one in application.ledger.entries()
-            if "handed_over" in one.fields
-        }
-        for number, one in enumerate(records):
-            mark = f"{workflow}/{number}"
-            if mark not in known:
-                # When it was done counts, not when it arrived.
-                fields = {**one["fields"], "observed_at": one["at"], "handed_over": mark}
-                application.must_record(str(one["kind"]), fields)
-
 
 def job_fields(
     order: Order, workflow: str, begun_at: datetime, outcome: Outcome

@@ -6,12 +6,12 @@ Whoever runs it: the service, timers or a crontab. So what is due is a matter of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from strongroom.config.occurrence import times_after, times_before
 from strongroom.config.settings import Settings
 from strongroom.config.value import NEVER
+from strongroom.plan.calendar import Calendar
 from strongroom.report.history import Due
 
 __all__ = ["timetable_of"]
@@ -23,15 +23,21 @@ _TIMES: Final = 3
 def timetable_of(settings: Settings, now: datetime) -> tuple[Due, ...]:
     """Everything that has a time, with the times at which it was due last, and is next."""
     return tuple(
-        Due(
-            action,
-            subject,
-            tuple(times_before(fields, settings.schedule.time_zone, now, _TIMES)),
-            next(iter(times_after(fields, settings.schedule.time_zone, now, 1)), None),
-        )
+        Due(action, subject, tuple(_before(calendar, now)), calendar.after(now))
         for action, subject, fields in _timed(settings)
         if fields != NEVER
+        for calendar in [Calendar(fields, settings.schedule.time_zone)]
     )
+
+
+def _before(calendar: Calendar, now: datetime) -> Iterator[datetime]:
+    """The newest times first."""
+    found = calendar.newest(now)
+    for _ in range(_TIMES):
+        if found is None:
+            return
+        yield found
+        found = calendar.newest(found - timedelta(seconds=1))
 
 
 def _timed(settings: Settings) -> Iterator[tuple[str, str, str]]:

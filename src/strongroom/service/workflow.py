@@ -21,7 +21,6 @@ from strongroom.service.child import Ran
 from strongroom.service.rendering import time_json
 
 RUN: Final = "strongroom.run"
-EVIDENCE: Final = "strongroom.evidence"
 # After how long a run that failed, as it might not do later, is made again.
 _PATIENCE_SECONDS: Final = (60, 300)
 
@@ -42,8 +41,6 @@ class Order:
     repository: str | None = None
     scheduled_for: str = ""
     because: str = ""
-    # In a fleet, whose order it is; empty on a host of its own.
-    agent: str = ""
 
     @property
     def was_asked_for(self) -> bool:
@@ -74,7 +71,6 @@ class Outcome:
     document: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
     output: str = ""
     messages: tuple[str, ...] = ()
-    records: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def error(self) -> Mapping[str, Any] | None:  # Any: JSON values
@@ -87,7 +83,7 @@ class Outcome:
         return found if isinstance(found, str) else None
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        return {**asdict(self), "messages": list(self.messages), "records": list(self.records)}
+        return {**asdict(self), "messages": list(self.messages)}
 
 
 class Hall(Protocol):
@@ -105,11 +101,6 @@ class Hall(Protocol):
 
     def record(self, order: Order, workflow: str, begun_at: datetime, outcome: Outcome) -> None:
         """The run's line in the ledger, written once, and whom it concerns is told."""
-        ...
-
-    def take(self, workflow: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Records that another host made for this one's application go into the ledger, once.
-        `Any`: JSON values."""
         ...
 
 
@@ -131,17 +122,6 @@ def run_order(given: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     return outcome
 
 
-@DBOS.workflow(name=EVIDENCE)
-def take_evidence(given: dict[str, Any]) -> None:  # Any: JSON values
-    """What another host did for an application of this one's."""
-    DBOS.run_step({"name": "take"}, _take, _halls[0], given)
-
-
-def _take(hall: Hall, given: Mapping[str, Any]) -> bool:  # Any: JSON values
-    hall.take(str(given["workflow"]), given["records"])
-    return True
-
-
 def _begin(hall: Hall, order: Order) -> str:
     hall.begin(order)
     return time_json(datetime.now(UTC))
@@ -161,7 +141,6 @@ def parse_outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
         given["document"],
         str(given.get("output", "")),
         tuple(given.get("messages", ())),
-        tuple(given.get("records", ())),
     )
 
 
@@ -234,7 +213,7 @@ def _run(
     hall: Hall, order: Order, arguments: Sequence[str], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     ran = hall.run(order, arguments, given)
-    return Outcome(ran.exit_status, ran.document, ran.output, ran.messages, ran.records).as_json()
+    return Outcome(ran.exit_status, ran.document, ran.output, ran.messages).as_json()
 
 
 def _may_succeed_later(document: Mapping[str, Any]) -> bool:
