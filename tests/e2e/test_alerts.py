@@ -67,6 +67,8 @@ def test_a_mail_arrives_as_it_was_written(mail: MailServer) -> None:
     assert recipients == ["duty+tms@example.com"]
     assert message["Subject"] == LETTER.subject
     assert message["To"] == "duty+tms@example.com"
+    assert message["From"] == f"Strongroom <{sender}>"
+    assert message["Auto-Submitted"] == "auto-generated"
     payload = message.get_payload(decode=True)
     assert isinstance(payload, bytes)
     assert payload.decode().replace("\r\n", "\n").strip() == LETTER.body.strip()
