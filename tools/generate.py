@@ -1,7 +1,8 @@
 """Writes the pages of docs/ that are made from the program's own tables (`make pages`).
 
-CONFIG.md from the settings' declaration, ERRORS.md and FINDINGS.md from their tables, CLI.md from
-the command tree. tests/docs compares what this returns with what stands in the repository.
+CONFIG.md from the settings' declaration, ERRORS.md, FINDINGS.md and METRICS.md from their tables,
+CLI.md from the command tree; and what contrib/ has for Prometheus and Grafana. tests/docs compares
+what this returns with what stands in the repository.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from strongroom.config.description import Setting, describe
 from strongroom.config.sample import sample_text
 from strongroom.errors import ERROR_KINDS
 from strongroom.findings import FINDING_KINDS
+from strongroom.report.check import CHECK_KINDS
+from strongroom.report.metrics import METRIC_KINDS
 from tests.corpus.rows import ELSEWHERE, raised_by
+from tools.grafana_dashboard import dashboard_text
+from tools.prometheus_rules import rules_text
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 _NAMED = 3
 NOTE = "<!-- Made by `make pages`; edit the table that it comes from instead. -->\n"
 
@@ -30,6 +36,15 @@ def pages() -> dict[str, str]:
         "ERRORS.md": errors_page(),
         "FINDINGS.md": findings_page(),
         "CLI.md": cli_page(),
+        "METRICS.md": metrics_page(),
+    }
+
+
+def contributions() -> dict[str, str]:
+    """Every generated file of contrib/ by its name there."""
+    return {
+        "prometheus/strongroom.rules.yml": rules_text(),
+        "grafana/strongroom.json": dashboard_text(),
     }
 
 
@@ -133,6 +148,42 @@ def _shown_by(code: str) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
+def metrics_page() -> str:
+    """Every metric with its labels, and the checks that labels name."""
+    metrics = [
+        f"| `{kind.name}` | {', '.join(f'`{one}`' for one in kind.labels)} | {kind.meaning} |"
+        for kind in METRIC_KINDS.values()
+    ]
+    checks = [
+        f"| `{kind.name}` | {kind.title} | {kind.line} | {kind.unit} |"
+        for kind in CHECK_KINDS.values()
+    ]
+    return "\n".join(
+        [
+            NOTE,
+            "# Metrics\n",
+            "`GET /metrics` of the daemon, and the file that `monitoring.metrics_file` names for",
+            "node_exporter's textfile collector. All are gauges; each has the label `application`",
+            "beside those named here. What nobody knows is absent, never 0. After",
+            "`strongroom_valid_until_timestamp_seconds` a scraped verdict is no better than",
+            "UNKNOWN; a file that nobody writes any more stays as it is, so alert on that time.\n",
+            "Alert rules are in `contrib/prometheus`, a dashboard in `contrib/grafana`: see",
+            "[OPERATIONS](OPERATIONS.md#health-for-the-application-and-its-monitors).\n",
+            "| Metric | Labels | Says |",
+            "|---|---|---|",
+            *metrics,
+            "",
+            "## Checks\n",
+            "The values of the label `check`, and the unit of its value and limit. `subject` is a",
+            "source, a repository, or empty.\n",
+            "| Check | Title | What is asked | Unit |",
+            "|---|---|---|---|",
+            *checks,
+            "",
+        ]
+    )
+
+
 def cli_page() -> str:
     """Every command with its help, as the program prints it."""
     parts = [
@@ -180,12 +231,14 @@ def _table(settings: Iterator[Setting]) -> str:
 
 
 def main() -> None:
-    """Write every page whose text has changed."""
-    for name, text in pages().items():
-        page = DOCS / name
+    """Write every page and file whose text has changed."""
+    written = {f"docs/{name}": text for name, text in pages().items()}
+    written |= {f"contrib/{name}": text for name, text in contributions().items()}
+    for name, text in written.items():
+        page = ROOT / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.write_text(text, encoding="utf-8")
-            print(f"wrote docs/{name}")
+            print(f"wrote {name}")
 
 
 if __name__ == "__main__":

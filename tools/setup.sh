@@ -40,14 +40,20 @@ install_postgresql() {
     as_root rm -f "$drop_in"
 }
 
-# The tests start their own server on loopback; none is to listen because of them.
-install_sshd() {
+# The tests start their own servers on loopback; none is to listen because of them.
+install_unstarted() {
     local -r policy=/usr/sbin/policy-rc.d
-    if [ -e "$policy" ]; then apt_install openssh-server; return; fi
+    if [ -e "$policy" ]; then apt_install "$@"; return; fi
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod 755 "$policy"
-    apt_install openssh-server
+    apt_install "$@"
     as_root rm -f "$policy"
+}
+
+# Nor is it to listen after the next start of this machine.
+install_prometheus() {
+    install_unstarted prometheus
+    as_root systemctl disable --quiet prometheus.service 2>/dev/null || true
 }
 
 # The demonstration's application runs in a drill.
@@ -65,7 +71,8 @@ install_programs() {
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
     [ "$purpose" = test ] || return 0
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_postgresql
-    [ -x /usr/sbin/sshd ] || install_sshd
+    [ -x /usr/sbin/sshd ] || install_unstarted openssh-server
+    command -v promtool >/dev/null || install_prometheus
     has_php || apt_install php-cli php-pgsql
 }
 

@@ -487,3 +487,18 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "It did not answer, or refused; the other repositories have the point.",
                 "Look at the store, then run `strongroom copy`; the next backup tries again."),
 )  # fmt: skip
+
+# Warnings after which something that was to be captured is not in the snapshot; docs/OPERATIONS.md
+# lists them. All other warnings are advice.
+INCOMPLETE: Final = frozenset(
+    {
+        "code-untracked-missing",
+        "coverage-gap",
+        "evidence-unrecorded",
+        "file-changed",
+        "file-unreadable",
+        "file-vanished",
+        "folder-missing",
+        "source-shrunk",
+    }
+)

@@ -15,6 +15,8 @@ import click
 import pytest
 
 from strongroom.cli.main import strongroom
+from strongroom.model import Verdict
+from strongroom.service.gathering import EXITS
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import make_application
 from tests.support.listeners import web_service
@@ -45,6 +47,9 @@ pytestmark = pytest.mark.xdist_group("documents")
 FINDING = ("code", "severity", "subject", "message")
 STAGE = ("name", "seconds")
 PROOF = {"verdict": (), "findings": FINDING, "stages": STAGE, "evidence": ()}
+LIST = {"verdict": (), "checks": ("name", "line", "verdict", "observed", "evidence")}
+# Whose exit status is the verdict.
+VERDICTS = ("report", "status", "verify")
 # Command, and what its document holds; a tuple names the keys of each item of a list.
 KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "init": {"created": ("repository", "location"), "existing": ("repository", "location")},
@@ -120,11 +125,26 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "schedule": {"runs": ("job", "at", "scheduled_for", "because"), "notes": ()},
     "schedule --systemd --output NEW": {"units": ("name", "content"), "output": (), "notes": ()},
     "schedule --cron": {"crontab": ()},
+    "status": {
+        "verdict": (),
+        "because": (),
+        "objectives": ("name", "promised", "observed", "state"),
+        "sources": ("source", "verdict", "captured_at", "proven_at", "copies"),
+        "checks": ("name", "subject", "verdict", "observed", "since", "evidence"),
+        "valid_until": (),
+    },
+    "status --write NEW": {"verdict": ()},
+    "verify daily": LIST,
+    "verify weekly": LIST,
+    "verify monthly": LIST,
     "hook install code": {"installed": ("source", "hook")},
     "hook remove": {"removed": ("source", "hook")},
 }
 # How each fails, and with which code.
 FAILURES: Mapping[str, str] = {
+    "status --config NOWHERE": "config-missing",
+    "status --nagios": "usage",
+    "verify yearly": "usage",
     "init": "wrong-password",
     "config check --config NOWHERE": "config-missing",
     "config explain sources.uploads.colour": "usage",
@@ -225,12 +245,14 @@ def _one_document(answer: Answer) -> dict[str, Any]:
 
 @pytest.mark.parametrize("command", KEYS)
 def test_a_document_has_its_keys(command: str, place: Place, tmp_path: Path) -> None:
-    if command == "report":  # whose exit status is the verdict
-        assert place.run("drill").status == 0
     verbosity = "--verbose" if "restore" in command else "--quiet"
     answer = place.run("--json", verbosity, *_arguments(command, place, tmp_path))
-    assert answer.status == 0, answer.text + answer.err
-    _expect_keys(_one_document(answer), KEYS[command])
+    document = _one_document(answer)
+    expected = 0
+    if command.split(maxsplit=1)[0] in VERDICTS:
+        expected = EXITS[Verdict(document["verdict"])]
+    assert answer.status == expected, answer.text + answer.err
+    _expect_keys(document, KEYS[command])
     assert verbosity == "--verbose" or answer.err == ""
 
 

@@ -19,6 +19,8 @@ from strongroom.errors import ConfigError, StorageError
 from strongroom.repository import Storage, open_storage
 from strongroom.repository.storage import (
     Access,
+    LimitedStorage,
+    Limits,
     LocalStorage,
     MemoryStorage,
     RetryingStorage,
@@ -224,6 +226,26 @@ def test_it_serves_several_threads(storage: Storage) -> None:
 
 def test_its_location_shows_no_password(storage: Storage) -> None:
     assert storage.location
+
+
+def test_a_store_tells_how_much_room_it_has_or_nothing(
+    storage: Storage, request: pytest.FixtureRequest
+) -> None:
+    storage.save(named("data", b"x"), b"x")
+    for one in (storage, RetryingStorage(storage), LimitedStorage(storage, Limits())):
+        room = one.room()
+        if request.node.callspec.params["storage"] in ("local", "sftp"):
+            assert room is not None
+            assert 0 <= room.free_bytes <= room.total_bytes
+            assert room.total_bytes > 1 << 20
+        else:
+            assert room is None
+
+
+def test_the_room_of_a_place_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        LocalStorage(tmp_path / "gone").room()
+    assert caught.value.code == "store-missing"
 
 
 def test_a_listing_goes_beyond_one_page(storage: Storage) -> None:

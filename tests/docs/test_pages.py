@@ -10,18 +10,23 @@ import click
 import pytest
 
 from strongroom.cli.main import strongroom
-from strongroom.findings import FINDING_KINDS, Severity
-from strongroom.service.backup import INCOMPLETE
+from strongroom.findings import FINDING_KINDS, INCOMPLETE, Severity
 from tests.house.ground import ROOT, modules, shipped_files
-from tools.generate import pages
+from tools.generate import contributions, pages
 
 DOCUMENTS = [path for path in shipped_files() if path.suffix == ".md"]
 
 
-@pytest.mark.parametrize("name", ["CONFIG.md", "ERRORS.md", "FINDINGS.md", "CLI.md"])
+@pytest.mark.parametrize("name", ["CONFIG.md", "ERRORS.md", "FINDINGS.md", "CLI.md", "METRICS.md"])
 def test_generated_pages_are_current(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == pages()[name], "run: make pages"
+
+
+@pytest.mark.parametrize("name", ["prometheus/strongroom.rules.yml", "grafana/strongroom.json"])
+def test_generated_contributions_are_current(name: str) -> None:
+    written = (ROOT / "contrib" / name).read_text(encoding="utf-8")
+    assert written == contributions()[name], "run: make pages"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

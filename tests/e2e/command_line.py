@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,25 @@ sources:
 repositories:
   local: {location: local, password: file:key}
   second: {location: second, password: file:key}
+state: state
+"""
+
+# Two repositories, and nothing else that a report could miss once all was done: nothing runs by
+# itself, a copy on this host will do, and the disk that tests run on may be nearly full.
+IN_ORDER = f"""\
+version: 1
+application: tms
+environment: development
+sources:
+  uploads: {{kind: files, path: uploads, capture: never}}
+repositories:
+  local: {{location: local, password: file:key}}
+  second: {{location: second, password: file:key}}
+schedule:
+  {{prune: never, check: never, drill: never, application_drill: never, verify_daily: never,
+   verify_weekly: never, verify_monthly: never}}
+monitoring: {{space: 1KiB}}
+review: {{last: {datetime.now(UTC):%Y-%m-%d}}}
 state: state
 """
 

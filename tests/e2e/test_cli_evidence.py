@@ -15,14 +15,14 @@ import pytest
 from pypdf import PdfReader
 
 from strongroom.evidence import Entry, Ledger
-from tests.e2e.command_line import PASSWORD, TWO_REPOSITORIES, Place, make_place
+from tests.e2e.command_line import IN_ORDER, PASSWORD, Place, make_place
 
 HOSTILE = "<script>x</script>\x1b[2J\u202egnp"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    made = make_place(tmp_path, TWO_REPOSITORIES)
+    made = make_place(tmp_path, IN_ORDER)
     made.json("init")
     return made
 
@@ -90,7 +90,7 @@ def test_restore_and_prove_record_it_too(drilled: Place, tmp_path: Path) -> None
     assert fields["observed_digest"] == answer.document["observed_digest"] != before
     # Secrets are references: their values change nothing, settings do.
     digest = fields["config_digest"]
-    drilled.write_config(TWO_REPOSITORIES + "objectives: {rto: 2h}\n")
+    drilled.write_config(IN_ORDER + "objectives: {rto: 2h}\n")
     drilled.json("drill")
     assert newest(drilled).fields["config_digest"] != digest
 
@@ -223,6 +223,9 @@ def test_records_are_exported(drilled: Place, tmp_path: Path) -> None:
 
 def test_the_evidence_fits_on_a_page(drilled: Place, tmp_path: Path) -> None:
     page, paper = tmp_path / "evidence.html", tmp_path / "evidence.pdf"
+    drilled.json("check", "--read-data")
+    drilled.json("prune")
+    last_drill = list(ledger_of(drilled).entries("drill"))[-1]
     report = drilled.json("report", "--output", paper)
     assert report["verdict"] == "PROVEN"
     assert [one["repository"] for one in report["proofs"]] == ["local", "second"]
@@ -236,10 +239,10 @@ def test_the_evidence_fits_on_a_page(drilled: Place, tmp_path: Path) -> None:
     for one in (
         "PROVEN",
         newest(drilled).hash,
-        newest(drilled).fields["observed_digest"],
-        newest(drilled).fields["config_digest"],
+        last_drill.fields["observed_digest"],
+        last_drill.fields["config_digest"],
         str(drilled.path / "second"),
-        "holds from the first to the last of 3 records",
+        "holds from the first to the last of 7 records",
         "the application as a whole was not started",
     ):
         assert one in shown
@@ -254,10 +257,13 @@ def test_the_exit_status_is_the_verdict(place: Place, tmp_path: Path) -> None:
     place.json("backup")
     assert place.run("report").status == 42
     place.json("drill")
+    assert place.run("report").status == 40  # nobody has checked and pruned the repositories
+    place.json("check", "--read-data")
+    place.json("prune")
     assert place.run("report").status == 0
-    place.write_config(TWO_REPOSITORIES + "objectives: {proof_age: 0s}\n")
+    place.write_config(IN_ORDER + "objectives: {proof_age: 0s}\n")
     assert place.run("report").status == 40
-    place.write_config(TWO_REPOSITORIES)
+    place.write_config(IN_ORDER)
     (data,) = [one for one in (place.path / "second/data").rglob("*") if one.stat().st_size > 1e5]
     data.write_bytes(bytes(100) + data.read_bytes()[100:])
     place.run("drill", "--repository", "second")
@@ -340,8 +346,10 @@ def test_a_full_disk_leaves_no_half_page(drilled: Place, tmp_path: Path, name: s
 def test_a_report_reads_no_repository_that_is_away(drilled: Place) -> None:
     for name in ("local", "second"):
         shutil.rmtree(drilled.path / name)
-    report = drilled.json("report")
-    assert report["verdict"] == "PROVEN"
+    answer = drilled.run("--json", "report")
+    report = answer.document
+    assert [one["verdict"] for one in report["sources"]] == ["PROVEN"]
+    assert answer.status == 40  # nobody has checked and pruned them
     assert report["ledger"]["uncompared"] == ["local", "second"]
     assert "it was not compared with the copy in local" in [
         one["why"] for one in report["not_proven"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ def _kept(one: Entry) -> Any:  # Any: JSON values
     return (one.kind, *(fields.get(name) for name in names))
 
 
+def _is_idle(place: Place) -> bool:
+    """Whether no process of the service is left."""
+    return not processes(str(place.config))
+
+
 @pytest.mark.parametrize("when", ["before", "within", "after"])
 def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: Path) -> None:
     undisturbed = fresh(tmp_path / "undisturbed")
@@ -96,7 +102,7 @@ def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: P
     for step in steps:
         place = fresh(tmp_path / str(step))
         assert attempt(place, when, step) is None
-        wait_until(lambda here=place.config: not processes(str(here)))
+        wait_until(partial(_is_idle, place))
         outcome = attempt(place)
         assert outcome["exit_status"] == 0, outcome
         assert evidence(place) == wanted, (when, step)

@@ -101,6 +101,17 @@ OBJECTIVES
   Copies; What is measured: repositories that hold the newest capture; Promised: 2; Observed: 2;
     Result: met
 
+ALL ELSE THAT IS TO BE IN ORDER
+  Restored; Verdict: FAILED; Observed: uploads: 1 failure found (since 2026-11-26 11:00:00 UTC);
+    What it means: Whether the copies come back is not known any more.
+  Whole application; Verdict: UNKNOWN; Observed: the sources of one recovery point were not all
+    brought back yet; What it means: Whether everything comes back together, and the application
+    with it, is not known.
+  Recovery time; Verdict: UNKNOWN; Observed: it was not measured: not everything was brought back;
+    What it means: After a disaster the application would be away for longer than promised.
+  As it is to be: Captured, Size, Runs, Copies, Off-site, Schedule, Alerts, Files complete, Space,
+  Integrity, Retention, Ledger, Anomalies, Review. Not asked here: Space offsite.
+
 NOT PROVEN
   ledger; Why: it was not compared with the copy in offsite
   database; Why: the copy in offsite is not proven within 7 days: never proven

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
+from strongroom.report.history import (
+    Delivery,
+    Due,
+    Ending,
+    History,
+    Inspection,
+    Prune,
+    Run,
+    Space,
+    Timetable,
+)
 from strongroom.report.observation import (
     Capture,
     Chain,
@@ -17,16 +28,26 @@ from strongroom.report.observation import (
     Promise,
     Scope,
     SourceScope,
+    Store,
 )
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-PROMISE = Promise(timedelta(hours=24), timedelta(hours=4), timedelta(days=7), 2)
+PROMISE = Promise(
+    timedelta(hours=24), timedelta(hours=4), timedelta(days=7), 2, review_last=date(2026, 11, 1)
+)
+STORES = (
+    Store("local", True, "on a mount of nas (nfs4)", tells_space=True, policy="p"),
+    Store("offsite", True, "on s3.example.com", no_space="an object store has no fixed size",
+          policy="p"),
+)  # fmt: skip
 SCOPE = Scope(
     "tms",
     (SourceScope("database", "postgres"), SourceScope("uploads", "files")),
     ("local", "offsite"),
     "production",
     "UTC",
+    STORES,
+    told=("operators",),
 )
 WHOLE = Chain(9, 9, "ab" * 32, (), ("local", "offsite"))
 # Markup, an escape sequence, a right-to-left override, a null, and something that ends a cell.
@@ -73,16 +94,81 @@ def proof(seq: int, source: str = "database", **more: Any) -> Observation:
 
 def captures_of(*sources: str, **more: Any) -> list[Capture]:
     """One run three hours ago that stored these sources in both repositories."""
-    fields: dict[str, Any] = {"begun_at": ago(hours=3), "point": "point 1"} | more
+    fields: dict[str, Any] = {
+        "seq": 1,
+        "begun_at": ago(hours=3),
+        "point": "point 1",
+        "size_bytes": 5 << 20,
+        "added_bytes": 1 << 20,
+    } | more
+    fields.setdefault("ended_at", fields["begun_at"] + timedelta(minutes=5))
     return [
-        Capture(1, source=source, repository=repository, tree=tree_of(source), **fields)
+        Capture(**{"source": source, "repository": repository, "tree": tree_of(source)} | fields)
         for source in sources
         for repository in SCOPE.repositories
     ]
 
 
+def run(action: str, subject: str = "", **more: Any) -> Run:
+    """A run of three hours ago that took five minutes and ended well, but for what is given."""
+    fields: dict[str, Any] = {"seq": 1, "begun_at": ago(hours=3), "ending": Ending.DONE} | more
+    fields.setdefault("at", fields["begun_at"] + timedelta(minutes=5))
+    return Run(action=action, subject=subject, **fields)
+
+
+def space(free_gib: float, total_gib: float = 100, **more: Any) -> Space:
+    """What the store of `local` said three hours ago, but for what is given."""
+    fields: dict[str, Any] = {"seq": 1, "at": ago(hours=3), "repository": "local"} | more
+    return Space(total_bytes=round(total_gib * 2**30), free_bytes=round(free_gib * 2**30), **fields)
+
+
+def inspection(repository: str = "local", **more: Any) -> Inspection:
+    """A check of five hours ago that read some and found nothing wrong, but for what is given."""
+    fields: dict[str, Any] = {
+        "seq": 5, "at": ago(hours=5), "is_sound": True, "read_data": True,
+    } | more  # fmt: skip
+    return Inspection(repository=repository, **fields)
+
+
+def prune(repository: str = "local", **more: Any) -> Prune:
+    """A prune of eight hours ago by the policy of today, but for what is given."""
+    fields: dict[str, Any] = {
+        "seq": 6, "at": ago(hours=8), "ended": True, "dropped": 1, "kept": 30, "policy": "p",
+    } | more  # fmt: skip
+    return Prune(repository=repository, **fields)
+
+
+def history(**more: Any) -> History:
+    """Two months in which all went well, but for what is given."""
+    fields: dict[str, Any] = {
+        "begun_at": ago(days=60),
+        "runs": (run("capture", "database"), run("capture", "uploads")),
+        "inspections": (inspection("local"), inspection("offsite")),
+        "prunes": (prune("local"), prune("offsite")),
+        "deliveries": (Delivery(7, ago(days=20), "operators", delivered=True),),
+        "spaces": (space(50),),
+    } | more
+    return History(**fields)
+
+
+def due(action: str = "capture", subject: str = "database", **more: Any) -> Due:
+    """Something that was due three hours ago and the two days before."""
+    times = tuple(ago(hours=3, days=one) for one in range(3))
+    fields: dict[str, Any] = {"times": times, "next_at": ago(hours=-21)} | more
+    return Due(action, subject, **fields)
+
+
+TIMETABLE = Timetable((due(), due(subject="uploads")))
+
+
 def evidence(*observations: Observation, **more: Any) -> Evidence:
-    """Both sources captured as they should be, and these observations."""
+    """Both sources captured as they should be, all in order, and these observations."""
     stored = tuple(captures_of("database", "uploads"))
-    fields: dict[str, Any] = {"scope": SCOPE, "chain": WHOLE, "captures": stored}
+    fields: dict[str, Any] = {
+        "scope": SCOPE,
+        "chain": WHOLE,
+        "captures": stored,
+        "history": history(),
+        "timetable": TIMETABLE,
+    }
     return Evidence(observations=observations, **(fields | more))

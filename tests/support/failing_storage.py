@@ -17,6 +17,7 @@ from strongroom.repository.storage import (
     Immutability,
     LocalStorage,
     MemoryStorage,
+    Room,
     StoredFile,
 )
 
@@ -101,6 +102,9 @@ class FailingStorage:
     def immutability(self) -> Immutability | None:
         self._step("immutability")
         return self._inner.immutability()
+
+    def room(self) -> Room | None:
+        return self._inner.room()
 
     def close(self) -> None:
         self._inner.close()

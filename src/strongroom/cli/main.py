@@ -40,9 +40,11 @@ from strongroom.cli.schedule import schedule
 from strongroom.cli.serve import serve
 from strongroom.cli.setup import init
 from strongroom.cli.snapshots import snapshots
+from strongroom.cli.status import status
 from strongroom.cli.step import step
 from strongroom.cli.text import plain
 from strongroom.cli.unlock import unlock
+from strongroom.cli.verify import verify
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
 from strongroom.service.lifeline import watch_lifeline
 
@@ -67,6 +69,8 @@ COMMANDS: Final = (
     key,
     export,
     hook,
+    status,
+    verify,
     schedule,
     log,
     report,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -71,13 +72,10 @@ def serve(run: Run, listen: str, log_format: str, grace: timedelta) -> int:
 
     config = find_config(run.config)
     application = run.application()
-    log_to_stderr("json" if log_format == "json" else "text", verbose=run.verbose)
     host, port = _address(listen)
-    Daemon(
-        Options(config, grace),
-        application,
-        lambda board: listening(board, host, port),
-    ).run()
+    log_to_stderr("json" if log_format == "json" else "text", verbose=run.verbose)
+    face = partial(listening, host=host, port=port)
+    Daemon(Options(config, grace), application, face).run()
     run.close()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -86,13 +84,17 @@ def serve(run: Run, listen: str, log_format: str, grace: timedelta) -> int:
 
 
 def _address(listen: str) -> tuple[str, int | None]:
+    """Host and port, None for nowhere; ConfigError `usage` for what is no address."""
     if listen == _NOWHERE:
         return "", None
     host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
+    bracketed = host.startswith("[") and host.endswith("]")
+    known = colon and host and (bracketed or ":" not in host)
+    if not known or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(
-            "an address reads HOST:PORT, such as 127.0.0.1:8480",
-            subject="--listen",
+            "it is no address and port",
+            subject=listen,
             code="usage",
+            hint="Write it as 127.0.0.1:8480, or [::1]:8480.",
         )
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host.strip("[]"), int(port)

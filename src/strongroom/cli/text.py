@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Final
 
 import click
 
 from strongroom.findings import FINDING_KINDS
 from strongroom.model import Finding, Severity, Verdict
-from strongroom.report.wording import clock, count, plain, size, span
+from strongroom.report.wording import age, clock, count, plain, size, span
 
 __all__ = [
+    "age",
     "clock",
     "coloured",
     "count",
     "finding_lines",
+    "hint",
     "hint_lines",
     "one_line",
     "plain",
     "size",
     "span",
     "table",
+    "wrapped",
 ]
 
 _COLOURS: Final = {
@@ -41,6 +45,7 @@ _COLOURS: Final = {
     "failure": "red",
 }
 _MOST_FINDINGS: Final = 20
+_WIDTH: Final = 100
 _COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 _ORDER: Final = (Severity.FAILURE, Severity.UNKNOWN, Severity.WARNING, Severity.NOTE)
 
@@ -93,3 +98,15 @@ def hint_lines(findings: Iterable[Finding]) -> list[str]:
     """What to do about these findings: a line for each code that is a failure, once."""
     codes = dict.fromkeys(one.code for one in findings if one.severity is Severity.FAILURE)
     return [f"  {coloured('hint')}  {code}  {FINDING_KINDS[code].remedy}" for code in sorted(codes)]
+
+
+def wrapped(text: str, indent: str = "") -> Iterable[str]:
+    """A text as lines of at most a hundred characters; words that are longer stay whole."""
+    lines = wrap(text, _WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+    return [f"{indent}{line}" for line in lines or [""]]
+
+
+def hint(text: str, indent: str = "") -> Iterable[str]:
+    """What to do, as lines: the first begins with the word."""
+    first, *others = wrapped(f"hint  {text}", indent)
+    return [first.replace("hint", coloured("hint"), 1), *others]

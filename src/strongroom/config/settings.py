@@ -8,6 +8,8 @@ refused. No secret is held: only references to where secrets are kept (invariant
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -509,3 +511,11 @@ class Settings(Section):
                 return self.retention[name]
         rules = DEFAULT_POLICIES.get(self.sources[source].kind, {"forever": True})
         return Policy.model_validate(rules)
+
+    def policy_digest(self, repository: str) -> str:
+        """16 hex digits that tell what is to be kept of every source in `repository`."""
+        policies = {
+            name: self.policy(name, repository).model_dump(mode="json") for name in self.sources
+        }
+        text = json.dumps(policies, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

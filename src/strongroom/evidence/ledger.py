@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,8 +96,14 @@ class Ledger:
         with self._unwritten():
             return self._faults()
 
-    def _faults(self) -> list[Fault]:
-        faults, hashes, number = _broken(self._lines())
+    def survey(self, take: Callable[[Entry], object]) -> Sequence[Fault]:
+        """Hand over each record in order, leaving out lines that are none; returns every place
+        where the chain is broken. One reading, in which nobody writes."""
+        with self._unwritten():
+            return self._faults(take)
+
+    def _faults(self, take: Callable[[Entry], object] | None = None) -> list[Fault]:
+        faults, hashes, number = _broken(self._lines(), take)
         head = self._read_head()
         if head is not None and hashes.get(head.seq) != head.hash:
             missing = "the last record that was written is missing or another one"
@@ -301,23 +307,28 @@ def branch(entries: Iterable[Entry]) -> str:
     return found
 
 
-def _broken(lines: Iterable[tuple[int, bytes]]) -> tuple[list[Fault], dict[int, str], int]:
-    """Where the chain is broken, the hash of each record by its number, and the last line's."""
+def _broken(
+    lines: Iterable[tuple[int, bytes]], take: Callable[[Entry], object] | None = None
+) -> tuple[list[Fault], dict[int, str], int]:
+    """Where the chain is broken, the hash of each record by its number, and the last line's;
+    `take` is handed the records themselves."""
     faults: list[Fault] = []
     previous, seq, number = _GENESIS, 0, 0
     hashes: dict[int, str] = {}
     for number, line in lines:
         try:
-            entry = _decode(line)
+            entry, before = _decode_linked(line)
         except ValueError as error:
             faults.append(Fault(number, str(error)))
             continue
         if entry.seq != seq + 1:
             faults.append(Fault(number, f"record {seq + 1} is expected, {entry.seq} stands"))
-        elif _previous(line) != previous:
+        elif before != previous:
             faults.append(Fault(number, "it does not follow from the line before"))
         previous, seq = entry.hash, entry.seq
         hashes[seq] = entry.hash
+        if take is not None:
+            take(entry)
     return faults, hashes, number
 
 
@@ -330,19 +341,25 @@ def _encode(record: Mapping[str, Any]) -> tuple[bytes, str]:
 
 def _decode(line: bytes) -> Entry:
     """The record of a line; ValueError when it is none or its hash does not fit."""
+    return _decode_linked(line)[0]
+
+
+def _decode_linked(line: bytes) -> tuple[Entry, str]:
+    """The same, and the hash of the record before that it names."""
     seal = b',"hash":"'
     body, found, rest = line.rpartition(seal)
     digest = rest.removesuffix(b'"}').decode("ascii", "replace")
-    if not found or hashlib.sha256(body + b"}").hexdigest() != digest:
+    body += b"}"
+    if not found or hashlib.sha256(body).hexdigest() != digest:
         raise ValueError("the line's hash does not fit its text")
     try:
-        record = json.loads(body + b"}")
-        at = datetime.fromisoformat(record["at"])
-        fields = {key: value for key, value in record.items() if key not in _OWN_FIELDS}
-        return Entry(int(record["seq"]), at, str(record["kind"]), fields, digest)
+        fields = json.loads(body)
+        previous = str(fields.pop("previous"))
+        seq, kind = int(fields.pop("seq")), str(fields.pop("kind"))
+        at = datetime.fromisoformat(fields.pop("at"))
+        fields.pop("hash", None)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record: {error}") from error
-
-
-def _previous(line: bytes) -> str:
-    return str(json.loads(line)["previous"])
+    if at.tzinfo is None:
+        raise ValueError("not a record: its time has no zone")
+    return Entry(seq, at, kind, fields, digest), previous

@@ -3,10 +3,15 @@
 Checklists, health, metrics, alerts and the exit status all render the same checks, so they cannot
 disagree. What each check is called, means and asks for stands in `CHECK_KINDS`; how it comes to its
 verdict is decided in `checking`. The lines of the checklists are those of the procedures.
+
+The table also says what a check makes of the whole: a copy that does not come back makes it FAILED;
+a copy that is not off-site no worse than STALE, since something is not as promised; an overdue
+review is told and costs no verdict. All that is monotone (I5).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +19,14 @@ from typing import Final
 
 from strongroom.model import Verdict
 
-__all__ = ["CHECK_KINDS", "Check", "CheckKind", "Checklist"]
+__all__ = ["CHECK_KINDS", "WORST_LAST", "Check", "CheckKind", "Checklist", "Exempt", "worst"]
+
+WORST_LAST: Final = (Verdict.PROVEN, Verdict.STALE, Verdict.UNKNOWN, Verdict.FAILED)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of them; PROVEN of none."""
+    return max(verdicts, key=WORST_LAST.index, default=Verdict.PROVEN)
 
 
 class Checklist(StrEnum):
@@ -29,6 +41,7 @@ class Checklist(StrEnum):
 class CheckKind:
     """`line` is what the procedures ask for; `meaning` what it means for a recovery when it is not
     well; `remedy` begins with a verb. `unit` is that of a check's value and limit, if it has any.
+    `most` is the worst that it makes of the whole, `unknown_as` what it does when it is UNKNOWN.
     """
 
     name: str
@@ -38,6 +51,8 @@ class CheckKind:
     meaning: str
     remedy: str
     unit: str = ""
+    most: Verdict = Verdict.FAILED
+    unknown_as: Verdict = Verdict.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,9 @@ class Check:
     """What came of one check.
 
     `name` is its kind's, `subject` a source, a repository, or empty for the whole. `observed` says
-    what was seen, with the numbers; `since` since when it is as it is, None when nobody knows.
+    what was seen, with the numbers; `since` since when it is as it is, None when nobody knows;
+    `until` when it gets worse by itself, if time alone does that; `records` are the numbers of the
+    ledger's records that say so.
     """
 
     name: str
@@ -55,6 +72,8 @@ class Check:
     since: datetime | None = None
     value: float | None = None
     limit: float | None = None
+    until: datetime | None = None
+    records: tuple[int, ...] = ()
 
     @property
     def kind(self) -> CheckKind:
@@ -69,7 +88,29 @@ class Check:
     def is_well(self) -> bool:
         return self.verdict is Verdict.PROVEN
 
+    @property
+    def of_whole(self) -> Verdict:
+        """What it makes of the whole."""
+        own = self.kind.unknown_as if self.verdict is Verdict.UNKNOWN else self.verdict
+        return min(own, self.kind.most, key=WORST_LAST.index)
 
+
+@dataclass(frozen=True, slots=True)
+class Exempt:
+    """A check that is not made, and why: it does not apply here, or nobody could answer it. It is
+    no good news, and told beside the checks."""
+
+    name: str
+    subject: str
+    because: str
+
+    @property
+    def kind(self) -> CheckKind:
+        return CHECK_KINDS[self.name]
+
+
+# Not as promised, while what there is may well come back.
+_STALE: Final = Verdict.STALE
 _DAILY: Final = frozenset({Checklist.DAILY})
 _WEEKLY: Final = frozenset({Checklist.WEEKLY})
 _MONTHLY: Final = frozenset({Checklist.MONTHLY})
@@ -95,6 +136,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "the application.",
             "Compare it with the one before: `strongroom diff`.",
             "bytes",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "errors",
@@ -121,6 +163,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "A fire, a theft or an attacker that takes the host takes all copies with it.",
             "Configure a repository on another host.",
             "copies",
+            most=_STALE,
         ),
         CheckKind(
             "schedule",
@@ -130,6 +173,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "Nothing is captured, checked or proven by itself.",
             "Start the service: `systemctl start strongroom`.",
             "seconds",
+            most=_STALE,
         ),
         CheckKind(
             "delivery",
@@ -138,6 +182,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             _DAILY,
             "Nobody may know of what else is told here.",
             "Try `strongroom alert test` and correct the address.",
+            most=_STALE,
         ),
         CheckKind(
             "proof",
@@ -155,6 +200,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             _WEEKLY,
             "These files would be missing after a recovery.",
             "Let Strongroom read what it names, then run `strongroom backup`.",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "space",
@@ -164,6 +210,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "When a store is full, nothing new is kept there.",
             "Enlarge the store, or keep less and run `strongroom prune`.",
             "bytes",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "integrity",
@@ -173,15 +220,18 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "Damage in a store may be found only when the copy is needed.",
             "Run `strongroom check --read-data=10%`, and `strongroom repair` for what it finds.",
             "seconds",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "full-restore",
             "Whole application",
-            "The whole application was restored and started",
+            "The whole application was restored",
             _MONTHLY,
-            "Whether the application starts on what comes back is not known.",
-            "Run `strongroom drill --application`.",
+            "Whether everything comes back together, and the application with it, is not known.",
+            "Run `strongroom drill --application`, or `strongroom drill` where nothing says how it "
+            "starts.",
             "seconds",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "rto",
@@ -199,6 +249,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             _MONTHLY,
             "Old copies may be missing, or may be kept for longer than they may be.",
             "Run `strongroom prune --dry-run` and see its reasons.",
+            most=_STALE,
         ),
         CheckKind(
             "ledger",
@@ -207,14 +258,17 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             _MONTHLY,
             "What the records say cannot be relied on.",
             "Run `strongroom log --verify`.",
+            most=Verdict.UNKNOWN,
+            unknown_as=_STALE,
         ),
         CheckKind(
             "anomalies",
             "Anomalies",
             "The logs show nothing unusual",
             _MONTHLY,
-            "Something changed that nobody meant to change.",
+            "Something changed that nobody may have meant to change.",
             "Read `strongroom log` from that day on.",
+            most=Verdict.PROVEN,
         ),
         CheckKind(
             "review",
@@ -224,6 +278,7 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "The procedures may describe a system that is not there any more.",
             "Read the procedures through, then set `review.last`.",
             "seconds",
+            most=Verdict.PROVEN,
         ),
         CheckKind(
             "agent",

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from strongroom.findings import Severity
-from strongroom.model import Digests
+from strongroom.model import Digests, Verdict
+from strongroom.report.check import Check, worst
 from strongroom.report.judgement import Judged, Report, State
 from strongroom.report.wording import clock, count, plain, size, span
 
@@ -120,6 +121,11 @@ def document_of(report: Report) -> Document:
             Section("How long it took", _stages(report)),
             Section("Digests of content", _digests(report)),
             Section("Objectives", _objectives(report)),
+            *(
+                [Section("All else that is to be in order", _checks(report))]
+                if report.checks
+                else []
+            ),
             Section("Not proven", _gaps(report)),
             Section("Findings", _findings(report)),
             Section("Ledger and versions", _ledger(report)),
@@ -230,6 +236,44 @@ def _objectives(report: Report) -> Table:
     )
     heads = ("Objective", "What is measured", "Promised", "Observed", "Result")
     return Table(heads, rows, (13, 52, 10, 11, 14))
+
+
+def _checks(report: Report) -> Table:
+    """A row for each kind that is not well; the others by their names. While the ledger is broken,
+    nothing but that and failures is worth a row."""
+    shown = [one for one in report.checks if not one.is_well]
+    if not report.chain.holds:
+        shown = [one for one in shown if one.verdict is Verdict.FAILED]
+    kinds: dict[str, list[Check]] = {}
+    for one in shown:
+        kinds.setdefault(one.name, []).append(one)
+    rows = tuple(_check_row(bad, report.time_zone) for bad in kinds.values())
+    titles = [one.kind.title for one in report.checks if one.name not in kinds]
+    well = ", ".join(dict.fromkeys(titles))
+    parts = [f"As it is to be: {well}."] if well else []
+    if not report.chain.holds:
+        parts = [f"Not known, since the ledger is broken: {well}."]
+    left_out = ", ".join(f"{one.kind.title} {one.subject}".rstrip() for one in report.exempt)
+    if left_out:
+        parts.append(f"Not asked here: {left_out}.")
+    heads = ("Check", "Verdict", "Observed", "What it means")
+    return Table(heads, rows, (12, 12, 46, 30), "All of it is.", " ".join(parts))
+
+
+def _check_row(bad: Sequence[Check], zone: str) -> tuple[Cell, ...]:
+    verdict = worst(one.verdict for one in bad)
+    known = [one.since for one in bad if one.since is not None]
+    told = "\n".join(
+        plain(f"{one.subject}: {one.observed}" if one.subject else one.observed) for one in bad
+    )
+    since = f"since {_clock(min(known), zone)}" if known else ""
+    kind = bad[0].kind
+    return (
+        Cell(kind.title),
+        Cell(verdict.value, Kind.VERDICT),
+        Cell(told, small=since),
+        Cell(kind.meaning),
+    )
 
 
 def _gaps(report: Report) -> Table:

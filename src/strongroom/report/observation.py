@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
-from strongroom.findings import FINDING_KINDS, Severity
+from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
+from strongroom.report.field import begin, mapping, mappings, moment, number, text
+from strongroom.report.field import verdict as read_verdict
+from strongroom.report.history import History, Timetable
+from strongroom.report.noticed import Noticed, found_in, noticed, severity
 
 __all__ = [
     "PROOF_ACTIONS",
@@ -26,6 +30,7 @@ __all__ = [
     "Promise",
     "Scope",
     "SourceScope",
+    "Store",
     "captures",
     "observation",
 ]
@@ -34,27 +39,6 @@ __all__ = [
 PROOF_ACTIONS: Final = ("drill", "restore", "prove", "application-drill")
 # What stands for the source in records that are about the application as a whole.
 WHOLE: Final = "the application"
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})  # Any: JSON values
-
-
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """A finding as a record tells it; its code may be one that this version doesn't know."""
-
-    code: str
-    severity: Severity
-    subject: str
-    message: str
-
-    @property
-    def meaning(self) -> str:
-        kind = FINDING_KINDS.get(self.code)
-        return kind.meaning if kind else "This version does not know what it means."
-
-    @property
-    def remedy(self) -> str:
-        kind = FINDING_KINDS.get(self.code)
-        return kind.remedy if kind else "Ask the version that recorded it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +88,7 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Capture:
     """One stored snapshot. `begun_at` is when the run began, since which work may be lost; of a
-    copy it says nothing about how old the content is."""
+    copy it says nothing about how old the content is. `findings` are those about its source."""
 
     seq: int
     begun_at: datetime
@@ -113,6 +97,21 @@ class Capture:
     tree: str
     point: str
     is_copy: bool = False
+    ended_at: datetime | None = None
+    size_bytes: int | None = None
+    added_bytes: int | None = None
+    findings: tuple[Noticed, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing failed about it, nor could not be checked."""
+        return not any(one.is_grave for one in self.findings)
+
+    @property
+    def lacks(self) -> tuple[Noticed, ...]:
+        """What says that something is not in it, or may not be; whether its size is usual is
+        asked by itself."""
+        return tuple(one for one in self.findings if one.is_lack and one.code != "source-shrunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +144,63 @@ class SourceScope:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """What is known of a repository's store without asking it. `off_site` is whether it lies on
+    another host than production's, None when nobody knows, and `because` why that is thought;
+    `tells_space` whether it can be asked how much room it has, and `no_space` why not; `policy` is
+    a digest of what is to be kept in it, and `keeps_all` whether that is everything."""
+
+    name: str
+    off_site: bool | None = None
+    because: str = ""
+    tells_space: bool = False
+    no_space: str = ""
+    policy: str = ""
+    keeps_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """What the report is about: the application as it is configured now."""
+    """What the report is about: the application as it is configured now.
+
+    `starts` is whether it is configured how the application starts, `told` the names of those whom
+    alerts go to.
+    """
 
     application: str
     sources: tuple[SourceScope, ...] = ()
     repositories: tuple[str, ...] = ()
     environment: str = ""
     time_zone: str = "UTC"
+    stores: tuple[Store, ...] = ()
+    starts: bool = False
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The objectives."""
+    """The objectives, and what else is expected.
+
+    Of each store `space_share` (0 to 1) must be free, or `space_bytes`. `jitter` is by how much a
+    run may begin later than it is due.
+    """
 
     rpo: timedelta
     rto: timedelta
     proof_age: timedelta
     copies: int
+    space_share: float = 0.1
+    space_bytes: int | None = None
+    review_last: date | None = None
+    review_every: timedelta = timedelta(days=90)
+    jitter: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that was observed, oldest first. With `since`, older proofs don't count; with `drill`
-    only those of the run that this record belongs to."""
+    only those of the run that this record belongs to. Without a `timetable`, nobody knows what was
+    due."""
 
     scope: Scope
     chain: Chain
@@ -176,6 +208,8 @@ class Evidence:
     captures: tuple[Capture, ...] = ()
     since: datetime | None = None
     drill: int | None = None
+    history: History = field(default_factory=History)
+    timetable: Timetable | None = None
 
 
 def observation(
@@ -187,31 +221,31 @@ def observation(
     """The observation that a record tells of; None when it is of another kind."""
     if action not in PROOF_ACTIONS:
         return None
-    error = _mapping(fields.get("error"))
+    error = mapping(fields.get("error"))
     return Observation(
         seq,
         at,
         action,
-        WHOLE if action == "application-drill" else _text(fields.get("source")),
-        _verdict(fields.get("verdict")),
-        run=_text(fields.get("run")),
-        by=_text(fields.get("by")),
-        kind=_text(fields.get("source_kind")),
-        repository=_text(fields.get("repository")),
-        location=_text(fields.get("location")),
-        snapshot=_text(fields.get("snapshot")),
-        tree=_text(fields.get("tree")),
-        point=_text(fields.get("point")),
-        captured_at=_moment(fields.get("captured_at")),
-        checked=_number(fields.get("checked")) or 0,
-        size_bytes=_number(fields.get("bytes")),
+        WHOLE if action == "application-drill" else text(fields.get("source")),
+        read_verdict(fields.get("verdict")),
+        run=text(fields.get("run")),
+        by=text(fields.get("by")),
+        kind=text(fields.get("source_kind")),
+        repository=text(fields.get("repository")),
+        location=text(fields.get("location")),
+        snapshot=text(fields.get("snapshot")),
+        tree=text(fields.get("tree")),
+        point=text(fields.get("point")),
+        captured_at=moment(fields.get("captured_at")),
+        checked=number(fields.get("checked")) or 0,
+        size_bytes=number(fields.get("bytes")),
         stages=tuple(_stages(fields.get("stages"))),
-        findings=tuple(_findings(fields.get("findings"))),
+        findings=tuple(noticed(fields.get("findings"))),
         left_out=_left_out(fields.get("findings_left_out")),
         digests=_digests(fields),
-        versions={str(name): _text(one) for name, one in _mapping(fields.get("versions")).items()},
-        config_digest=_text(fields.get("config_digest")),
-        error=_text(error.get("message")),
+        versions={str(name): text(one) for name, one in mapping(fields.get("versions")).items()},
+        config_digest=text(fields.get("config_digest")),
+        error=text(error.get("message")),
         of_past="store_as_of" in fields,
     )
 
@@ -225,76 +259,43 @@ def captures(
     """The snapshots that a record says were stored; none of other records."""
     if action not in ("backup", "copy"):
         return
-    seconds = fields.get("seconds")
-    took = timedelta(seconds=seconds if isinstance(seconds, int | float) else 0)
-    told = fields.get("snapshots")
-    for one in map(_mapping, told if isinstance(told, list) else []):
+    begun_at = begin(at, fields)
+    known: dict[str, tuple[Noticed, ...]] = {}
+    for one in mappings(fields.get("snapshots")):
+        source = text(one.get("source"))
+        if source not in known:
+            known[source] = tuple(found_in(source, fields.get("findings")))
         yield Capture(
             seq,
-            at - took,
-            _text(one.get("source")),
-            _text(one.get("repository")) or _text(fields.get("to")),
-            _text(one.get("tree")),
-            _text(one.get("point")) or _text(fields.get("point")),
+            begun_at,
+            source,
+            text(one.get("repository")) or text(fields.get("to")),
+            text(one.get("tree")),
+            text(one.get("point")) or text(fields.get("point")),
             is_copy=action == "copy",
+            ended_at=at,
+            size_bytes=number(one.get("bytes")),
+            added_bytes=number(one.get("added_bytes")),
+            findings=known[source] if action == "backup" else (),
         )
 
 
 # Any below: JSON values, whatever a line holds
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else _NONE
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(_text(value))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
-
-
-def _verdict(value: Any) -> Verdict | None:
-    return Verdict(value) if _text(value) in Verdict.__members__ else None
-
-
-def _severity(value: Any) -> Severity:
-    """What can't be read counts as something that could not be checked."""
-    return next((one for one in Severity if one.value == value), Severity.UNKNOWN)
-
-
 def _stages(value: Any) -> Iterator[Stage]:
-    for one in map(_mapping, value if isinstance(value, list) else []):
+    for one in mappings(value):
         seconds = one.get("seconds")
         if isinstance(seconds, int | float):
-            yield Stage(_text(one.get("name")), float(seconds))
-
-
-def _findings(value: Any) -> Iterator[Noticed]:
-    for one in map(_mapping, value if isinstance(value, list) else []):
-        yield Noticed(
-            _text(one.get("code")),
-            _severity(one.get("severity")),
-            _text(one.get("subject")),
-            _text(one.get("message")),
-        )
+            yield Stage(text(one.get("name")), float(seconds))
 
 
 def _left_out(value: Any) -> Mapping[Severity, int]:
-    return {_severity(name): _number(one) or 0 for name, one in _mapping(value).items()}
+    return {severity(name): number(one) or 0 for name, one in mapping(value).items()}
 
 
 def _digests(fields: Mapping[str, Any]) -> Digests | None:
-    expected, observed = _text(fields.get("expected_digest")), _text(fields.get("observed_digest"))
+    expected, observed = text(fields.get("expected_digest")), text(fields.get("observed_digest"))
     if not expected or not observed:
         return None
-    return Digests(expected, observed, _text(fields.get("digest_of")))
+    return Digests(expected, observed, text(fields.get("digest_of")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from strongroom.report.judgement import Judged, Report, SourceLine
+from strongroom.report.check import Check, Exempt
+from strongroom.report.judgement import Judged, Objective, Report, SourceLine
 
 
 def report_json(report: Report) -> dict[str, Any]:  # Any: JSON values
@@ -35,15 +36,9 @@ def report_json(report: Report) -> dict[str, Any]:  # Any: JSON values
             for source, one in report.findings
         ],
         "findings_left_out": report.findings_left_out,
-        "objectives": [
-            {
-                "name": one.name,
-                "promised": one.promised,
-                "observed": one.observed,
-                "state": one.state.value,
-            }
-            for one in report.objectives
-        ],
+        "objectives": [objective_json(one) for one in report.objectives],
+        "checks": [check_json(one) for one in report.checks],
+        "not_asked": [exempt_json(one) for one in report.exempt],
         "ledger": {
             "holds": report.chain.holds,
             "records": report.chain.records,
@@ -54,6 +49,39 @@ def report_json(report: Report) -> dict[str, Any]:  # Any: JSON values
         },
         "versions": dict(report.versions),
         "config_digests": list(report.config_digests),
+    }
+
+
+def check_json(one: Check) -> dict[str, Any]:  # Any: JSON values
+    """A check with what its kind means; `evidence` are numbers of records."""
+    return {
+        "name": one.name,
+        "subject": one.subject or None,
+        "title": one.kind.title,
+        "verdict": one.verdict.value,
+        "observed": one.observed,
+        "since": _time(one.since),
+        "value": one.value,
+        "limit": one.limit,
+        "unit": one.kind.unit or None,
+        "meaning": None if one.is_well else one.kind.meaning,
+        "remedy": None if one.is_well else one.kind.remedy,
+        "evidence": list(one.records),
+    }
+
+
+def exempt_json(one: Exempt) -> dict[str, Any]:  # Any: JSON values
+    """A check that is not made."""
+    return {"name": one.name, "subject": one.subject or None, "because": one.because}
+
+
+def objective_json(one: Objective) -> dict[str, Any]:  # Any: JSON values
+    """What was promised and observed, in words."""
+    return {
+        "name": one.name,
+        "promised": one.promised,
+        "observed": one.observed,
+        "state": one.state.value,
     }
 
 

@@ -41,4 +41,4 @@ def _table(table: Table) -> Iterator[str]:
         yield _INDENT + first
         yield from (f"{_INDENT}  {line}" for line in rest)
     if table.note:
-        yield _INDENT + table.note
+        yield from (_INDENT + line for line in wrap(table.note, _WIDTH - 4))

@@ -21,7 +21,15 @@ from strongroom.errors import ConfigError, IntegrityError, StorageError, Strongr
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.repository import Repository, WriterOptions, decode_master_key, open_storage
-from strongroom.repository.storage import Access, Limits, LockMode, ObjectLock, Storage
+from strongroom.repository.storage import (
+    DEFAULT_PATIENCE,
+    Access,
+    Limits,
+    LockMode,
+    ObjectLock,
+    Patience,
+    Storage,
+)
 from strongroom.service.actor import actor
 from strongroom.service.rendering import time_json
 from strongroom.service.wiring import build_source
@@ -54,7 +62,8 @@ class Application:
     """The settings with everything they name. Safe to use from one thread at a time.
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
-    bytes a second, go before those of the settings. With `store_as_of`, stores are read as they
+    bytes a second, go before those of the settings. `patience` is how long stores are tried. With
+    `store_as_of`, stores are read as they
     were at that moment, which only buckets with versions know, and each record says so. With
     `deep`, drills look as deep as they can.
     """
@@ -72,6 +81,7 @@ class Application:
         self.limit_upload: int | None = None
         self.limit_download: int | None = None
         self.store_as_of: datetime | None = None
+        self.patience: Patience = DEFAULT_PATIENCE
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
@@ -162,6 +172,7 @@ class Application:
                 upload=self.limit_upload or engine.limit_upload,
                 download=self.limit_download or engine.limit_download,
             ),
+            patience=self.patience,
             object_lock=_object_lock(declared),
             as_of=as_of,
         )

@@ -9,29 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, StrongroomError
+from strongroom.findings import INCOMPLETE
 from strongroom.model import Finding, RecoveryPoint, Severity, Stage
 from strongroom.service.application import Application, trace_errors
 from strongroom.service.capture_part import snapshot_json
 from strongroom.service.capture_run import CaptureRun
 from strongroom.service.rendering import error_json, stages_json, time_json
-
-# Warnings after which something that was to be captured is not in the snapshot; docs/OPERATIONS.md
-# lists them. All other warnings are advice.
-INCOMPLETE: Final = frozenset(
-    {
-        "code-untracked-missing",
-        "coverage-gap",
-        "evidence-unrecorded",
-        "file-changed",
-        "file-unreadable",
-        "file-vanished",
-        "folder-missing",
-        "source-shrunk",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from strongroom.service.rendering import time_json
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What came of one source: its snapshots and its part of the point, or an error."""
+    """What came of one source: its snapshots and its part of the point, or an error. Of the
+    findings some are its `own`, others about where it was stored."""
 
     source: str
     snapshots: tuple[SnapshotRef, ...]
     described: PointSource | None
     findings: tuple[Finding, ...]
+    own: tuple[Finding, ...]
     error: StrongroomError | None
     seconds: float
 
@@ -31,6 +33,7 @@ class Part:
             "snapshots": [snapshot_json(one) for one in self.snapshots],
             "described": self.described.as_json() if self.described else None,
             "findings": [one.as_json() for one in self.findings],
+            "own": [one.as_json() for one in self.own],
             "error": {
                 "code": self.error.code,
                 "subject": self.error.subject,
@@ -54,6 +57,7 @@ def parse_part(fields: Mapping[str, Any]) -> Part:  # Any: JSON values
         ),
         parse_source(described) if described else None,
         parse_findings(fields["findings"]),
+        parse_findings(fields["own"]),
         StrongroomError(
             error["message"], subject=error["subject"], code=error["code"], hint=error["hint"]
         )

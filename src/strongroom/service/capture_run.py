@@ -38,6 +38,7 @@ from strongroom.service.point_record import (
     PointSource,
 )
 from strongroom.service.rendering import error_json, time_json
+from strongroom.service.room import spaces_json
 from strongroom.service.selection import (
     from_future,
     is_from_future,
@@ -93,6 +94,8 @@ class CaptureRun:
         self._moment: datetime | None = None
         self.snapshots: list[SnapshotRef] = []
         self.findings: list[Finding] = []
+        # Of which source they are, as far as they are of one.
+        self._about: dict[Finding, str] = {}
         self.errors: list[tuple[str, StrongroomError]] = []
         self.stages: list[Stage] = []
         # Another process may have begun it.
@@ -207,6 +210,7 @@ class CaptureRun:
             tuple(self.snapshots[stored:]),
             described,
             tuple(self.findings[told:]),
+            tuple(one for one in self.findings[told:] if self._about.get(one) == source.name),
             error,
             time.monotonic() - begun,
         )
@@ -218,6 +222,7 @@ class CaptureRun:
         """What came of a source counts from here on; what is captured after the first database is
         seen from its moment."""
         self.findings.extend(part.findings)
+        self._about.update(dict.fromkeys(part.own, part.source))
         self.snapshots.extend(part.snapshots)
         self.stages.append(Stage(part.source, part.seconds))
         if part.error is not None:
@@ -239,7 +244,7 @@ class CaptureRun:
                 context = CaptureContext(now, parent, progress, self._moment)
                 captured = source.capture(writer, context)
                 ended_at = datetime.now(UTC)
-                self.findings.extend(captured.findings)
+                self._found(source, captured.findings)
                 committed = writer.commit(
                     captured.root,
                     paths=source.paths,
@@ -352,7 +357,12 @@ class CaptureRun:
         ]
         if (usual := unusually_small([*before, size_bytes])) is not None:
             message = f"this capture has {size_bytes} bytes, usual are {usual}"
-            self.findings.append(finding("source-shrunk", source.name, message))
+            self._found(source, [finding("source-shrunk", source.name, message)])
+
+    def _found(self, source: Source, findings: Sequence[Finding]) -> None:
+        """What is known of a source; the record says of which."""
+        self.findings.extend(findings)
+        self._about.update(dict.fromkeys(findings, source.name))
 
     def _catch_up_earlier(self) -> None:
         """Copy what repositories that are here today missed in earlier runs."""
@@ -452,8 +462,11 @@ class CaptureRun:
                 }
                 for one in self.snapshots
             ],
-            "findings": [one.as_json() for one in self.findings],
+            "findings": [
+                {**one.as_json(), "source": self._about.get(one)} for one in self.findings
+            ],
             "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
+            "spaces": spaces_json(self.repositories),
             "seconds": round(self.seconds, 3),
         }
 

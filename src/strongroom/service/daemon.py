@@ -28,12 +28,12 @@ from strongroom.service.child import Children
 from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
 from strongroom.service.notification import Supervisor
-from strongroom.service.occupancy import SERVICE, sole
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, sole, touch
 from strongroom.service.runner import Runner
-from strongroom.service.ticking import DRILL_QUEUE, HOST_QUEUE, TICK, Ticker
+from strongroom.service.ticking import DRILL_QUEUE, HOST_QUEUE, Ticker
 
 LOG: Final = logging.getLogger("strongroom.service")
-_TICK_SECONDS: Final = TICK.total_seconds()
+_TICK_SECONDS: Final = SIGN_INTERVAL.total_seconds()
 # What ended is kept in the engine's own state for so long; the ledger keeps it.
 _REMEMBERED: Final = timedelta(days=7)
 _FORGET_SECONDS: Final = 3600
@@ -73,7 +73,7 @@ class Daemon:
         folder = make_private(self._application.state)
         config = str(self._options.config.resolve())
         with sole(folder, SERVICE, config), _signals(self._on_stop, self._on_reload):
-            runner = Runner(lambda: self._application, self._children)
+            runner = Runner(lambda: self._application, self._children, self._wake.set)
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
             self._application.record("service", {"event": "started", "version": __version__})
@@ -112,6 +112,7 @@ class Daemon:
         step = min(_TICK_SECONDS, patience / 3) if patience else _TICK_SECONDS
         while (left := until - time.monotonic()) > 0:
             self._supervisor.alive()
+            touch(self._application.state, SERVICE)
             if self._wake.wait(min(left, step)):
                 self._wake.clear()
                 return

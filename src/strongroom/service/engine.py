@@ -85,7 +85,6 @@ class Engine:
             "system_database_url": url,
             "application_version": _VERSION,
             "executor_id": executor,
-            "run_admin_server": False,
             "enable_otlp": False,
             "log_level": "WARNING",
             "serializer": DBOSPortableJSONSerializer(),

@@ -1,6 +1,6 @@
 """The evidence report: what the ledger, the configuration and the copies in repositories say.
 
-It is gathered here for `strongroom.report`, which judges it, and written down as a file.
+It is gathered by `gathering` for `strongroom.report`, which judges it, and written down as a file.
 """
 
 from __future__ import annotations
@@ -12,39 +12,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from strongroom.errors import (
-    EXIT_FAILED,
-    EXIT_FINE,
-    EXIT_STALE,
-    EXIT_UNKNOWN,
-    ConfigError,
-)
-from strongroom.evidence import Entry
-from strongroom.model import Severity, Verdict
+from strongroom.errors import ConfigError
 from strongroom.report.document import document_of
 from strongroom.report.judgement import Report, judge_evidence
-from strongroom.report.observation import (
-    Chain,
-    Evidence,
-    Promise,
-    Scope,
-    SourceScope,
-    captures,
-    observation,
-)
 from strongroom.report.summary import report_json
 from strongroom.report.text import text_lines
 from strongroom.service.application import Application
-from strongroom.service.history import History, Verification, verify
+from strongroom.service.gathering import EXITS, gather, promise_of
+from strongroom.service.history import History
 from strongroom.service.output import refuse_taken, write_whole
 
+__all__ = [
+    "EXITS",
+    "FORMATS",
+    "EvidenceReport",
+    "evidence_report",
+    "export_history",
+    "gather",
+    "promise_of",
+    "refuse_unknown",
+    "render",
+]
+
 FORMATS: Final = (".html", ".pdf")
-EXITS: Final = {
-    Verdict.PROVEN: EXIT_FINE,
-    Verdict.STALE: EXIT_STALE,
-    Verdict.FAILED: EXIT_FAILED,
-    Verdict.UNKNOWN: EXIT_UNKNOWN,
-}
 # Where systems keep fonts that have what Times lacks; the first that has a character is taken.
 _FONTS: Final = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
@@ -93,7 +83,9 @@ def evidence_report(
     if output is not None:
         refuse_unknown(output)
         refuse_taken(output)
-    report = judge_evidence(gather(application, since, drill), promise_of(application), now)
+    report = judge_evidence(
+        gather(application, since, drill, now=now), promise_of(application), now
+    )
     if output is not None:
         content = render(report, output.suffix.lower())
         write_whole(output, lambda file: file.write(content))
@@ -131,76 +123,6 @@ def _fonts() -> list[bytes]:
         except OSError:  # another system keeps others, or none
             continue
     return found
-
-
-def gather(application: Application, since: datetime | None, drill: int | None) -> Evidence:
-    """The evidence about the application as it is configured now."""
-    checked = verify(application)
-    entries: list[Entry] = []
-    if checked.records:
-        entries = [
-            one
-            for one in application.ledger.entries()
-            if one.fields.get("application") == application.name
-        ]
-    seen = [observation(one.seq, one.at, one.kind, one.fields) for one in entries]
-    observations = tuple(one for one in seen if one is not None)
-    if drill is not None and drill not in {one.seq for one in observations}:
-        raise ConfigError(
-            "no record of this number tells of a drill",
-            subject=str(drill),
-            code="usage",
-            hint="List them with `strongroom log --action drill`.",
-        )
-    return Evidence(
-        _scope(application),
-        _chain(checked),
-        observations,
-        tuple(
-            found for one in entries for found in captures(one.seq, one.at, one.kind, one.fields)
-        ),
-        since,
-        drill,
-    )
-
-
-def _scope(application: Application) -> Scope:
-    settings = application.settings
-    return Scope(
-        application.name,
-        tuple(
-            SourceScope(name, one.kind, tuple(_left_out(one)))
-            for name, one in settings.sources.items()
-        ),
-        tuple(settings.repositories),
-        settings.environment,
-        settings.schedule.time_zone,
-    )
-
-
-def _left_out(source: Any) -> Iterator[str]:  # Any: the settings of any kind of source
-    for pattern in getattr(source, "exclude_tables", ()):
-        yield f"rows of tables that match {pattern}"
-    for pattern in getattr(source, "exclude", ()):
-        yield f"files that match {pattern}"
-
-
-def _chain(checked: Verification) -> Chain:
-    failures = [one for one in checked.findings if one.severity is Severity.FAILURE]
-    return Chain(
-        checked.records,
-        checked.head_seq,
-        checked.head_hash,
-        tuple(one.message for one in failures),
-        checked.compared,
-        tuple(name for name, _ in checked.uncompared),
-    )
-
-
-def promise_of(application: Application) -> Promise:
-    """The objectives that are configured."""
-    objectives = application.settings.objectives
-    return Promise(objectives.rpo, objectives.rto, objectives.proof_age, objectives.copies)
 
 
 def export_history(found: History, output: Path, file_format: str) -> int:

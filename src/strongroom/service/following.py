@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from strongroom.errors import BusyError
 from strongroom.service.application import Application
 from strongroom.service.engine import EngineClient, state_url
+from strongroom.service.occupancy import SERVICE, is_occupied
 from strongroom.service.workflow import Order, Outcome
 
 _POLL_SECONDS: Final = 0.5
@@ -34,6 +36,12 @@ def follow(
         client.order(queue, order, workflow)
         say("the service does it; its log has what happens meanwhile")
         while (outcome := client.outcome(workflow)) is None:
+            if not is_occupied(application.state, SERVICE):
+                raise BusyError(
+                    "the service has stopped; the run goes on when it is started again",
+                    subject=application.name,
+                    hint="See `strongroom log` for what came of it.",
+                )
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         say("the run goes on in the service")

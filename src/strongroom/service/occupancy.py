@@ -10,12 +10,15 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from strongroom.errors import BusyError
 
 SERVICE: Final = "service"
+# How often whoever serves gives a sign of life, at least.
+SIGN_INTERVAL: Final = timedelta(minutes=1)
 
 
 def _nobody(_: str) -> None:
@@ -74,6 +77,22 @@ def is_occupied(folder: Path, what: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def touch(folder: Path, what: str) -> None:
+    """Whoever does this lives: see `last_sign`."""
+    with contextlib.suppress(OSError):
+        os.utime(_path(folder, what))
+
+
+def last_sign(folder: Path, what: str) -> datetime | None:
+    """When whoever does this now last gave a sign of life; None when nobody does."""
+    if not is_occupied(folder, what):
+        return None
+    try:
+        return datetime.fromtimestamp(_path(folder, what).stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def holder_note(folder: Path, what: str) -> str:

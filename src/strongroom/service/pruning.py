@@ -266,7 +266,9 @@ def _carry_out(
 ) -> tuple[PruneReport, Sequence[Finding]]:
     plan, report = planned.plan, PruneReport()
     if plan.is_empty:
-        return report, ()
+        # That nothing was to go is an answer, too.
+        recorded = _record_end(application, planned, report, ended=True)
+        return report, [recorded] if isinstance(recorded, Finding) else ()
     _ask_first(repository)
     because = {one.id: list(one.because) for one in planned.decisions if not one.keep}
     intent = application.record(
@@ -284,6 +286,7 @@ def _carry_out(
     def last_look(there: Sequence[Snapshot]) -> None:
         _refuse_other_decisions(application, repository, plan, there, now)
 
+    ended = False
     try:
         execute(
             repository,
@@ -293,24 +296,35 @@ def _carry_out(
             progress=application.progress,
             last_look=last_look,
         )
+        ended = True
     finally:
         application.progress.end()
-        recorded = application.record(
-            "pruned",
-            {
-                "repository": repository.name,
-                "dropped": report.dropped,
-                "packs_deleted": len(report.deleted),
-                "freed_bytes": report.freed_bytes - plan.rewritten_bytes,
-                "hidden_bytes": report.hidden_bytes,
-                "unknown_bytes": report.unknown_bytes,
-                "locked": report.locked,
-                "locked_until": _time_or_none(report.locked_until),
-            },
-        )
+        recorded = _record_end(application, planned, report, ended=ended)
     if isinstance(recorded, Finding):
         notes.append(recorded)
     return report, notes
+
+
+def _record_end(
+    application: Application, planned: Pruned, report: PruneReport, *, ended: bool
+) -> Entry | Finding:
+    """Write down what was done, and by which policy; `ended` is False when it was cut short."""
+    return application.record(
+        "pruned",
+        {
+            "repository": planned.repository,
+            "ended": ended,
+            "policy": application.settings.policy_digest(planned.repository),
+            "kept": sum(one.keep for one in planned.captures),
+            "dropped": report.dropped,
+            "packs_deleted": len(report.deleted),
+            "freed_bytes": report.freed_bytes - planned.plan.rewritten_bytes,
+            "hidden_bytes": report.hidden_bytes,
+            "unknown_bytes": report.unknown_bytes,
+            "locked": report.locked,
+            "locked_until": _time_or_none(report.locked_until),
+        },
+    )
 
 
 def _refuse_other_decisions(

@@ -22,12 +22,23 @@ from strongroom.service.workflow import Order, Outcome
 LOG: Final = logging.getLogger("strongroom.service")
 
 
-class Runner:
-    """Carries out orders for the application whose configuration is in force."""
+def _nothing() -> None:
+    """Where nobody wants to know."""
 
-    def __init__(self, application: Callable[[], Application], children: Children) -> None:
+
+class Runner:
+    """Carries out orders for the application whose configuration is in force; `ended` is called
+    when a run has ended and is written down."""
+
+    def __init__(
+        self,
+        application: Callable[[], Application],
+        children: Children,
+        ended: Callable[[], None] = _nothing,
+    ) -> None:
         self._application = application
         self._children = children
+        self._ended = ended
 
     def begin(self, order: Order) -> None:
         """A run begins."""
@@ -72,6 +83,7 @@ class Runner:
         recorded = application.record("job", job_fields(order, workflow, begun_at, outcome))
         if isinstance(recorded, Finding):
             self._tell([recorded])
+        self._ended()
 
     def _tell(self, findings: Sequence[Finding]) -> None:
         for one in findings:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding
-from strongroom.plan.job import APPLICATION_DRILL, DRILL, VERIFY
+from strongroom.plan.job import APPLICATION_DRILL, DRILL
 from strongroom.plan.schedule import Due, due
 from strongroom.report.history import Beat
 from strongroom.service.alerting import tell
 from strongroom.service.application import Application
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL
 from strongroom.service.rendering import time_json
 from strongroom.service.scheduling import announce, read_knowledge, timetable_of
 from strongroom.service.status import status
@@ -28,7 +29,6 @@ from strongroom.service.workflow import Order
 LOG: Final = logging.getLogger("strongroom.service")
 HOST_QUEUE: Final = "host"
 DRILL_QUEUE: Final = "drill"
-TICK: Final = timedelta(minutes=1)
 _DRILLS: Final = frozenset({DRILL, APPLICATION_DRILL})
 
 
@@ -81,8 +81,7 @@ class Ticker:
             self._runs.order(queue, order, workflow_of(application.name, one))
 
     def _judge(self, application: Application, now: datetime) -> None:
-        beats = [Beat("service", now, TICK)]
-        found = status(application, now, beats=beats)
+        found = status(application, now, beats=[Beat(SERVICE, now, SIGN_INTERVAL)])
         standing = standing_here(found, now)
         self._board.post(standing)
         monitoring = application.settings.monitoring
@@ -113,7 +112,7 @@ def order_of(application: str, one: Due) -> Order:
         case "application-drill":
             arguments = ("drill", "--application")
         case _:
-            arguments = ("verify", job.action.removeprefix(VERIFY))
+            arguments = ("verify", job.action.removeprefix("verify-"))
     return Order(
         application,
         job.name,

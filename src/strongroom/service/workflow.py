@@ -204,6 +204,7 @@ def _part(source: str, document: dict[str, Any]) -> dict[str, Any]:
             "snapshots": [],
             "described": None,
             "findings": [],
+            "own": [],
             "error": error,
             "seconds": 0.0,
         }

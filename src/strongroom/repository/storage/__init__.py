@@ -22,14 +22,16 @@ from strongroom.repository.storage.immutability import (
 from strongroom.repository.storage.limited import UNLIMITED, LimitedStorage, Limits
 from strongroom.repository.storage.local import LocalStorage
 from strongroom.repository.storage.memory import MemoryStorage
-from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
+from strongroom.repository.storage.protocol import Buffer, Room, Storage, StoredFile
 from strongroom.repository.storage.retrying import DEFAULT_PATIENCE, Patience, RetryingStorage
 
 __all__ = [
+    "DEFAULT_PATIENCE",
     "Access",
     "Buffer",
     "Immutability",
     "Keeping",
+    "LimitedStorage",
     "Limits",
     "LocalStorage",
     "LockMode",
@@ -38,6 +40,7 @@ __all__ = [
     "Patience",
     "Reach",
     "RetryingStorage",
+    "Room",
     "RunningLock",
     "Storage",
     "StoredFile",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.repository.storage.immutability import Immutability
-from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
+from strongroom.repository.storage.protocol import Buffer, Room, Storage, StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,9 @@ class LimitedStorage:
 
     def immutability(self) -> Immutability | None:
         return self._inner.immutability()
+
+    def room(self) -> Room | None:
+        return self._inner.room()
 
     def close(self) -> None:
         self._inner.close()

@@ -21,7 +21,7 @@ from typing import Final
 from strongroom.errors import StorageError
 from strongroom.repository.direct_io import is_aligned, write_direct
 from strongroom.repository.storage.layout import FOLDERS, is_id
-from strongroom.repository.storage.protocol import Buffer, StoredFile
+from strongroom.repository.storage.protocol import Buffer, Room, StoredFile
 
 _DIRECT_THRESHOLD_BYTES: Final = 1 << 20
 
@@ -107,6 +107,12 @@ class LocalStorage:
 
     def immutability(self) -> None:
         return None
+
+    def room(self) -> Room:
+        with _explained(self.location):
+            found = os.statvfs(self._root)
+        # Of what is kept for root alone nothing is to be had.
+        return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def close(self) -> None:
         return None

@@ -56,6 +56,9 @@ class MemoryStorage:
     def immutability(self) -> None:
         return None
 
+    def room(self) -> None:
+        return None
+
     def close(self) -> None:
         return None
 

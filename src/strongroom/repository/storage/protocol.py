@@ -31,6 +31,14 @@ class StoredFile:
     modified_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How large the place of a store is, and how much of that we may still fill, in bytes."""
+
+    total_bytes: int
+    free_bytes: int
+
+
 class Storage(Protocol):
     """What the engine needs of a store; every kind passes tests/contract/test_storage.py. Safe to
     use from several threads."""
@@ -71,6 +79,11 @@ class Storage(Protocol):
 
     def immutability(self) -> Immutability | None:
         """What stands between a file here and whoever has our credentials; None for nothing."""
+        ...
+
+    def room(self) -> Room | None:
+        """How much room there is; None where the store does not tell, as those don't that have no
+        fixed size."""
         ...
 
     def close(self) -> None:

@@ -219,6 +219,9 @@ class RestStorage:
             "a REST server knows no locks", subject=self._subject(name), code="store-refused"
         )
 
+    def room(self) -> None:
+        return None
+
     def close(self) -> None:
         with self._guard:
             client, self._client_made = self._client_made, None

@@ -21,7 +21,7 @@ from strongroom.repository.storage.immutability import (
     Reach,
     RunningLock,
 )
-from strongroom.repository.storage.protocol import Buffer, Storage, StoredFile
+from strongroom.repository.storage.protocol import Buffer, Room, Storage, StoredFile
 
 T = TypeVar("T")
 
@@ -95,6 +95,9 @@ class RetryingStorage:
     def immutability(self) -> Immutability | None:
         inner = self._inner.immutability()
         return None if inner is None else _RetryingImmutability(inner, self._try)
+
+    def room(self) -> Room | None:
+        return self._inner.room()  # nobody waits to hear it
 
     def close(self) -> None:
         self._inner.close()

@@ -309,6 +309,9 @@ class S3Storage:
 
         return S3Immutability(self)
 
+    def room(self) -> None:
+        return None
+
     def close(self) -> None:
         client, self._client_made = self._client_made, None
         if client is not None:

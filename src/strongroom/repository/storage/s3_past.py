@@ -61,6 +61,9 @@ class S3PastStorage:
     def immutability(self) -> None:
         return None
 
+    def room(self) -> None:
+        return None
+
     def close(self) -> None:
         self._bucket.close()
 

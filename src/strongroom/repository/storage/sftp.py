@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from strongroom.errors import ConfigError, StorageError
 from strongroom.repository.storage.access import AS_TOOLS_DO, Access
 from strongroom.repository.storage.layout import FOLDERS, is_layout_name
-from strongroom.repository.storage.protocol import Buffer, StoredFile
+from strongroom.repository.storage.protocol import Buffer, Room, StoredFile
 
 if TYPE_CHECKING:
     import asyncssh
@@ -138,6 +138,9 @@ class SftpStorage:
     def immutability(self) -> None:
         return None
 
+    def room(self) -> Room | None:
+        return self._run(self._room(), self._location)
+
     def close(self) -> None:
         with self._guard:
             loop, self._loop, self._connecting = self._loop, None, None
@@ -183,6 +186,14 @@ class SftpStorage:
         with contextlib.suppress(_library().SFTPError, OSError):
             return int((await client.statvfs(self._place.path)).bavail or 0) == 0
         return False
+
+    async def _room(self) -> Room | None:
+        client = await self._connected()
+        with contextlib.suppress(_library().SFTPOpUnsupported, _library().SFTPFailure):
+            found = await client.statvfs(self._place.path)
+            unit = int(found.frsize or found.bsize or 0)
+            return Room(int(found.blocks or 0) * unit, int(found.bavail or 0) * unit)
+        return None
 
     async def _rename(self, client: asyncssh.SFTPClient, temporary: str, target: str) -> None:
         try:

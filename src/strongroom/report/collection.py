@@ -1,0 +1,72 @@
+"""Evidence from the ledger's records, in one reading.
+
+What the ledger can't tell is given: what is configured, whether the chain holds, what was due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from strongroom.report.history import HistoryBuilder, Record, Timetable
+from strongroom.report.observation import (
+    PROOF_ACTIONS,
+    Capture,
+    Chain,
+    Evidence,
+    Observation,
+    Scope,
+    captures,
+    observation,
+)
+
+__all__ = ["Collection", "evidence_of"]
+
+
+class Collection:
+    """Takes records of one application in their order, and keeps what they tell."""
+
+    def __init__(self) -> None:
+        self._observations: list[Observation] = []
+        self._captures: list[Capture] = []
+        self._history = HistoryBuilder()
+
+    def add(self, one: Record) -> None:
+        """Whatever this record tells."""
+        if one.kind in PROOF_ACTIONS:
+            seen = observation(one.seq, one.at, one.kind, one.fields)
+            if seen is not None:
+                self._observations.append(seen)
+        self._captures.extend(captures(one.seq, one.at, one.kind, one.fields))
+        self._history.add(one)
+
+    def evidence(
+        self,
+        scope: Scope,
+        chain: Chain,
+        *,
+        since: datetime | None = None,
+        drill: int | None = None,
+        timetable: Timetable | None = None,
+    ) -> Evidence:
+        """What they amount to, with what the ledger can't tell."""
+        return Evidence(
+            scope,
+            chain,
+            tuple(self._observations),
+            tuple(self._captures),
+            since,
+            drill,
+            self._history.history(),
+            timetable,
+        )
+
+
+def evidence_of(
+    scope: Scope, chain: Chain, records: Iterable[Record], timetable: Timetable | None = None
+) -> Evidence:
+    """What these records of one application amount to."""
+    collection = Collection()
+    for one in records:
+        collection.add(one)
+    return collection.evidence(scope, chain, timetable=timetable)

@@ -1,0 +1,472 @@
+"""What was done beside proofs: runs, checks of stores, prunes, alerts, and people's acts; and room.
+
+`history_of` reads the ledger's records, in their order. What came of a run is told by several: the
+run's own (`backup`, `check` ...), the schedule's (`job`) and the command line's (`command`), which
+know the exit status. Each is read for what it knows; a record that says nothing counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from strongroom.findings import Severity
+from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
+from strongroom.report.noticed import Noticed, noticed
+
+__all__ = [
+    "CHANGED",
+    "Act",
+    "Beat",
+    "Delivery",
+    "Due",
+    "Ending",
+    "History",
+    "HistoryBuilder",
+    "Inspection",
+    "Prune",
+    "Reach",
+    "Record",
+    "Run",
+    "Space",
+    "Timetable",
+    "history_of",
+]
+
+
+class Record(Protocol):
+    """A record of the ledger."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def fields(self) -> Mapping[str, Any]: ...  # Any: JSON values
+
+
+class Ending(StrEnum):
+    """How a run ended; OPEN when the record doesn't say, or when somebody stopped it."""
+
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, or the part of it that was about one source or repository (`subject`, else empty).
+
+    `action` is what the schedule calls it: `capture`, `check`, `drill`, `verify-daily` ...
+    """
+
+    seq: int
+    at: datetime
+    action: str
+    subject: str
+    ending: Ending
+    begun_at: datetime
+    error: str = ""
+    scheduled_for: datetime | None = None
+
+    @property
+    def took(self) -> timedelta:
+        return max(self.at - self.begun_at, timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A check of a repository. `content` tells that stored bytes were found damaged, which only
+    reading the same bytes again can show to be over."""
+
+    seq: int
+    at: datetime
+    repository: str
+    is_sound: bool
+    read_data: bool
+    never_read_bytes: int | None = None
+    oldest_read_at: datetime | None = None
+    found: Noticed | None = None
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """A prune of a repository; one that `ended` is False of was begun, and nobody knows more."""
+
+    seq: int
+    at: datetime
+    repository: str
+    ended: bool
+    dropped: int = 0
+    refused: int = 0
+    kept: int | None = None
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An attempt to tell somebody something."""
+
+    seq: int
+    at: datetime
+    to: str
+    delivered: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How much room the store of a repository had."""
+
+    seq: int
+    at: datetime
+    repository: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether a repository answered."""
+
+    seq: int
+    at: datetime
+    repository: str
+    reached: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that somebody did by hand, and that is not done every day."""
+
+    seq: int
+    at: datetime
+    what: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All of it, oldest first; `begun_at` is the time of the ledger's first record."""
+
+    begun_at: datetime | None = None
+    runs: tuple[Run, ...] = ()
+    inspections: tuple[Inspection, ...] = ()
+    repairs: tuple[tuple[datetime, str], ...] = ()
+    prunes: tuple[Prune, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    spaces: tuple[Space, ...] = ()
+    reaches: tuple[Reach, ...] = ()
+    acts: tuple[Act, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to run by itself: the newest times at which it was due, newest first, and the next
+    one. An empty `subject` means that it is about all."""
+
+    action: str
+    subject: str
+    times: tuple[datetime, ...]
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life of something that runs by itself, and how often it gives one."""
+
+    name: str
+    at: datetime
+    every: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """What is to run by itself, and what gave signs of life."""
+
+    dues: tuple[Due, ...] = ()
+    beats: tuple[Beat, ...] = ()
+
+
+class HistoryBuilder:
+    """Makes a history of records that are handed to it in their order, and kept no longer."""
+
+    def __init__(self) -> None:
+        self.begun_at: datetime | None = None
+        self.runs: list[Run] = []
+        self.inspections: list[Inspection] = []
+        self.repairs: list[tuple[datetime, str]] = []
+        self.prunes: list[Prune] = []
+        self.deliveries: list[Delivery] = []
+        self.spaces: list[Space] = []
+        self.reaches: list[Reach] = []
+        self.acts: list[Act] = []
+
+    def add(self, record: Record) -> None:
+        """Whatever this record tells."""
+        if self.begun_at is None:
+            self.begun_at = record.at
+        reader = _READERS.get(record.kind)
+        if reader is not None:
+            reader(self, record)
+        elif what := _ACTS.get(record.kind):
+            self.acts.append(Act(record.seq, record.at, what, _about(record.fields)))
+
+    def run(self, one: Record, action: str, subject: str, ending: Ending, error: str = "") -> None:
+        """A run that a record tells of."""
+        begun_at = begin(one.at, one.fields)
+        due = moment(one.fields.get("scheduled_for"))
+        run = Run(one.seq, one.at, action, subject, ending, begun_at, error, due)
+        self.runs.append(run)
+
+    def history(self) -> History:
+        """What the records told, so far."""
+        return History(
+            self.begun_at,
+            tuple(self.runs),
+            tuple(self.inspections),
+            tuple(self.repairs),
+            tuple(self.prunes),
+            tuple(self.deliveries),
+            tuple(self.spaces),
+            tuple(self.reaches),
+            tuple(self.acts),
+        )
+
+
+def history_of(records: Iterable[Record]) -> History:
+    """What these records tell, in their order."""
+    builder = HistoryBuilder()
+    for one in records:
+        builder.add(one)
+    return builder.history()
+
+
+# What each kind of record tells
+
+CHANGED: Final = "the configuration changed"
+
+# Done by people, rarely, and worth knowing of when something is odd.
+_ACTS: Final[Mapping[str, str]] = {
+    "restore-failed": "a restore that failed",
+    "rollback": "a restore taken back",
+    "rollback-failed": "a restore that could not be taken back",
+    "acknowledge": "lost snapshots acknowledged",
+    "key-add": "a key added",
+    "key-remove": "a key removed",
+    "key-passwd": "a password changed",
+    "key-export": "a master key written down",
+    "unlock": "locks removed",
+    "ledger-adopted": "a ledger taken up from a copy",
+    "ledger-torn": "a torn line of the ledger set aside",
+}
+# The commands that do what the schedule does, too.
+_COMMANDS: Final[Mapping[str, str]] = {
+    "backup": "capture",
+    "check": "check",
+    "drill": "drill",
+    "prune": "prune",
+}
+# Exit statuses that are answers: verdicts, and of a check that something is damaged.
+_ANSWERS: Final = frozenset({40, 41, 42})
+_DAMAGED: Final = 30
+_PARTIAL: Final = 3
+_INTERRUPTED: Final = 130
+# Of a command: mistaken words, and a target that was refused. Nothing was to be done yet.
+_REFUSED: Final = frozenset({2, 5})
+
+
+def _about(fields: Mapping[str, Any]) -> str:  # Any: JSON values
+    for name in ("source", "repository", "target"):
+        if found := text(fields.get(name)):
+            return found
+    return ""
+
+
+def _error(fields: Mapping[str, Any]) -> str:  # Any: JSON values
+    return text(mapping(fields.get("error")).get("message"))
+
+
+def _backup(made: HistoryBuilder, one: Record) -> None:
+    fields = one.fields
+    stored = {text(each.get("source")) for each in mappings(fields.get("snapshots"))}
+    errors = {
+        text(each.get("source")): text(each.get("message"))
+        for each in mappings(fields.get("errors"))
+    }
+    for name in dict.fromkeys((*texts(fields.get("wanted")), *errors, *stored)):
+        if name in errors:
+            made.run(one, "capture", name, Ending.FAILED, errors[name])
+        elif name in stored:
+            made.run(one, "capture", name, Ending.DONE)
+        else:
+            made.run(one, "capture", name, Ending.FAILED, "it was not reached")
+    _spaces(made, one)
+
+
+def _spaces(made: HistoryBuilder, one: Record) -> None:
+    for each in mappings(one.fields.get("spaces")):
+        total, free = number(each.get("total_bytes")), number(each.get("free_bytes"))
+        if total is not None and free is not None and 0 <= free <= total:
+            name = text(each.get("repository"))
+            made.spaces.append(Space(one.seq, one.at, name, total, free))
+
+
+def _check(made: HistoryBuilder, one: Record) -> None:
+    fields, repository = one.fields, text(one.fields.get("repository"))
+    if "store_as_of" in fields:  # a store's past says nothing of what lies there today
+        return
+    failures = [
+        each for each in noticed(fields.get("findings")) if each.severity is Severity.FAILURE
+    ]
+    made.inspections.append(
+        Inspection(
+            one.seq,
+            one.at,
+            repository,
+            fields.get("sound") is True and not failures,
+            fields.get("read_data") is True,
+            number(fields.get("never_read_bytes")),
+            moment(fields.get("oldest_read_at")),
+            failures[0] if failures else None,
+            any(each.code == "pack-content" for each in failures),
+        )
+    )
+    made.run(one, "check", repository, Ending.DONE)
+
+
+def _repaired(made: HistoryBuilder, one: Record) -> None:
+    repository = text(one.fields.get("repository"))
+    made.repairs.append((one.at, repository))
+    made.acts.append(Act(one.seq, one.at, "a repair", repository))
+
+
+def _prune(made: HistoryBuilder, one: Record) -> None:
+    made.prunes.append(Prune(one.seq, one.at, text(one.fields.get("repository")), ended=False))
+
+
+def _pruned(made: HistoryBuilder, one: Record) -> None:
+    fields, repository = one.fields, text(one.fields.get("repository"))
+    made.prunes.append(
+        Prune(
+            one.seq,
+            one.at,
+            repository,
+            fields.get("ended") is not False,
+            len(texts(fields.get("dropped"))),
+            len(texts(fields.get("locked"))),
+            number(fields.get("kept")),
+            text(fields.get("policy")),
+        )
+    )
+    if fields.get("ended") is not False:
+        made.run(one, "prune", repository, Ending.DONE)
+
+
+def _drill(made: HistoryBuilder, one: Record) -> None:
+    """A drill that compared nothing could not begin: its verdict says so, and why."""
+    if number(one.fields.get("checked")):
+        made.run(one, "drill", text(one.fields.get("source")), Ending.DONE)
+
+
+def _application_drill(made: HistoryBuilder, one: Record) -> None:
+    if number(one.fields.get("checked")):
+        made.run(one, "application-drill", "", Ending.DONE)
+
+
+def _restore(made: HistoryBuilder, one: Record) -> None:
+    made.acts.append(Act(one.seq, one.at, "a restore", text(one.fields.get("source"))))
+
+
+def _copy(made: HistoryBuilder, one: Record) -> None:
+    error = _error(one.fields)
+    made.run(one, "copy", text(one.fields.get("to")), _ending(error), error)
+
+
+def _ending(error: str) -> Ending:
+    return Ending.FAILED if error else Ending.DONE
+
+
+def _verify(made: HistoryBuilder, one: Record) -> None:
+    made.run(one, f"verify-{text(one.fields.get('list'))}", "", Ending.DONE)
+    _spaces(made, one)
+    for each in mappings(one.fields.get("reached")):
+        reached = each.get("reached") is True
+        name, error = text(each.get("repository")), text(each.get("error"))
+        made.reaches.append(Reach(one.seq, one.at, name, reached, error))
+
+
+def _configuration(made: HistoryBuilder, one: Record) -> None:
+    """Others than before; that they were seen for the first time is no change."""
+    if one.fields.get("digest_before"):
+        made.acts.append(Act(one.seq, one.at, CHANGED, text(one.fields.get("file"))))
+
+
+def _alert(made: HistoryBuilder, one: Record) -> None:
+    fields = one.fields
+    delivered = fields.get("delivered") is True
+    error = text(fields.get("error"))
+    made.deliveries.append(Delivery(one.seq, one.at, text(fields.get("to")), delivered, error))
+
+
+def _job(made: HistoryBuilder, one: Record) -> None:
+    fields = one.fields
+    action = text(fields.get("action"))
+    if not action:
+        return
+    ending, error = _by_status(action, fields)
+    repository = text(fields.get("repository"))
+    subjects = texts(fields.get("sources")) or ((repository,) if repository else ("",))
+    for subject in subjects if ending is not Ending.PARTIAL else ("",):
+        made.run(one, action, subject, ending, error)
+
+
+def _command(made: HistoryBuilder, one: Record) -> None:
+    """What somebody did by hand, or another scheduler; whether it failed is of concern where the
+    schedule does it, too."""
+    fields = one.fields
+    action = _COMMANDS.get(text(fields.get("command")))
+    if action is None or number(fields.get("exit_status")) in _REFUSED:
+        return
+    if action == "drill" and "--application" in texts(fields.get("arguments")):
+        action = "application-drill"
+    ending, error = _by_status(action, fields)
+    if ending is Ending.FAILED:
+        made.run(one, action, "", ending, error)
+
+
+def _by_status(action: str, fields: Mapping[str, Any]) -> tuple[Ending, str]:  # Any: JSON values
+    status, error = number(fields.get("exit_status")), _error(fields)
+    if status == 0 or status in _ANSWERS or (action == "check" and status == _DAMAGED):
+        return Ending.DONE, ""
+    if status == _PARTIAL:
+        return Ending.PARTIAL, error
+    if status == _INTERRUPTED or (status is None and not error):
+        return Ending.OPEN, error
+    return Ending.FAILED, error or f"exit status {status}"
+
+
+_READERS: Final[Mapping[str, Callable[[HistoryBuilder, Record], None]]] = {
+    "backup": _backup,
+    "check": _check,
+    "repaired": _repaired,
+    "prune": _prune,
+    "pruned": _pruned,
+    "drill": _drill,
+    "application-drill": _application_drill,
+    "restore": _restore,
+    "copy": _copy,
+    "verify": _verify,
+    "alert": _alert,
+    "job": _job,
+    "command": _command,
+    "configuration": _configuration,
+}

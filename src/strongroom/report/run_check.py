@@ -1,0 +1,194 @@
+"""What runs amount to: which failed and were not made good, and whether what was due did run.
+
+A failed run counts until one of the same kind, about the same source or repository, succeeds. What
+exit statuses 40 to 42 say is an answer and no failure; what is interrupted is neither. Of commands
+that somebody types, those count that the schedule knows, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from strongroom.model import Verdict
+from strongroom.report.check import Check, worst
+from strongroom.report.history import Beat, Due, Ending, History, Run, Timetable
+from strongroom.report.observation import Evidence, Promise
+from strongroom.report.weighing import TOLERANCE
+from strongroom.report.wording import age, clock, count
+
+__all__ = ["check_errors", "check_schedule"]
+
+_FEW: Final = 3
+_LAST_RUNS: Final = 5
+# How long after its time a run must have begun and ended, at least; see `_patience`.
+_LEAST_PATIENCE: Final = timedelta(minutes=15)
+# How many signs of life may be missing.
+_MISSED_BEATS: Final = 3
+
+
+@dataclass(slots=True)
+class _Failing:
+    """A run that failed and was not made good: the first and the newest of them, and how many."""
+
+    first: Run
+    newest: Run
+    number: int = 1
+
+
+def check_errors(evidence: Evidence) -> Iterator[Check]:
+    """Whether runs failed that were not made good."""
+    runs = evidence.history.runs
+    if not runs:
+        yield Check("errors", "", Verdict.UNKNOWN, "nothing has run yet")
+        return
+    known = {*evidence.scope.repositories, *(one.name for one in evidence.scope.sources), ""}
+    failing = [one for one in _failing(runs) if one.newest.subject in known]
+    if not failing:
+        newest = runs[-1]
+        told = f"no run failed that was not made good; {count(len(runs), 'run')} recorded"
+        yield Check("errors", "", Verdict.PROVEN, told, value=0.0, records=(newest.seq,))
+        return
+    zone = evidence.scope.time_zone
+    shown = "; ".join(_told(one, zone) for one in failing[:_FEW])
+    more = f"; and {len(failing) - _FEW} more" if len(failing) > _FEW else ""
+    yield Check(
+        "errors",
+        "",
+        Verdict.FAILED,
+        shown + more,
+        min(one.first.at for one in failing),
+        float(len(failing)),
+        records=tuple(sorted({one.newest.seq for one in failing})),
+    )
+
+
+def _failing(runs: Sequence[Run]) -> list[_Failing]:
+    found: dict[tuple[str, str], _Failing] = {}
+    for one in runs:
+        key = (one.action, one.subject)
+        if one.ending is Ending.DONE:
+            # What failed as a whole did run by now; and what ran as a whole did all its parts.
+            found.pop((one.action, ""), None)
+            found.pop(key, None)
+            if not one.subject:
+                found = {each: failing for each, failing in found.items() if each[0] != one.action}
+        elif one.ending is Ending.FAILED:
+            parts = [
+                failing
+                for (action, subject), failing in found.items()
+                if action == one.action and subject and failing.newest.at >= one.begun_at
+            ]
+            if not one.subject and parts:
+                continue  # the same run; its parts say more
+            if key in found:
+                found[key].newest = one
+                found[key].number += 1
+            else:
+                found[key] = _Failing(one, one)
+    return list(found.values())
+
+
+def _told(failing: _Failing, zone: str) -> str:
+    one = failing.newest
+    about = f" of {one.subject}" if one.subject else ""
+    times = f", {failing.number} times in a row" if failing.number > 1 else ""
+    error = f": {one.error}" if one.error else ""
+    return f"{one.action}{about} failed at {clock(one.at, zone)}{times}{error}"
+
+
+# The schedule
+
+
+def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Iterator[Check]:
+    """Whether what was due did run, and whether what runs by itself gave signs of life."""
+    timetable = evidence.timetable
+    if timetable is None:
+        yield Check("schedule", "", Verdict.UNKNOWN, "nobody says what was due")
+        return
+    if not timetable.dues and not timetable.beats:
+        return
+    states = [
+        *(_due(one, evidence.history, promise, now, evidence.scope.time_zone)
+          for one in timetable.dues),
+        *(_beat(one, now) for one in timetable.beats),
+    ]  # fmt: skip
+    known = [one for one in states if one is not None]
+    beat = max((one.at for one in timetable.beats), default=None)
+    value = max((now - beat).total_seconds(), 0.0) if beat is not None else None
+    if not known:
+        told = "nothing was due yet since the records begin"
+        yield Check("schedule", "", Verdict.UNKNOWN, told, value=value, until=_until(timetable))
+        return
+    verdict = worst(one.verdict for one in known)
+    bad = [one for one in known if one.verdict is not Verdict.PROVEN]
+    ran = "what was due did run" if len(known) == 1 else f"all {len(known)} that were due did run"
+    shown = "; ".join(one.told for one in bad[:_FEW]) if bad else ran
+    more = f"; and {len(bad) - _FEW} more" if len(bad) > _FEW else ""
+    since = [one.since for one in bad if one.since is not None]
+    yield Check(
+        "schedule",
+        "",
+        verdict,
+        shown + more,
+        min(since, default=None),
+        value,
+        until=_until(timetable) if not bad else None,
+        records=tuple(sorted({one.seq for one in known if one.seq})),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    verdict: Verdict
+    told: str
+    since: datetime | None = None
+    seq: int = 0
+
+
+def _due(due: Due, history: History, promise: Promise, now: datetime, zone: str) -> _State | None:
+    """How what was due stands; None when nothing was due since the records begin."""
+    runs = [one for one in history.runs if _is_of(one, due)]
+    patience = _patience(runs, promise)
+    passed = [one for one in due.times if one + patience <= now]
+    if not passed or history.begun_at is None or passed[0] < history.begun_at:
+        return None
+    name = f"{due.action} of {due.subject}" if due.subject else due.action
+    expected = passed[0]
+    newest = runs[-1] if runs else None
+    if newest is None:
+        told = f"{name} was due at {clock(expected, zone)} and has never run"
+        return _State(Verdict.UNKNOWN, told, expected + patience)
+    # One that was under way at that time is it, too: no two run at once.
+    if newest.at >= expected - TOLERANCE:
+        return _State(Verdict.PROVEN, f"{name} ran", seq=newest.seq)
+    told = f"{name} was due at {clock(expected, zone)} and did not run"
+    return _State(Verdict.STALE, told, expected + patience, newest.seq)
+
+
+def _is_of(run: Run, due: Due) -> bool:
+    return run.action == due.action and (not due.subject or run.subject in ("", due.subject))
+
+
+def _patience(runs: Sequence[Run], promise: Promise) -> timedelta:
+    """How long after its time a run may be recorded: what it waits for on purpose, and twice as
+    long as one took lately."""
+    longest = max((one.took for one in runs[-_LAST_RUNS:]), default=timedelta())
+    return promise.jitter + max(2 * longest, _LEAST_PATIENCE)
+
+
+def _beat(beat: Beat, now: datetime) -> _State:
+    silent = max(now - beat.at, timedelta())
+    if silent <= _MISSED_BEATS * beat.every:
+        return _State(Verdict.PROVEN, f"{beat.name} runs")
+    since = beat.at + _MISSED_BEATS * beat.every
+    return _State(Verdict.STALE, f"{beat.name} gave no sign of life for {age(silent)}", since)
+
+
+def _until(timetable: Timetable) -> datetime | None:
+    """When something must have run next, at the earliest."""
+    ends = [one.next_at + _LEAST_PATIENCE for one in timetable.dues if one.next_at is not None]
+    ends += [one.at + _MISSED_BEATS * one.every for one in timetable.beats]
+    return min(ends, default=None)

@@ -1,0 +1,175 @@
+"""Evidence for a report: what the ledger, the configuration and the calendar say.
+
+`gather_here` opens no repository and asks no network, so that it can be done each minute;
+`gather` also holds the ledger against its copies in the repositories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom.config.operation import Alert
+from strongroom.config.value import parse_share_or_size
+from strongroom.errors import (
+    EXIT_FAILED,
+    EXIT_FINE,
+    EXIT_STALE,
+    EXIT_UNKNOWN,
+    ConfigError,
+    StrongroomError,
+)
+from strongroom.evidence import Entry
+from strongroom.model import Severity, Verdict
+from strongroom.report.collection import Collection
+from strongroom.report.history import Beat, Timetable
+from strongroom.report.observation import Chain, Evidence, Promise, Scope, SourceScope
+from strongroom.service.application import Application
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, last_sign
+from strongroom.service.place import mounts, store_of
+from strongroom.service.timetable import timetable_of
+
+if TYPE_CHECKING:
+    from strongroom.service.history import Verification
+
+__all__ = ["EXITS", "gather", "gather_here", "promise_of", "scope_of"]
+
+EXITS: Final = {
+    Verdict.PROVEN: EXIT_FINE,
+    Verdict.STALE: EXIT_STALE,
+    Verdict.FAILED: EXIT_FAILED,
+    Verdict.UNKNOWN: EXIT_UNKNOWN,
+}
+
+
+def gather(
+    application: Application,
+    since: datetime | None,
+    drill: int | None,
+    *,
+    now: datetime,
+    beats: Sequence[Beat] = (),
+) -> Evidence:
+    """The evidence about the application as it is configured now, with the ledger compared with its
+    copies. ConfigError `usage` when no record of this number tells of a drill."""
+    from strongroom.service.history import verify
+
+    checked = verify(application)
+    read = _Reading(application)
+    if checked.records:
+        application.ledger.survey(read.take)
+    evidence = read.collection.evidence(
+        scope_of(application),
+        _chain(checked),
+        since=since,
+        drill=drill,
+        timetable=_timetable(application, now, beats),
+    )
+    if drill is not None and drill not in {one.seq for one in evidence.observations}:
+        raise ConfigError(
+            "no record of this number tells of a drill",
+            subject=str(drill),
+            code="usage",
+            hint="List them with `strongroom log --action drill`.",
+        )
+    return evidence
+
+
+def gather_here(application: Application, *, now: datetime, beats: Sequence[Beat] = ()) -> Evidence:
+    """The same from this host alone. A ledger that can't be read is a broken one."""
+    read = _Reading(application)
+    try:
+        faults = application.ledger.survey(read.take)
+        broken = tuple(
+            f"line {one.line}: {one.message}" for one in sorted(faults, key=lambda one: one.line)
+        )
+    except StrongroomError as error:
+        broken = (error.message,)
+    return read.collection.evidence(
+        scope_of(application),
+        Chain(read.records, read.seq, read.hash, broken),
+        timetable=_timetable(application, now, beats),
+    )
+
+
+class _Reading:
+    """What was read: what this application's records tell, and the ledger's end."""
+
+    def __init__(self, application: Application) -> None:
+        self._name = application.name
+        self.collection = Collection()
+        self.records, self.seq, self.hash = 0, 0, ""
+
+    def take(self, entry: Entry) -> None:
+        self.records += 1
+        self.seq, self.hash = entry.seq, entry.hash
+        if entry.fields.get("application") == self._name:
+            self.collection.add(entry)
+
+
+def _timetable(application: Application, now: datetime, beats: Sequence[Beat]) -> Timetable:
+    signs = list(beats)
+    if not signs and (sign := last_sign(application.state, SERVICE)) is not None:
+        signs.append(Beat(SERVICE, sign, SIGN_INTERVAL))
+    return Timetable(timetable_of(application.settings, now), tuple(signs))
+
+
+def scope_of(application: Application) -> Scope:
+    """What the report is about, as it is configured now."""
+    settings = application.settings
+    known = mounts()
+    return Scope(
+        application.name,
+        tuple(
+            SourceScope(name, one.kind, tuple(_left_out(one)))
+            for name, one in settings.sources.items()
+        ),
+        tuple(settings.repositories),
+        settings.environment,
+        settings.schedule.time_zone,
+        tuple(store_of(settings, name, known) for name in settings.repositories),
+        settings.application_check is not None,
+        _told(settings.alerts),
+    )
+
+
+def _told(alerts: Sequence[Alert]) -> tuple[str, ...]:
+    """What records call each of those who are told: by name, or by place in the list."""
+    return tuple(one.name or str(place) for place, one in enumerate(alerts, start=1))
+
+
+def _left_out(source: Any) -> Iterator[str]:  # Any: the settings of any kind of source
+    for pattern in getattr(source, "exclude_tables", ()):
+        yield f"rows of tables that match {pattern}"
+    for pattern in getattr(source, "exclude", ()):
+        yield f"files that match {pattern}"
+
+
+def _chain(checked: Verification) -> Chain:
+    failures = [one for one in checked.findings if one.severity is Severity.FAILURE]
+    return Chain(
+        checked.records,
+        checked.head_seq,
+        checked.head_hash,
+        tuple(one.message for one in failures),
+        checked.compared,
+        tuple(name for name, _ in checked.uncompared),
+    )
+
+
+def promise_of(application: Application) -> Promise:
+    """The objectives that are configured, and what else is expected."""
+    settings = application.settings
+    objectives, space = settings.objectives, parse_share_or_size(settings.monitoring.space)
+    return Promise(
+        objectives.rpo,
+        objectives.rto,
+        objectives.proof_age,
+        objectives.copies,
+        space if isinstance(space, float) else 0.0,
+        space if isinstance(space, int) else None,
+        settings.review.last,
+        settings.review.every,
+        settings.schedule.jitter,
+    )
