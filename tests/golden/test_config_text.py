@@ -113,8 +113,20 @@ objectives:
   copies: 2
 schedule:
   capture: 0 2 * * *
+  prune: 30 4 * * *
+  check: 0 5 * * *
+  check_amount: 10%
+  drill: 0 6 * * 0
+  application_drill: 0 7 1 * *
+  verify_daily: 0 8 * * *
+  verify_weekly: 10 8 * * 1
+  verify_monthly: 20 8 1 * *
   time_zone: UTC
+  jitter: 0s
 alerts: []
+monitoring:
+  mail_server: localhost:25
+  space: 10%
 contacts: []
 review:
   every: 90d
