@@ -305,6 +305,10 @@ def test_a_story_from_well_to_failed_and_back(
         ("operators", "capture:uploads", "recovered", "PROVEN", True),
         ("hook", "capture:uploads", "recovered", "PROVEN", True),
     ]
+    seen = f"{NOW + timedelta(minutes=2):%Y-%m-%d %H:%M:%S} UTC, when it was first seen so"
+    payload = mail.received[1][2].get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert f"Since          {seen}" in payload.decode()
     first = records(application, "alert")[0]
     assert first["observed"] == "seen STALE"
     assert datetime.fromisoformat(first["since"]) == NOW - timedelta(hours=1)

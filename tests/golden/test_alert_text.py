@@ -176,6 +176,15 @@ def test_what_others_wrote_makes_no_line_and_no_endless_letter() -> None:
     assert len(made.body) < 1500
 
 
+def test_since_when_is_told_as_far_as_anybody_noticed() -> None:
+    check = Check("review", "", Verdict.UNKNOWN, "nobody says when")
+    item = Item(check.key, AlertEvent.NEW, check.verdict, Verdict.PROVEN, check, changed_at=SINCE)
+    assert (
+        "  Since          2026-11-26 02:00:00 Asia/Dubai, 10 h ago, when it was first seen so\n"
+        in letter(SENDER, [item]).body
+    )
+
+
 def test_a_kind_of_another_version_is_told_by_its_name() -> None:
     gone = Item("tides:moon", AlertEvent.WITHDRAWN, Verdict.UNKNOWN, Verdict.STALE, None)
     assert letter(SENDER, [gone]).subject == "[tms production] no longer looked at: tides (moon)"
