@@ -67,6 +67,8 @@ def test_a_mail_arrives_as_it_was_written(mail: MailServer) -> None:
     assert recipients == ["duty+tms@example.com"]
     assert message["Subject"] == LETTER.subject
     assert message["To"] == "duty+tms@example.com"
+    assert message["From"] == f"Strongroom <{sender}>"
+    assert message["Auto-Submitted"] == "auto-generated"
     payload = message.get_payload(decode=True)
     assert isinstance(payload, bytes)
     assert payload.decode().replace("\r\n", "\n").strip() == LETTER.body.strip()
@@ -303,6 +305,10 @@ def test_a_story_from_well_to_failed_and_back(
         ("operators", "capture:uploads", "recovered", "PROVEN", True),
         ("hook", "capture:uploads", "recovered", "PROVEN", True),
     ]
+    seen = f"{NOW + timedelta(minutes=2):%Y-%m-%d %H:%M:%S} UTC, when it was first seen so"
+    payload = mail.received[1][2].get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert f"Since          {seen}" in payload.decode()
     first = records(application, "alert")[0]
     assert first["observed"] == "seen STALE"
     assert datetime.fromisoformat(first["since"]) == NOW - timedelta(hours=1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from strongroom.service.application import Application
+from strongroom.service.child import Children
 from strongroom.service.delivery import ping
 from strongroom.service.ping import with_pings
+from strongroom.service.runner import Runner
+from strongroom.service.workflow import Order, Outcome
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.listeners import WebService, closed_port, web_service
 
@@ -106,6 +111,26 @@ def test_a_capture_that_is_stopped_tells_so(
         with_pings(application, (), stopped)  # type: ignore[arg-type]  # it never returns
     assert web.paths[1] == f"/{UUID}/fail"
     assert web.asked[1][2].startswith(f"exit status {status}\n".encode())
+
+
+def test_the_service_asks_around_each_capture_of_all_sources(
+    tmp_path: Path, web: WebService
+) -> None:
+    place = make(tmp_path, web.port)
+    runner = Runner(lambda: Application.load(place.config), Children(place.config))
+    all_of_them = Order("tms", "capture", "capture", ("backup",), scheduled_for="2026-11-26T02:00Z")
+    alone = replace(all_of_them, job="capture:more", sources=("more",))
+    runner.begin(alone)
+    runner.record(alone, "tms/capture:more/1", datetime.now(UTC), Outcome(20))
+    assert web.asked == []
+    error = {"error": {"code": "store-full", "message": f"{tmp_path}: full", "hint": ""}}
+    runner.begin(all_of_them)
+    for _ in range(2):  # a step that was interrupted is done again
+        runner.record(all_of_them, "tms/capture/1", datetime.now(UTC), Outcome(22, error))
+    assert web.paths == [f"/{UUID}/start", f"/{UUID}/fail"]
+    told = web.asked[1][2].decode()
+    assert told.startswith("exit status 22\nstore-full: The store has no space left.")
+    assert str(tmp_path) not in told
 
 
 def spoilt(what: str, web: WebService, path: Path) -> Place:

@@ -48,6 +48,8 @@ SEEN = {
     "retention": ("local", "2 snapshots are gone that the policy keeps"),
     "ledger": ("", "line 812: the line's hash does not fit its text"),
     "anomalies": ("database", "captures are half of what they were"),
+    "agent": ("shop", "shop was last heard of 12 min 00 s ago"),
+    "workers": ("", "0 of 2 drill workers are there; away: east, west"),
     "review": ("", "the last review was 120 days ago, 90 days are wanted"),
 }
 
@@ -172,6 +174,15 @@ def test_what_others_wrote_makes_no_line_and_no_endless_letter() -> None:
     assert len(made.subject) == 120
     assert "not known" in made.body  # since when
     assert len(made.body) < 1500
+
+
+def test_since_when_is_told_as_far_as_anybody_noticed() -> None:
+    check = Check("review", "", Verdict.UNKNOWN, "nobody says when")
+    item = Item(check.key, AlertEvent.NEW, check.verdict, Verdict.PROVEN, check, changed_at=SINCE)
+    assert (
+        "  Since          2026-11-26 02:00:00 Asia/Dubai, 10 h ago, when it was first seen so\n"
+        in letter(SENDER, [item]).body
+    )
 
 
 def test_a_kind_of_another_version_is_told_by_its_name() -> None:

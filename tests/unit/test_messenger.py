@@ -60,12 +60,15 @@ def test_what_is_no_mail_server_is_refused(text: str) -> None:
         check_mail_server(text)
 
 
-def test_a_recipient_is_no_setting_of_the_mail() -> None:
-    url = mail_url("mailto:a&smtp=evil,b@example.com", "mail:26")
-    assert url.startswith(
-        "mailto://mail:26/?to=a%26smtp%3Devil%2Cb%40example.com&from=strongroom%40"
-    )
-    assert url.endswith("&mode=insecure&format=text")
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [("mail:26", "localhost:26/?smtp=mail"), ("[::1]", "localhost:25/?smtp=%3A%3A1")],
+)
+def test_a_recipient_is_no_setting_of_the_mail(server: str, said: str) -> None:
+    url = mail_url("mailto:a&smtp=evil,b@example.com", server)
+    to = "a%26smtp%3Devil%2Cb%40example.com"
+    assert url.startswith(f"mailto://{said}&to={to}&from=strongroom%40")
+    assert url.count("smtp=") == 1
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,11 @@ class Told:
     def after(self, more: Iterable[Record]) -> Told:
         return Told((*self.records, *more))
 
+    @property
+    def changed_at(self) -> Mapping[str, datetime]:
+        """When the verdict of each check became what it is, as far as was noticed."""
+        return {one.key: one.at for one in self.records if isinstance(one, Change)}
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

@@ -62,7 +62,8 @@ class Sender:
 @dataclass(frozen=True, slots=True)
 class Item:
     """One check in a letter: `before` is what was told last or, of what came and went, how bad it
-    was, between `begun_at` and `ended_at`. `check` is None when it is not looked at any more."""
+    was, between `begun_at` and `ended_at`. `check` is None when it is not looked at any more;
+    `changed_at` is when its verdict was first seen to be what it is."""
 
     key: str
     event: AlertEvent
@@ -71,6 +72,7 @@ class Item:
     check: Check | None
     begun_at: datetime | None = None
     ended_at: datetime | None = None
+    changed_at: datetime | None = None
 
     @property
     def title(self) -> str:
@@ -166,7 +168,7 @@ def _item_lines(item: Item, sender: Sender) -> Iterator[str]:
     yield _line("What happened", _cut(plain(check.observed), _MOST_OBSERVED))
     if item.event is AlertEvent.FLAPPING:
         yield _line("", _TO_AND_FRO)
-    yield _line("Since", _since(check, sender))
+    yield _line("Since", _since(item, check, sender))
     if item.event is not AlertEvent.RECOVERED:
         yield _line("It means", check.kind.meaning)
         yield _line("What to do", check.kind.remedy)
@@ -179,12 +181,15 @@ def _passed(item: Item, sender: Sender) -> str:
     return f"it was {item.before}{begun}{ended}, and is well now"
 
 
-def _since(check: Check, sender: Sender) -> str:
-    if check.since is None:
+def _since(item: Item, check: Check, sender: Sender) -> str:
+    moment, seen = check.since, ""
+    if moment is None:
+        moment, seen = item.changed_at, ", when it was first seen so"
+    if moment is None:
         return "not known"
-    elapsed = sender.now - check.since
+    elapsed = sender.now - moment
     ago = f", {age(elapsed)} ago" if elapsed.total_seconds() > 0 else ""
-    return f"{_time(check.since, sender)}{ago}"
+    return f"{_time(moment, sender)}{ago}{seen}"
 
 
 def _time(moment: datetime, sender: Sender) -> str:

@@ -11,7 +11,7 @@ recorded when that is possible again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,7 +126,9 @@ def tell(
     standings = [Standing(one.key, one.subject, one.verdict) for one in run.checks.values()]
     plan = plan_alerts(standings, told, run.routes, run.zone, now)
     run.note_changes(plan.changes)
-    run.send(plan.messages, told.after(plan.changes))
+    told = told.after(plan.changes)
+    run.changed_at = told.changed_at
+    run.send(plan.messages, told)
     return AlertReport(plan.changes, tuple(run.sent), tuple(run.findings))
 
 
@@ -148,6 +150,7 @@ class _Run:
         self.routes = routes_of(settings)
         self.alerts = dict(zip(route_names(settings.alerts), settings.alerts, strict=True))
         self.zone = ZoneInfo(settings.schedule.time_zone)
+        self.changed_at: Mapping[str, datetime] = {}
         self.sent: list[Sent] = []
         self.findings: list[Finding] = []
 
@@ -284,6 +287,7 @@ class _Run:
                 self.checks.get(one.key),
                 one.begun_at,
                 one.ended_at,
+                self.changed_at.get(one.key),
             )
             for one in message.notices
         ]

@@ -77,9 +77,12 @@ def mail_url(to: str, mail_server: str) -> str:
     """How Apprise writes: to `mailto:NAME@HOST`, by way of this mail server, from this host."""
     host, port = parse_mail_server(mail_server)
     recipient, sender = quote(to.removeprefix(_MAIL), safe=""), quote(_own_address(), safe="")
+    server = quote(host.strip("[]"), safe="")
+    # As a host's name in the URL's own place, Apprise would take some for providers that it knows.
+    # The header (RFC 3834) keeps those who are on holiday from answering.
     return (
-        f"mailto://{host}:{port}/?to={recipient}&from={sender}&name=Strongroom"
-        "&mode=insecure&format=text"
+        f"mailto://localhost:{port}/?smtp={server}&to={recipient}&from={sender}&name=Strongroom"
+        "&mode=insecure&format=text&+Auto-Submitted=auto-generated"
     )
 
 
