@@ -48,8 +48,6 @@ SEEN = {
     "retention": ("local", "2 snapshots are gone that the policy keeps"),
     "ledger": ("", "line 812: the line's hash does not fit its text"),
     "anomalies": ("database", "captures are half of what they were"),
-    "agent": ("shop", "shop was last heard of 12 min 00 s ago"),
-    "workers": ("", "0 of 2 drill workers are there; away: east, west"),
     "review": ("", "the last review was 120 days ago, 90 days are wanted"),
 }
 

@@ -34,7 +34,7 @@ class Command(click.Command):
         run = context.find_object(Run)
         if not self._follows or run is None or context.params.get("dry_run"):
             return super().invoke(context)
-        status = run.followed(self._follows)
+        status = run.followed(self._follows, context.params.get("sources", ()))
         if status is not None:
             return status
         with run.in_turn(self._follows):

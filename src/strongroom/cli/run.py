@@ -65,7 +65,7 @@ class Run:
         self._applications.append(application)
         return application
 
-    def followed(self, action: str) -> int | None:
+    def followed(self, action: str, sources: Sequence[str]) -> int | None:
         """The exit status of this command where a running service has carried it out; None where
         no service is there."""
         from strongroom.config import find_config
@@ -81,7 +81,7 @@ class Run:
             return None
         from strongroom.service.following import follow
 
-        outcome = follow(application, action, _without_config(self.words), self.say)
+        outcome = follow(application, action, _without_config(self.words), sources, self.say)
         for line in outcome.messages:
             self.say(line)
         if outcome.output:

@@ -27,6 +27,7 @@ from strongroom.service.application import Application, make_private
 from strongroom.service.child import Children
 from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
+from strongroom.service.ledger_copy import take_up
 from strongroom.service.notification import Supervisor
 from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, sole, touch
 from strongroom.service.runner import Runner
@@ -76,7 +77,7 @@ class Daemon:
             runner = Runner(lambda: self._application, self._children, self._wake.set)
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
-            self._application.record("service", {"event": "started", "version": __version__})
+            self._begin_records()
             try:
                 with self._face(self._board) as where:
                     LOG.info("serving %s%s", self._application.name, where)
@@ -89,6 +90,18 @@ class Daemon:
                 fields = {"event": "stopped", "runs_stopped": stopped}
                 self._application.record("service", fields)
                 LOG.info("stopped; %d runs go on at the next start", stopped)
+
+    def _begin_records(self) -> None:
+        """A ledger that was lost is taken up from a copy before anything is written."""
+        application = self._application
+        try:
+            found = take_up(application)
+        except StrongroomError as error:
+            LOG.warning("the ledger's copies cannot be asked: %s", error)
+        else:
+            for one in found:
+                LOG.warning("%s: %s", one.subject, one.message)
+        application.record("service", {"event": "started", "version": __version__})
 
     def _work(self, engine: Engine) -> None:
         ticker = Ticker(engine, self._board)

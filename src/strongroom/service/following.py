@@ -22,14 +22,16 @@ def follow(
     application: Application,
     action: str,
     arguments: Sequence[str],
+    sources: Sequence[str],
     say: Callable[[str], None],
 ) -> Outcome:
-    """Let the service carry a command out, and wait until it has.
+    """Let the service carry a command out, and wait until it has. `sources` are those that a
+    capture is of, all when there are none.
 
     Interrupted, the run goes on in the service; StrongroomError when that can't be reached.
     """
     queue = "drill" if action.endswith("drill") else "host"
-    order = Order(application.name, f"{action}:asked", action, tuple(arguments))
+    order = Order(application.name, f"{action}:asked", action, tuple(arguments), tuple(sources))
     workflow = f"{application.name}/{action}/{secrets.token_hex(8)}"
     client = EngineClient(state_url(application.state))
     try:
