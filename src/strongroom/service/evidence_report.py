@@ -35,7 +35,7 @@ from strongroom.report.observation import (
 from strongroom.report.summary import report_json
 from strongroom.report.text import text_lines
 from strongroom.service.application import Application
-from strongroom.service.history import History, Verification, verify
+from strongroom.service.history import HEADS, History, Verification, rows, verify
 from strongroom.service.output import refuse_taken, write_whole
 
 FORMATS: Final = (".html", ".pdf")
@@ -204,13 +204,17 @@ def promise_of(application: Application) -> Promise:
 
 
 def export_history(found: History, output: Path, file_format: str) -> int:
-    """Write records to a file, which must not exist: all of them as `json`, or drills, restores
-    and proofs as `junit`. Returns its size in bytes."""
+    """Write records to a file, which must not exist: all of them as `json` or `csv`, or drills,
+    restores and proofs as `junit`. Returns its size in bytes."""
     refuse_taken(output)
     if file_format == "junit":
         from strongroom.report.junit import junit_xml
 
         content = junit_xml(found.observations)
+    elif file_format == "csv":
+        from strongroom.report.spreadsheet import csv_table
+
+        content = csv_table(HEADS, rows(found))
     else:
         text = json.dumps(found.as_json(), indent=2, ensure_ascii=True)
         content = text.encode() + b"\n"
