@@ -25,7 +25,7 @@ CONFIG = ONE_REPOSITORY + "retention: {uploads: {last: 1}}\n"
 
 @contextlib.contextmanager
 def ground(directory: Path) -> Iterator[Place]:
-    """Two captures, both drilled: five records."""
+    """Two captures, both drilled, with a record of each command after its own."""
     directory.mkdir()
     place = make_place(directory, CONFIG)
     new_repository(directory / "local")
@@ -84,25 +84,34 @@ def _lines(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Scene], No
 
 
 def _edited(lines: list[bytes]) -> list[bytes]:
-    return [lines[0], lines[1].replace(b"PROVEN", b"FAILED"), *lines[2:]]
+    place = _first_proof(lines)
+    return [*lines[:place], lines[place].replace(b"PROVEN", b"FAILED"), *lines[place + 1 :]]
 
 
 def _removed(lines: list[bytes]) -> list[bytes]:
-    return [lines[0], *lines[2:]]
+    place = _first_proof(lines)
+    return [*lines[:place], *lines[place + 1 :]]
 
 
 def _reordered(lines: list[bytes]) -> list[bytes]:
-    return [lines[0], lines[2], lines[1], *lines[3:]]
+    place = _first_proof(lines)
+    return [*lines[:place], lines[place + 1], lines[place], *lines[place + 2 :]]
 
 
 def _inserted(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:2], lines[1], *lines[2:]]
+    place = _first_proof(lines)
+    return [*lines[: place + 1], lines[place], *lines[place + 1 :]]
+
+
+def _first_proof(lines: list[bytes]) -> int:
+    return next(place for place, line in enumerate(lines) if b'"kind":"drill"' in line)
 
 
 def _cut_and_continue(scene: Scene) -> None:
     """The newest lines are cut off, and another one hides it."""
     path = _ledger(scene)
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: _first_proof(lines) + 1]))
     path.with_name("ledger.jsonl.head").unlink()
     Ledger(path).append("drill", {"application": "tms", "note": "hides the cut"})
 

@@ -316,7 +316,7 @@ FAULTS = (
     _row("exclusive lock of a living process", BACKUP, _held_lock, ("busy",), "exit 4"),
     _row("two writers at once", CROWD, _at_once, (), "PROVEN"),
     _row("copy destination partially uploaded", COPIED, _half_copied, ("pack-missing",), "exit 30",
-         *LOST),
+         *LOST, "ledger-unreadable"),
     _row("clock an hour off", DRILL, _clock_ahead, ("snapshot-from-future",), "PROVEN"),
     _row("disk full", FULL, lambda scene: scene.ground("size=1m"), ("store-full",), "exit 22"),
     _row("one of two repositories away", BOTH, _second_away,

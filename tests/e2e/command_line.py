@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.cli.main import main
+from strongroom.evidence import AUDIT_KINDS, Entry, Ledger
 
 PASSWORD = "correct horse battery staple"
 
@@ -82,6 +83,14 @@ class Place:
     def snapshots(self) -> list[dict[str, Any]]:  # Any: JSON values
         listed: list[dict[str, Any]] = self.json("snapshots")["snapshots"]
         return listed
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.path / "state" / "ledger.jsonl")
+
+    def seen(self) -> list[Entry]:
+        """The records of what was done and seen, without those of who ran which command."""
+        return [one for one in self.ledger.entries() if one.kind not in AUDIT_KINDS]
 
 
 CONFIG = """\

@@ -64,7 +64,7 @@ class TestDemo:
         assert last["seconds"] == before["rto"]["seconds"]
         assert last["verdict"] == "PROVEN"
         ledger = (ground.demo.state / "ledger.jsonl").read_text()
-        record = json.loads(ledger.splitlines()[-1])
+        record = json.loads(ledger.splitlines()[-2])  # before that of the command
         assert (record["kind"], record["verdict"]) == ("application-drill", "PROVEN")
         assert record["point"] == after["point"]
         assert sum(one["seconds"] for one in record["stages"]) == pytest.approx(

@@ -58,8 +58,10 @@ def test_each_capture_puts_a_copy_into_each_repository(place: Place, tmp_path: P
         first, second = copies(place, repository, tmp_path / "copies")
         assert whole.startswith(second)
         assert second.startswith(first)
-        # The record of the capture itself is in it.
-        assert [one.kind for one in records(second)] == ["backup", "drill", "backup"]
+        # The record of the capture itself is in it, and that of every command before it.
+        assert [one.kind for one in records(second)] == [
+            "configuration", "command", "backup", "command", "drill", "command", "backup",
+        ]  # fmt: skip
         stock_restics()[0].check(place.path / repository)
     assert "kind:ledger" not in json.dumps(place.json("snapshots"))
     assert place.json("check", "--read-data")["findings"] == []
@@ -74,11 +76,64 @@ def test_a_host_that_lost_its_ledger_goes_on_with_a_copy(place: Place) -> None:
     report = place.json("backup")
     assert "ledger-adopted" in codes(report)
     entries = list(ledger_of(place).entries())
-    assert ledger_of(place).content().startswith(before)
-    assert [one.kind for one in entries][-2:] == ["ledger-adopted", "backup"]
+    assert ledger_of(place).content().startswith(before.rpartition(b"\n{")[0])
+    # Settings that this host met before it had a ledger again were carried over.
+    assert [one.kind for one in entries][-4:] == [
+        "ledger-adopted", "configuration", "backup", "command",
+    ]  # fmt: skip
     assert ledger_of(place).verify() == []
     assert "ledger-adopted" not in codes(place.json("backup"))
     assert place.json("check")["findings"] == []
+
+
+def test_what_was_done_on_a_new_host_follows_the_copy(place: Place, tmp_path: Path) -> None:
+    """On the worst day people restore first, and back up later."""
+    place.json("backup")
+    (drilled,) = place.json("drill")["drills"]
+    place.json("backup")
+    shutil.rmtree(place.path / "state")
+    restored = place.json("restore", "uploads", "--to", tmp_path / "back", "--reason", "fire")
+    meanwhile = list(ledger_of(place).entries())
+    assert [one.kind for one in meanwhile] == [
+        "configuration", "command-begun", "restore", "command",
+    ]  # fmt: skip
+    assert place.run("log", "--verify").status == 3, "it is none that was lost"
+    (adopted,) = [
+        one for one in place.json("backup")["findings"] if one["code"] == "ledger-adopted"
+    ]
+    assert adopted["severity"] == "warning"
+    assert ledger_of(place).verify() == []
+    entries = list(ledger_of(place).entries())
+    begin = [one.kind for one in entries].index("ledger-adopted")
+    assert entries[begin].fields["carried"] == 4
+    carried = entries[begin + 1 : begin + 5]
+    for one, old in zip(carried, meanwhile, strict=True):
+        assert (one.kind, one.at) == (old.kind, old.at)
+        assert one.fields == {**old.fields, "carried": old.hash}
+    assert restored["evidence"]["hash"] in [one.fields["carried"] for one in carried]
+    verdicts = {one["id"]: one["verdict"] for one in place.snapshots()}
+    assert verdicts[drilled["snapshot"]] == "PROVEN", "by the drill of the host that is lost"
+    assert place.json("check")["findings"] == []
+    assert place.run("log", "--verify").status == 0
+
+
+def test_each_copy_has_the_ledger_as_it_stood(place: Place, tmp_path: Path) -> None:
+    """What writes no snapshot goes along with the next capture."""
+    place.json("backup")
+    place.json("restore", "uploads", "--to", tmp_path / "back", "--reason", "a look")
+    done = list(ledger_of(place).entries())[-1]
+    assert (done.kind, done.fields["reason"]) == ("command", "a look")
+    captured = place.json("backup")
+    for repository in ("local", "second"):
+        first, second = copies(place, repository, tmp_path / "copies")
+        assert records(first)[-1].kind == "backup"
+        head = records(second)[-1]
+        assert (head.kind, head.fields["point"]) == ("backup", captured["recovery_point"])
+        assert done.hash in [one.hash for one in records(second)]
+        # Only the end of the capture itself came later.
+        whole = ledger_of(place).content()
+        assert whole.startswith(second)
+        assert [one.kind for one in records(whole)][head.seq :] == ["command"]
 
 
 def test_what_vanished_is_noticed_on_a_new_host(place: Place) -> None:
@@ -117,12 +172,12 @@ def test_a_ledger_that_was_cut_or_changed_is_a_failure(place: Place, cut: str) -
     path = place.path / "state/ledger.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     if cut == "the end":
-        path.write_bytes(b"".join(lines[:-1]))
+        path.write_bytes(b"".join(lines[:-3]))  # a capture and what went with it
         path.with_name("ledger.jsonl.head").unlink()
         ledger_of(place).append("drill", {"application": "tms", "note": "hides the cut"})
         expected = "ledger-differs"
     else:
-        path.write_bytes(b"".join([lines[0], lines[1].replace(b"uploads", b"UPLOADS"), lines[2]]))
+        path.write_bytes(b"".join([lines[0].replace(b"uploads", b"UPLOADS"), *lines[1:]]))
         expected = "ledger-broken"
     answer = place.run("--json", "check", "local")
     assert answer.status == 30
@@ -164,7 +219,7 @@ def test_a_damaged_copy_stops_nothing(place: Place) -> None:
             pack.write_bytes(pack.read_bytes()[:100])
     report = place.run("--json", "backup").document
     assert {"ledger-unreadable", "ledger-adopted"} <= set(codes(report))
-    assert ledger_of(place).content().startswith(before)
+    assert ledger_of(place).content().startswith(before.rpartition(b"\n{")[0])
 
 
 def test_secrets_are_not_in_it(place: Place, tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from strongroom.findings import Severity
 from strongroom.model import Verdict
@@ -22,19 +26,28 @@ _MASKS = (
 )
 
 
-def test_the_log_reads_well(tmp_path: Path) -> None:
-    place = make_place(tmp_path, CONFIG)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name, so that no line is cut."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_the_log_reads_well(folder: Path) -> None:
+    place = make_place(folder, CONFIG)
     said = [place.run("log").text]
     place.json("init")
     place.json("backup")
     place.json("drill")
     place.json("check")
-    place.json("restore", "uploads", "--to", tmp_path / "back")
-    (tmp_path / "back/lpos/LPO-1.pdf").unlink()
-    place.run("prove", "uploads", "--target", tmp_path / "back")
+    place.json("restore", "uploads", "--to", folder / "back", "--reason", "Ticket 17")
+    place.run("dump", "abc", "/no such file")
+    place.write_config(CONFIG + "objectives: {rto: 2h}\n")
+    (folder / "back/lpos/LPO-1.pdf").unlink()
+    place.run("prove", "uploads", "--target", folder / "back")
     said += [place.run("log").text, place.run("log", "--limit", "1").text]
     said.append(place.run("log", "--source", "database").text)
-    text = "".join(said)
+    text = "".join(said).replace(str(folder), "DIR")
     for pattern, word in _MASKS:
         text = re.sub(pattern, word, text)
     assert text == LOG
@@ -55,14 +68,25 @@ def test_the_report_reads_well() -> None:
 LOG = """\
 Nothing is recorded yet.
 RECORD  TIME (UTC)  ACTION  ABOUT  RESULT  BY
-  1  TIME  backup  uploads  1 snapshot  WHO
-  2  TIME  drill  uploads from local, snapshot ID  PROVEN  WHO
-  3  TIME  check  local  sound  WHO
-  4  TIME  restore  uploads from local, snapshot ID  PROVEN  WHO
-  5  TIME  prove  uploads from local, snapshot ID  FAILED  WHO
+  1  TIME  configuration  DIR/strongroom.yaml  first seen  WHO
+  2  TIME  command  init  done  WHO
+  3  TIME  backup  uploads  1 snapshot  WHO
+  4  TIME  command  backup  done  WHO
+  5  TIME  drill  uploads from local, snapshot ID  PROVEN  WHO
+  6  TIME  command  drill  done  WHO
+  7  TIME  check  local  sound  WHO
+  8  TIME  command  check  done  WHO
+  9  TIME  command-begun  restore uploads --to DIR/back: Ticket 17  begun  WHO
+  10  TIME  restore  uploads from local, snapshot ID: Ticket 17  PROVEN  WHO
+  11  TIME  command  restore uploads --to DIR/back: Ticket 17  done  WHO
+  12  TIME  command-begun  dump abc '/no such file'  begun  WHO
+  13  TIME  command  dump abc '/no such file'  failed: abc: no snapshot has this id  WHO
+  14  TIME  configuration  objectives.rto  1 setting changed  WHO
+  15  TIME  prove  uploads from local, snapshot ID  FAILED  WHO
+  16  TIME  command  prove uploads --target DIR/back  status 41  WHO
 RECORD  TIME (UTC)  ACTION  ABOUT  RESULT  BY
-  5  TIME  prove  uploads from local, snapshot ID  FAILED  WHO
-4 older records not shown
+  16  TIME  command  prove uploads --target DIR/back  status 41  WHO
+15 older records not shown
 There is no such record.
 """
 

@@ -1,4 +1,5 @@
-"""For all ledgers: what was appended comes back, and any changed byte shows."""
+"""For all ledgers: what was appended comes back, and any changed byte shows, of whatever kind the
+record is."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.evidence import Ledger
+from strongroom.evidence import AUDIT_KINDS, Ledger
 from tests.e2e.command_line import Place, make_place
 
 _NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8).filter(
@@ -18,16 +19,20 @@ _NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8).filter(
 )
 _LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
 _FIELDS = st.dictionaries(_NAMES, _LEAVES | st.lists(_LEAVES, max_size=3), max_size=4)
+_KINDS = st.sampled_from(["drill", "key-add", *sorted(AUDIT_KINDS)])
 
 
 @settings(max_examples=60)
-@given(records=st.lists(_FIELDS, min_size=1, max_size=5), data=st.data())
-def test_any_changed_byte_shows(records: list[dict[str, object]], data: st.DataObject) -> None:
+@given(records=st.lists(st.tuples(_KINDS, _FIELDS), min_size=1, max_size=5), data=st.data())
+def test_any_changed_byte_shows(
+    records: list[tuple[str, dict[str, object]]], data: st.DataObject
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder) / "ledger.jsonl")
-        for fields in records:
-            ledger.append("drill", fields)
-        assert [dict(one.fields) for one in ledger.entries()] == records
+        for kind, fields in records:
+            ledger.append(kind, fields)
+        assert [(one.kind, dict(one.fields)) for one in ledger.entries()] == records
+        assert list(ledger.backwards()) == list(ledger.entries())[::-1]
         assert ledger.verify() == []
         content = bytearray(ledger.path.read_bytes())
         place = data.draw(st.integers(0, len(content) - 1))
@@ -45,6 +50,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     for number in range(4):
         ledger.append("drill", {"application": "tms", "source": "uploads", "verdict": "PROVEN"})
         ledger.append("backup", {"application": "tms", "point": f"p{number}", "snapshots": []})
+        ledger.append("command-begun", {"application": "tms", "command": "dump", "run": "r"})
+        ledger.append("command", {"application": "tms", "command": "dump", "exit_status": 0})
     return made
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from strongroom.errors import ConfigError, StorageError
-from strongroom.evidence import Ledger
+from strongroom.evidence import Entry, Ledger
 
 
 @pytest.fixture
@@ -126,6 +128,122 @@ def test_what_is_no_ledger_is_left_alone(ledger: Ledger) -> None:
     with pytest.raises(ConfigError, match="its last line is no record"):
         ledger.append("drill", {})
     assert ledger.path.read_bytes() == b"something else\n"
+
+
+# From the newest one on
+
+
+def test_records_come_from_the_newest_one_on(ledger: Ledger) -> None:
+    assert list(ledger.backwards()) == []
+    sizes = (10, 70_000, 200, 65_000, 3, 131_072)  # lines within, over and at the ends of blocks
+    for number in sizes:
+        ledger.append("drill", {"pad": "x" * number})
+    forwards = list(ledger.entries())
+    assert list(ledger.backwards()) == forwards[::-1]
+    with ledger.path.open("ab") as file:
+        file.write(b'{"seq":7,"at":"' + b"y" * 80_000)
+    assert list(ledger.backwards()) == forwards[::-1]
+
+
+def test_a_line_that_is_none_is_left_out_backwards_too(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.append("drill", {"number": number})
+    lines = _lines(ledger)
+    ledger.path.write_bytes(lines[0] + lines[1].replace(b"number", b"Number") + lines[2])
+    assert [one.seq for one in ledger.backwards()] == [3, 1]
+
+
+def test_nothing_is_written_when_it_is_decided_so(ledger: Ledger) -> None:
+    ledger.append("drill", {})
+    assert ledger.append_if("drill", lambda: None) is None
+    entry = ledger.append_if("drill", lambda: {"records": len(list(ledger.entries()))})
+    assert entry is not None
+    assert (entry.seq, entry.fields) == (2, {"records": 1})
+    assert ledger.verify() == []
+
+
+# Going on from a copy
+
+
+def _copy(tmp_path: Path, records: int = 3) -> bytes:
+    other = Ledger(tmp_path / "other" / "ledger.jsonl")
+    for number in range(records):
+        other.append("backup", {"number": number})
+    return other.content()
+
+
+def test_a_lost_ledger_goes_on_from_a_copy(tmp_path: Path, ledger: Ledger) -> None:
+    copy = _copy(tmp_path)
+    entry = ledger.adopt(copy, {"records": 3})
+    assert (entry.seq, entry.kind) == (4, "ledger-adopted")
+    assert ledger.content().startswith(copy)
+    assert ledger.verify() == []
+    assert ledger.append("drill", {}).seq == 5
+    assert ledger.verify() == []
+
+
+def test_what_was_recorded_meanwhile_follows(tmp_path: Path, ledger: Ledger) -> None:
+    meanwhile = [ledger.append("command", {"number": number}) for number in range(2)]
+    ledger.adopt(_copy(tmp_path), {}, meanwhile)
+    *_, first, second = ledger.entries()
+    for one, old in zip((first, second), meanwhile, strict=True):
+        assert (one.kind, one.at) == ("command", old.at)
+        assert one.fields == {**old.fields, "carried": old.hash}
+    assert ledger.verify() == []
+    assert ledger.append("drill", {}).seq == 7
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_somebody_who_was_faster_is_not_overwritten(
+    tmp_path: Path, ledger: Ledger, known: int
+) -> None:
+    written = [ledger.append("command", {"number": number}) for number in range(3)]
+    before = ledger.content()
+    with pytest.raises(ConfigError, match="there is a ledger already"):
+        ledger.adopt(_copy(tmp_path), {}, written[:known])
+    assert ledger.content() == before
+    assert ledger.verify() == []
+
+
+def test_a_copy_that_is_broken_is_not_taken(tmp_path: Path, ledger: Ledger) -> None:
+    for broken in (b"", b"something else\n", _copy(tmp_path).replace(b"backup", b"Backup", 1)):
+        with pytest.raises(ConfigError, match="this copy is no ledger"):
+            ledger.adopt(broken, {})
+    assert not ledger.path.exists()
+
+
+def test_no_room_for_a_copy_leaves_no_empty_ledger(tmp_path: Path) -> None:
+    class Full(Ledger):
+        @contextlib.contextmanager
+        def _temporary(self, beside: Path, content: bytes) -> Iterator[Path]:
+            if content:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            yield beside
+
+    ledger = Full(tmp_path / "state" / "ledger.jsonl")
+    with pytest.raises(StorageError, match="No space left"):
+        ledger.adopt(_copy(tmp_path), {})
+    assert not ledger.path.exists()
+
+
+def test_who_waited_for_a_ledger_that_is_replaced_writes_into_the_new_one(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    meanwhile = ledger.append("command", {})
+    writer = threading.Thread(target=lambda: Ledger(ledger.path).append("drill", {}))
+
+    class Slow(Ledger):
+        """Somebody comes to wait while the copy is being written."""
+
+        def _refuse_others(self, file: int, known: Sequence[Entry]) -> None:
+            super()._refuse_others(file, known)
+            writer.start()
+            writer.join(0.2)
+
+    Slow(ledger.path).adopt(_copy(tmp_path), {}, [meanwhile])
+    writer.join()
+    assert [one.kind for one in ledger.entries()][3:] == ["ledger-adopted", "command", "drill"]
+    assert ledger.verify() == []
 
 
 def test_a_place_that_cannot_be_written_is_told() -> None:

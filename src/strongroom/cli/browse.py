@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.command import STORE_AS_OF, Command
+from strongroom.cli.command import NOTED_REASON, STORE_AS_OF, Command
 from strongroom.cli.run import Run, write_out
 from strongroom.cli.text import count, plain, size, table
 from strongroom.errors import ConfigError, TargetError
@@ -103,6 +105,7 @@ def diff(run: Run, before: str, after: str) -> int:
     metavar="FILE",
     help="Write here, which must not exist, instead of to standard output.",
 )
+@NOTED_REASON
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
@@ -113,30 +116,47 @@ def dump(run: Run, snapshot: str, path: str, output: Path | None, repository: st
     """
     from strongroom.service.listing import dump as content
 
-    if output is None:
-        if run.json:
-            raise ConfigError(
-                "with --json standard output is for the answer",
-                code="usage",
-                hint="Give --output FILE.",
-            )
-        for block in content(run.application(), snapshot, path, repository=repository):
-            if not write_out(block):
-                break
-        return 0
-    size_bytes = 0
-    blocks = content(run.application(), snapshot, path, repository=repository)
-    try:
-        with output.open("xb") as file:
+    if output is None and run.json:
+        raise ConfigError(
+            "with --json standard output is for the answer",
+            code="usage",
+            hint="Give --output FILE.",
+        )
+    # Closed at once, whatever happens, so that the ledger has what was given.
+    with contextlib.closing(
+        content(run.application(), snapshot, path, repository=repository)
+    ) as blocks:
+        if output is None:
             for block in blocks:
-                size_bytes += file.write(block)
-    except FileExistsError:
-        raise TargetError("this file exists", subject=str(output)) from None
-    except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror}", subject=str(output)) from error
-    except BaseException:
-        output.unlink(missing_ok=True)
-        raise
+                if not write_out(block):
+                    break
+            return 0
+        size_bytes = _write_new(output, blocks)
     document = {"path": path, "output": str(output), "bytes": size_bytes}
     run.result(document, [f"Wrote {output} ({size(size_bytes)})."])
     return 0
+
+
+def _write_new(output: Path, blocks: Iterable[bytes]) -> int:
+    """Write a file that does not exist yet; it is gone again when that fails. Returns its size."""
+    size_bytes = 0
+    try:
+        file = output.open("xb")
+    except FileExistsError:
+        raise TargetError("this file exists", subject=str(output)) from None
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    try:
+        with file:
+            for block in blocks:
+                size_bytes += file.write(block)
+    except BaseException as error:
+        output.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(output, error) from error
+        raise
+    return size_bytes
+
+
+def _unwritable(output: Path, error: OSError) -> TargetError:
+    return TargetError(f"cannot be written: {error.strerror}", subject=str(output))

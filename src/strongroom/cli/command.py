@@ -1,17 +1,22 @@
-"""How every command of ours is declared: with two examples, and global options in any place."""
+"""How every command of ours is declared: with two examples, global options in any place, and the
+trace that its run leaves in the ledger."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from strongroom.cli.audit import auditor_of
 from strongroom.cli.run import Run
+from strongroom.service.lifeline import JOB
 
 _LEAST_RATE = 1024
 _COMMAND_NAMED = f"{__name__}.command-named"
+_WORDS = f"{__name__}.words"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -30,18 +35,32 @@ class Command(click.Command):
         self._follows = follows
         self.params.extend(global_options(hidden=True))
 
-    def invoke(self, context: click.Context) -> Any:  # Any: whatever the command returns
-        run = context.find_object(Run)
-        if not self._follows or run is None or context.params.get("dry_run"):
-            return super().invoke(context)
-        status = run.followed(self._follows, context.params.get("sources", ()))
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: whatever the command returns
+        _attend(ctx)
+        run = ctx.find_object(Run)
+        if not self._follows or run is None or ctx.params.get("dry_run"):
+            return super().invoke(ctx)
+        status = run.followed(self._follows, ctx.params.get("sources", ()))
         if status is not None:
             return status
         with run.in_turn(self._follows):
-            return super().invoke(context)
+            return super().invoke(ctx)
 
     def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         _write_examples(formatter, self.examples)
+
+
+def _attend(context: click.Context) -> None:
+    """From now on this is the command whose run is recorded; a run of the service's schedule is
+    recorded by the service."""
+    run = context.ensure_object(Run)
+    if os.environ.get(JOB):
+        return
+    run.auditor = auditor_of(context, context.meta[_WORDS], run.reason)
 
 
 class Group(click.Group):
@@ -83,7 +102,13 @@ class AnsweringGroup(Group):
         named = self._first_word(args) in self.commands
         context.meta[_COMMAND_NAMED] = named
         context.allow_interspersed_args = not named
+        context.meta[_WORDS] = list(args)
         return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:  # Any: as click has it
+        if not context.meta[_COMMAND_NAMED]:
+            _attend(context)
+        return super().invoke(context)
 
     def _first_word(self, args: Sequence[str]) -> str | None:
         """The first argument that is neither an option nor the value of one; None without."""
@@ -131,6 +156,30 @@ class _Rate(click.ParamType[int]):
 # Any: click's own parameters
 def _remember(context: click.Context, parameter: click.Parameter, given: Any) -> None:
     setattr(context.ensure_object(Run), str(parameter.name), given)
+
+
+def _reason(context: click.Context, _: click.Parameter, given: str) -> str:
+    """What can be written in JSON again, also where the shell has given bytes that are no text, and
+    without a password that somebody has put into it: it is kept for ever."""
+    reason = given.encode("utf-8", "replace").decode()
+    if reason:
+        from strongroom.service.masking import masked_prose
+
+        reason = masked_prose(reason)
+    context.ensure_object(Run).reason = reason
+    return reason
+
+
+# Any: click's own parameters
+_REASON: dict[str, Any] = {
+    "default": "",
+    "metavar": "TEXT",
+    "callback": _reason,
+    "help": "Why, for the ledger.",
+}
+REASON = click.option("--reason", **_REASON)
+# For commands whose own records don't hold it: the record of the command does.
+NOTED_REASON = click.option("--reason", expose_value=False, **_REASON)
 
 
 # For commands that only read stores.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import STORE_AS_OF, Command, Group
+from strongroom.cli.command import NOTED_REASON, STORE_AS_OF, Command, Group
 from strongroom.cli.run import Run
 from strongroom.cli.text import size
 
@@ -38,6 +38,7 @@ from strongroom.cli.text import size
     help="Where to write; it must not exist.",
 )
 @click.option("--tag", metavar="NAME", help="Of code: the release to archive.")
+@NOTED_REASON
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.command import Group
+from strongroom.cli.command import NOTED_REASON, Group
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, finding_lines, plain, table
 from strongroom.errors import EXIT_FINE, ConfigError
@@ -77,6 +77,7 @@ def _row(name: str, one: StoredKey, zone: str) -> tuple[str, ...]:
 )
 @click.argument("repository")
 @NEW_PASSWORD
+@NOTED_REASON
 @click.pass_obj
 def add(run: Run, repository: str, new_password: str | None) -> int:
     """Let a further password open a repository."""
@@ -92,6 +93,7 @@ def add(run: Run, repository: str, new_password: str | None) -> int:
 )
 @click.argument("repository")
 @click.argument("key_id", metavar="ID")
+@NOTED_REASON
 @click.pass_obj
 def remove(run: Run, repository: str, key_id: str) -> int:
     """Remove a key, so that its password opens no more.
@@ -112,6 +114,7 @@ def remove(run: Run, repository: str, key_id: str) -> int:
 )
 @click.argument("repository")
 @NEW_PASSWORD
+@NOTED_REASON
 @click.pass_obj
 def passwd(run: Run, repository: str, new_password: str | None) -> int:
     """Change the password of a repository.
@@ -141,6 +144,7 @@ def passwd(run: Run, repository: str, new_password: str | None) -> int:
     type=click.Path(path_type=Path),
     help="Where to write; it must not exist.",
 )
+@NOTED_REASON
 @click.pass_obj
 def export(run: Run, repository: str, output: Path) -> int:
     """Write a repository's master key to a file.

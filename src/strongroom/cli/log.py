@@ -1,4 +1,4 @@
-"""`log`: what the ledger holds, whether it is what was written, and its records for other programs.
+"""`log`: who did what and what was seen, whether that is what was written, and its export.
 
 `report`: what it all amounts to, on one page.
 """
@@ -38,7 +38,7 @@ _TIME = "TIME, or how long ago, such as 7d"
     cls=Command,
     examples=(
         "strongroom log --action drill --since 90d",
-        "strongroom log --export drills.xml --format junit",
+        "strongroom log --command restore --since 30d --export restores.csv --format csv",
     ),
 )
 @click.option(
@@ -62,6 +62,15 @@ _TIME = "TIME, or how long ago, such as 7d"
     type=click.Choice(list(Verdict.__members__), case_sensitive=False),
     help="Only those with this verdict.",
 )
+@click.option("--by", default="", metavar="TEXT", help="Only those by whom this is a part of.")
+@click.option(
+    "--command",
+    "commands",
+    multiple=True,
+    metavar="NAME",
+    help="Only those of runs of this command, such as restore or key; may be repeated.",
+)
+@click.option("--failed", is_flag=True, help="Only those of what failed, or has no end.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
 @click.option(
     "--verify",
@@ -79,10 +88,10 @@ _TIME = "TIME, or how long ago, such as 7d"
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["json", "junit"]),
+    type=click.Choice(["json", "csv", "junit"]),
     default="json",
     show_default=True,
-    help="Of the file: all records, or proofs for a CI server.",
+    help="Of the file: all records, also for a spreadsheet, or proofs for a CI server.",
 )
 @click.pass_obj
 def log(
@@ -92,22 +101,26 @@ def log(
     since: str | None,
     until: str | None,
     verdict: str | None,
+    by: str,
+    commands: tuple[str, ...],
+    failed: bool,
     limit: int | None,
     verifying: bool,
     output: Path | None,
     file_format: str,
 ) -> int:
-    """List what was done and seen, newest last.
+    """List what was done and seen, by whom, and how it ended; newest last.
 
     The ledger is append-only, and each record is sealed to the one before. With --verify exit
     status 0 means that it is what was written; 37 that it is not; 3 that it is, as far as could be
-    compared. As junit, drills are written, or what --action names.
+    compared. As junit, drills are written, or what --action names. With --verbose from where each
+    command was run, too.
     """
     from strongroom.service.history import Wanted, history, verify
 
     application = run.application()
     zone = application.settings.schedule.time_zone
-    chosen = (actions, sources, since, until, verdict, limit, output)
+    chosen = (actions, sources, since, until, verdict, by, commands, failed, limit, output)
     if verifying:
         if any(chosen):
             raise click.UsageError("--verify is about the whole ledger: it takes no choice")
@@ -124,12 +137,15 @@ def log(
         _moment(until, zone, now),
         Verdict(verdict) if verdict else None,
         limit,
+        by,
+        commands,
+        failed,
     )
     found = history(application, wanted)
     if output is not None:
         return _export(run, found, output, file_format)
     nothing = "There is no such record." if any(chosen) else "Nothing is recorded yet."
-    run.result(found.as_json(), _listed_lines(found, zone) or [nothing])
+    run.result(found.as_json(), _listed_lines(found, zone, verbose=run.verbose) or [nothing])
     return found.exit_status
 
 
@@ -151,9 +167,13 @@ def _export(run: Run, found: History, output: Path, file_format: str) -> int:
     return found.exit_status
 
 
-def _listed_lines(found: History, zone: str) -> list[str]:
+def _listed_lines(found: History, zone: str, *, verbose: bool) -> list[str]:
     heads = ["RECORD", f"TIME ({zone})", "ACTION", "ABOUT", "RESULT", "BY"]
-    rows = [_row(one, zone) for one in found.entries]
+    rows = [_row(one, zone, unended=one.seq in found.unended) for one in found.entries]
+    if verbose:
+        heads.append("FROM")
+        for row, one in zip(rows, found.entries, strict=True):
+            row.append(plain(str(one.fields.get("from") or "-")))
     lines = table(heads, rows, right="RECORD") if rows else []
     left = found.matching - len(found.entries)
     if left:
@@ -164,10 +184,10 @@ def _listed_lines(found: History, zone: str) -> list[str]:
     return lines
 
 
-def _row(entry: Entry, zone: str) -> list[str]:
+def _row(entry: Entry, zone: str, *, unended: bool) -> list[str]:
     from strongroom.service.history import told
 
-    about, result = told(entry)
+    about, result = told(entry, unended=unended)
     by = entry.fields.get("by")
     return [
         str(entry.seq),

@@ -118,9 +118,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     with _signals():
         try:
-            return _run(given, run)
+            return _conclude(run, _run(given, run))
         finally:
             run.close()
+
+
+def _conclude(run: Run, status: int) -> int:
+    """Record how it ended, which must not end it otherwise unless somebody interrupts that."""
+    try:
+        run.conclude(status)
+    except KeyboardInterrupt:
+        return run.failure(_cancelled())
+    except Exception as error:  # the edge: a bug in the recording is told like any other
+        return _bug(run, error)
+    return status
+
+
+def _cancelled() -> StrongroomError:
+    return StrongroomError("the run was cancelled", code="interrupted")
 
 
 def _run(given: Sequence[str], run: Run) -> int:
@@ -137,7 +152,7 @@ def _run(given: Sequence[str], run: Run) -> int:
     except click.ClickException as error:
         return run.failure(_usage(error))
     except (KeyboardInterrupt, click.exceptions.Abort):
-        return run.failure(StrongroomError("the run was cancelled", code="interrupted"))
+        return run.failure(_cancelled())
     except OSError as error:
         if not _is_of_echo(error):
             return _bug(run, error)

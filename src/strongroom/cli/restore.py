@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import STORE_AS_OF, Command
+from strongroom.cli.command import REASON, STORE_AS_OF, Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
 from strongroom.errors import EXIT_FINE
@@ -92,7 +92,7 @@ AT = click.option(
     is_flag=True,
     help="Leave the comparison at the end for `prove`: every stored byte is verified all the same.",
 )
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
+@REASON
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from strongroom.cli.text import one_line, plain
+from strongroom.cli.text import finding_lines, one_line, plain
 from strongroom.errors import ERROR_KINDS, StrongroomError, TargetError
 
 if TYPE_CHECKING:
-    from strongroom.model import Progress
+    from strongroom.cli.audit import Auditor
+    from strongroom.model import Finding, Progress
     from strongroom.service.application import Application
 
 _URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
@@ -43,6 +44,10 @@ class Run:
     store_as_of: str | None = None
     # The command line as it was given.
     words: tuple[str, ...] = ()
+    reason: str = ""
+    auditor: Auditor | None = field(default=None, repr=False)
+    _error: StrongroomError | None = field(default=None, repr=False)
+    _unrecorded: bool = field(default=False, repr=False)
     _written: bool = field(default=False, repr=False)
     _applications: list[Application] = field(default_factory=list, repr=False)
     _spare: Application | None = field(default=None, repr=False)
@@ -63,6 +68,8 @@ class Run:
             zone = application.settings.schedule.time_zone
             application.store_as_of = parse_moment(self.store_as_of, zone)
         self._applications.append(application)
+        if self.auditor is not None:
+            self._tell(self.auditor.begin(application))
         return application
 
     def followed(self, action: str, sources: Sequence[str]) -> int | None:
@@ -98,6 +105,19 @@ class Run:
         with in_turn(application.state, action, self.say):
             yield
 
+    def conclude(self, exit_status: int) -> None:
+        """Record how the command ended; what can't be recorded is told, and changes nothing."""
+        if self.auditor is not None:
+            self._tell(self.auditor.end(exit_status, self._error))
+
+    def _tell(self, findings: Iterable[Finding]) -> None:
+        """Also when quiet: somebody relies on the records. Once, for the cause is the same."""
+        for one in findings:
+            if not self._unrecorded:
+                self._unrecorded = True
+                for line in finding_lines([one]):
+                    write_err(redact(line))
+
     def close(self) -> None:
         """What was opened for this run is given back."""
         for application in self._applications:
@@ -128,6 +148,7 @@ class Run:
 
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""
+        self._error = error
         if self.json and not self._written:
             document = {"error": error_document(error)}
             # Where it can't be written it is told to people instead.

@@ -19,9 +19,11 @@ def init(run: Run) -> int:
     Where there is no configuration, a commented sample is written. Where there is one, every
     repository in it that doesn't exist is created. Harmless when all is there.
     """
-    from strongroom.service.setup import init as initialise
+    from strongroom.service.setup import create_repositories, write_sample
 
-    report = initialise(run.config)
+    report = write_sample(run.config)
+    if report is None:
+        report = create_repositories(run.application())
     lines = []
     if report.wrote_config:
         lines.append(f"Wrote {report.config}")

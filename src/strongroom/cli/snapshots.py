@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.browse import REPOSITORY
-from strongroom.cli.command import STORE_AS_OF, AnsweringGroup
+from strongroom.cli.command import REASON, STORE_AS_OF, AnsweringGroup
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, plain, size, table
 from strongroom.errors import EXIT_FINE
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from strongroom.service.listing import SnapshotReport
     from strongroom.service.pinning import Pinned
     from strongroom.service.point_listing import ListedPoint
-
-
-def _readable(_context: click.Context, _option: click.Parameter, given: str) -> str:
-    """What can be written in JSON again, also where the shell has given bytes that are no text."""
-    return given.encode("utf-8", "replace").decode()
-
-
-REASON = click.option(
-    "--reason", default="", metavar="TEXT", callback=_readable, help="Why, for the ledger."
-)
 
 
 @click.group(

@@ -36,7 +36,7 @@ from strongroom.service.backup import BackupReport, backup
 from strongroom.service.proof import ProofReport
 from strongroom.service.rendering import stages_json
 from strongroom.service.restoration import restore_source
-from strongroom.service.setup import init
+from strongroom.service.setup import create_repositories
 from strongroom.sources.file_references import FilesOnDisk, compare_references
 
 __all__ = ["StoryReport", "tell_story"]
@@ -154,8 +154,8 @@ class _Story:
     def capture(self, demo: DemoApplication) -> tuple[Application, BackupReport]:
         self._say("2. Capturing all of it as one recovery point")
         config = demo.write_config()
-        init(config)
         application = Application.load(config, progress=self._progress, say=self._say)
+        create_repositories(application)
         with self._measure("capture"):
             report = backup(application)
         for one in report.point.snapshots:

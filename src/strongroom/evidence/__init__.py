@@ -4,6 +4,28 @@ One append-only ledger of records, each sealed to the one before by its hash. It
 verdicts come in ready-made, and what they mean for an objective is decided elsewhere.
 """
 
-from strongroom.evidence.ledger import ADOPTED, Entry, Fault, Ledger, branch, records
+from strongroom.evidence.ledger import (
+    ADOPTED,
+    AUDIT_KINDS,
+    BEGUN,
+    COMMAND,
+    CONFIGURATION,
+    Entry,
+    Fault,
+    Ledger,
+    branch,
+    records,
+)
 
-__all__ = ["ADOPTED", "Entry", "Fault", "Ledger", "branch", "records"]
+__all__ = [
+    "ADOPTED",
+    "AUDIT_KINDS",
+    "BEGUN",
+    "COMMAND",
+    "CONFIGURATION",
+    "Entry",
+    "Fault",
+    "Ledger",
+    "branch",
+    "records",
+]

@@ -23,12 +23,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from strongroom.errors import ConfigError, StorageError
 
 # The kind of the record with which a ledger goes on from a copy of a lost one.
 ADOPTED: Final = "ledger-adopted"
+# Kinds of records that tell who did what: a command's run, that one has begun, other settings.
+COMMAND: Final = "command"
+BEGUN: Final = "command-begun"
+CONFIGURATION: Final = "configuration"
+# They tell nothing of what is stored: a ledger of these alone knows no capture.
+AUDIT_KINDS: Final = frozenset({COMMAND, BEGUN, CONFIGURATION})
 _GENESIS: Final = "0" * 64
 _OWN_FIELDS: Final = frozenset({"seq", "at", "kind", "previous", "hash"})
 _TAIL_BYTES: Final = 64 << 10
@@ -74,10 +80,21 @@ class Ledger:
 
         StorageError when the place cannot be written to; ConfigError when it is no ledger.
         """
-        clash = _OWN_FIELDS & fields.keys()
-        if clash:
-            raise ValueError(f"a record's own fields cannot be given: {sorted(clash)}")
+        entry = self.append_if(kind, lambda: fields)
+        assert entry is not None, "there are fields"
+        return entry
+
+    def append_if(
+        self,
+        kind: str,
+        decide: Callable[[], Mapping[str, Any] | None],  # Any: JSON values
+    ) -> Entry | None:
+        """Like `append`, with the fields that `decide` gives, which may read the ledger: nobody
+        else writes meanwhile. Nothing is written, and None returned, when it gives None."""
         with self._writing() as file:
+            fields = decide()
+            if fields is None:
+                return None
             head, torn = self._last(file)
             if torn:
                 head = self._set_aside(file, head, torn)
@@ -90,6 +107,20 @@ class Ledger:
                 entry = _decode(line)
                 if kind is None or entry.kind == kind:
                     yield entry
+
+    def backwards(self) -> Iterator[Entry]:
+        """The records from the newest one on, as far as is asked; lines that are none are left
+        out."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unreadable(error) from error
+        with file:
+            for line in _backwards(file):
+                with contextlib.suppress(ValueError):
+                    yield _decode(line)
 
     def verify(self) -> Sequence[Fault]:
         """Every place where the chain is broken; empty when the ledger is whole."""
@@ -112,6 +143,11 @@ class Ledger:
             faults.append(Fault(number + 1, f"{self._head_path.name} is missing or unreadable"))
         return faults
 
+    @property
+    def was_removed(self) -> bool:
+        """Whether its head is left, and the ledger itself is not."""
+        return self._head_path.exists() and not self.path.exists()
+
     def branch(self) -> str:
         """The hash with which this ledger begins, or from which it went on alone after it was lost:
         the same for all its copies, another one for every other ledger. Empty without records."""
@@ -129,24 +165,47 @@ class Ledger:
             raise self._unreadable(error) from error
         return lines[: lines.rfind(b"\n") + 1]
 
-    def adopt(self, content: bytes, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
+    def adopt(
+        self,
+        content: bytes,
+        fields: Mapping[str, Any],  # Any: JSON values
+        meanwhile: Sequence[Entry] = (),
+    ) -> Entry:
         """Go on where a copy of a lost ledger ends; returns the record that says so.
 
-        The file must be missing: ConfigError when it is not, or when the copy's chain is broken.
+        What was recorded here meanwhile follows, each record with its own time and, as `carried`,
+        the hash that it had. ConfigError when the ledger here is not what `meanwhile` says, or
+        when the copy's chain is broken.
         """
         faults, hashes, _ = _broken(enumerate(content.splitlines(), start=1))
         if faults or not hashes:
             message = faults[0].message if faults else "it holds no record"
             raise ConfigError(f"this copy is no ledger: {message}", subject=str(self.path))
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._temporary(self.path, content) as temporary:
-                os.link(temporary, self.path)  # fails when somebody else was faster
-        except FileExistsError:
-            raise ConfigError("there is a ledger already", subject=str(self.path)) from None
-        except OSError as error:
-            raise self._failed(error) from error
-        return self.append(ADOPTED, fields)
+        was_missing = not self.path.exists()
+        with self._writing() as file:
+            try:
+                self._refuse_others(file, meanwhile)
+                head = _Head(*max(hashes.items()))
+                adopted, line = _seal(head, ADOPTED, fields, datetime.now(UTC))
+                lines, last = [content, line], adopted
+                for one in meanwhile:
+                    head, told = _Head(last.seq, last.hash), {**one.fields, "carried": one.hash}
+                    last, line = _seal(head, one.kind, told, one.at)
+                    lines.append(line)
+                with self._temporary(self.path, b"".join(lines)) as temporary:
+                    temporary.rename(self.path)
+            except BaseException:
+                if was_missing and not os.fstat(file).st_size:
+                    self.path.unlink(missing_ok=True)  # else it would look as if it was emptied
+                raise
+            self._save_head(_Head(last.seq, last.hash))
+        return adopted
+
+    def _refuse_others(self, file: int, known: Sequence[Entry]) -> None:
+        """ConfigError when the ledger holds other records than these: somebody was faster."""
+        here = [one.hash for one in self.entries()]
+        if here != [one.hash for one in known] or (os.fstat(file).st_size and not here):
+            raise ConfigError("there is a ledger already", subject=str(self.path))
 
     # Writing
 
@@ -155,35 +214,41 @@ class Ledger:
         """An open descriptor of the file, locked against other writers."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = self._locked(os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX)
         except OSError as error:
             raise self._failed(error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         except OSError as error:
             raise self._failed(error) from error
         finally:
             os.close(descriptor)
 
+    def _locked(self, flags: int, how: int) -> int:
+        """A locked descriptor of the file that is at the path, also when another one has taken its
+        place while we waited."""
+        while True:
+            descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, how)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                        return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    # Any: JSON values
     def _write(self, file: int, head: _Head, kind: str, fields: Mapping[str, Any]) -> Entry:
-        now = datetime.now(UTC)
-        record = {
-            "seq": head.seq + 1,
-            "at": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "kind": kind,
-            **fields,
-            "previous": head.hash,
-        }
-        line, digest = _encode(record)
+        entry, line = _seal(head, kind, fields, datetime.now(UTC))
         written = os.write(file, line)
         if written != len(line):  # a full disk: take the half line back, nothing was promised
             os.ftruncate(file, os.fstat(file).st_size - written)
             raise StorageError("no space is left", subject=str(self.path), code="store-full")
         os.fsync(file)
-        self._save_head(_Head(head.seq + 1, digest))
-        return Entry(head.seq + 1, now, kind, dict(fields), digest)
+        self._save_head(_Head(entry.seq, entry.hash))
+        return entry
 
     def _save_head(self, head: _Head) -> None:
         content = json.dumps({"seq": head.seq, "hash": head.hash}).encode()
@@ -253,12 +318,11 @@ class Ledger:
     def _unwritten(self) -> Iterator[None]:
         """Holds writers off, between a line and its head as well."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._locked(os.O_RDONLY, fcntl.LOCK_SH)
         except OSError:  # whoever reads it says why
             yield
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
             yield
         finally:
             os.close(descriptor)
@@ -330,6 +394,43 @@ def _broken(
         if take is not None:
             take(entry)
     return faults, hashes, number
+
+
+def _backwards(file: BinaryIO) -> Iterator[bytes]:
+    """The whole lines of a file, the last one first."""
+    end, rest = file.seek(0, os.SEEK_END), b""
+    torn = True
+    while end > 0:
+        begin = max(0, end - _TAIL_BYTES)
+        file.seek(begin)
+        lines = (file.read(end - begin) + rest).split(b"\n")
+        if torn and len(lines) > 1:  # what follows the last line's end is none
+            lines.pop()
+            torn = False
+        rest = lines.pop(0) if begin or torn else b""
+        yield from reversed(lines)
+        end = begin
+
+
+def _seal(
+    head: _Head,
+    kind: str,
+    fields: Mapping[str, Any],  # Any: JSON values
+    at: datetime,
+) -> tuple[Entry, bytes]:
+    """The record that follows `head`, and its line."""
+    clash = _OWN_FIELDS & fields.keys()
+    if clash:
+        raise ValueError(f"a record's own fields cannot be given: {sorted(clash)}")
+    record = {
+        "seq": head.seq + 1,
+        "at": at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "kind": kind,
+        **fields,
+        "previous": head.hash,
+    }
+    line, digest = _encode(record)
+    return Entry(head.seq + 1, at, kind, dict(fields), digest), line
 
 
 def _encode(record: Mapping[str, Any]) -> tuple[bytes, str]:

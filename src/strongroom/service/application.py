@@ -14,7 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from strongroom.config import RepositorySettings, Settings, load_settings, resolve_secret
+from strongroom.config import (
+    RepositorySettings,
+    Settings,
+    find_config,
+    load_settings,
+    resolve_secret,
+)
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
@@ -84,6 +90,11 @@ class Application:
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
+        self.config_file: Path | None = None
+        # Whether the ledger holds these settings as the newest ones, by this run's doing.
+        self.config_recorded = False
+        # What the record of this run's command says beside its own: see `note`.
+        self.notes: dict[str, list[Mapping[str, Any]]] = {}  # Any: JSON values
         self._opened: dict[str, Repository] = {}
         self._guard = threading.Lock()
 
@@ -96,7 +107,10 @@ class Application:
         say: Callable[[str], None] = _nobody,
     ) -> Application:
         """The application of a configuration file, or of the first one found."""
-        return cls(load_settings(path), progress=progress, say=say)
+        file = find_config(path)
+        application = cls(load_settings(file), progress=progress, say=say)
+        application.config_file = file
+        return application
 
     @property
     def name(self) -> str:
@@ -270,12 +284,39 @@ class Application:
 
     def must_record(self, kind: str, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
         """Write to the ledger what holds only when it stands there; raises when that fails."""
+        entry = self.must_record_if(kind, lambda: fields)
+        assert entry is not None, "there are fields"
+        return entry
+
+    def must_record_if(
+        self,
+        kind: str,
+        decide: Callable[[], Mapping[str, Any] | None],  # Any: JSON values
+    ) -> Entry | None:
+        """Write what `decide` gives while nobody else writes, unless it gives None."""
         make_private(self.state)
         of_past = {}
         if self.store_as_of is not None:
             of_past["store_as_of"] = time_json(self.store_as_of)
         of_run = {"application": self.name, "run": self.run, "by": actor()}
-        return self.ledger.append(kind, {**of_run, **fields, **of_past})
+
+        def whole() -> Mapping[str, Any] | None:  # Any: JSON values
+            fields = decide()
+            return None if fields is None else {**of_run, **fields, **of_past}
+
+        return self.ledger.append_if(kind, whole)
+
+    def note(self, what: str, fields: Mapping[str, Any]) -> None:  # Any: JSON values
+        """Keep for the record of this run's command what was `read` or `given`."""
+        self.notes.setdefault(what, []).append(fields)
+
+    @property
+    def ledger_was_removed(self) -> bool:
+        """Whether there is no ledger any more, though something was recorded here."""
+        try:
+            return self.ledger.was_removed
+        except StrongroomError:  # no folder is configured
+            return False
 
     def sandbox_folder(self) -> Path:
         """Where drills put what they restore; made on demand."""

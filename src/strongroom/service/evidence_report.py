@@ -19,7 +19,7 @@ from strongroom.report.summary import report_json
 from strongroom.report.text import text_lines
 from strongroom.service.application import Application
 from strongroom.service.gathering import EXITS, gather, promise_of
-from strongroom.service.history import History
+from strongroom.service.history import HEADS, History, rows
 from strongroom.service.output import refuse_taken, write_whole
 
 __all__ = [
@@ -126,13 +126,17 @@ def _fonts() -> list[bytes]:
 
 
 def export_history(found: History, output: Path, file_format: str) -> int:
-    """Write records to a file, which must not exist: all of them as `json`, or drills, restores
-    and proofs as `junit`. Returns its size in bytes."""
+    """Write records to a file, which must not exist: all of them as `json` or `csv`, or drills,
+    restores and proofs as `junit`. Returns its size in bytes."""
     refuse_taken(output)
     if file_format == "junit":
         from strongroom.report.junit import junit_xml
 
         content = junit_xml(found.observations)
+    elif file_format == "csv":
+        from strongroom.report.spreadsheet import csv_table
+
+        content = csv_table(HEADS, rows(found))
     else:
         text = json.dumps(found.as_json(), indent=2, ensure_ascii=True)
         content = text.encode() + b"\n"

@@ -16,6 +16,7 @@ from strongroom.errors import ConfigError
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.leftover import sandbox
+from strongroom.service.masking import cut, masked
 from strongroom.service.output import partial_of, refuse_taken, remove_partial, write_whole
 from strongroom.service.selection import find, reading
 
@@ -86,6 +87,8 @@ def export(
                 lambda file: write_archive(view, _root(view), file, compressed=compressed),
             )
     size_bytes, digest = _measure(output)
+    place = cut(masked(str(output.absolute())))
+    application.note("given", {"output": place, "bytes": size_bytes, "sha256": digest})
     return ExportReport(candidate.snapshot.id, file_format, output, size_bytes, digest, chosen)
 
 

@@ -7,13 +7,14 @@ that it is broken.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from strongroom.errors import ERROR_KINDS, EXIT_FINE, EXIT_PARTIAL, StrongroomError
-from strongroom.evidence import Entry
+from strongroom.evidence import BEGUN, COMMAND, CONFIGURATION, Entry
 from strongroom.model import Finding, Severity, Verdict, finding
 from strongroom.report.observation import PROOF_ACTIONS, Observation, observation
 from strongroom.report.wording import count
@@ -21,13 +22,15 @@ from strongroom.service.application import Application
 from strongroom.service.ledger_copy import held_against
 from strongroom.service.rendering import time_json
 
+_MOST_ABOUT: Final = 80
 EXIT_BROKEN: Final = ERROR_KINDS["ledger-damaged"].exit_status
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which records: of these kinds and sources, from `since` on and before `until`, with this
-    verdict; the newest `limit` of them. What is empty or None chooses nothing."""
+    verdict; of somebody whose name holds `by`; of these commands (`key` is all that begin so); only
+    of what `failed`; the newest `limit` of them. What is empty or None chooses nothing."""
 
     actions: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -35,26 +38,39 @@ class Wanted:
     until: datetime | None = None
     verdict: Verdict | None = None
     limit: int | None = None
+    by: str = ""
+    commands: tuple[str, ...] = ()
+    failed: bool = False
 
     def takes(self, entry: Entry) -> bool:
-        """Whether a record is one of these, the limit aside."""
+        """Whether a record is one of these, the limit and `failed` aside."""
         return (
             (not self.actions or entry.kind in self.actions)
             and (not self.sources or not set(self.sources).isdisjoint(sources_of(entry)))
             and (self.since is None or entry.at >= self.since)
             and (self.until is None or entry.at < self.until)
             and (self.verdict is None or entry.fields.get("verdict") == self.verdict.value)
+            and self.by.casefold() in str(entry.fields.get("by", "")).casefold()
+            and (not self.commands or self._is_of_command(entry))
+        )
+
+    def _is_of_command(self, entry: Entry) -> bool:
+        words = str(entry.fields.get("command", "")).split()
+        return entry.kind in (COMMAND, BEGUN) and any(
+            words[: len(one)] == one for one in map(str.split, self.commands)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """The records that were asked for, newest last, of how many; `findings` tell where the ledger
-    is broken."""
+    is broken. `unended` are the numbers of those that tell of a beginning without an end: it goes
+    on, or was killed."""
 
     entries: tuple[Entry, ...]
     matching: int
     findings: tuple[Finding, ...]
+    unended: frozenset[int] = frozenset()
 
     @property
     def exit_status(self) -> int:
@@ -70,6 +86,7 @@ class History:
         return {
             "entries": [entry_json(one) for one in self.entries],
             "matching": self.matching,
+            "unended": sorted(self.unended),
             "findings": [one.as_json() for one in self.findings],
         }
 
@@ -111,14 +128,25 @@ class Verification:
 def history(application: Application, wanted: Wanted = Wanted()) -> History:
     """The records that are wanted, as far as the ledger can be read."""
     found: list[Entry] = []
+    ended: set[str] = set()
     findings = _faults(application)
     try:
-        found = [one for one in application.ledger.entries() if wanted.takes(one)]
+        for one in application.ledger.entries():
+            if one.kind == COMMAND:
+                ended.add(str(one.fields.get("run")))
+            if wanted.takes(one):
+                found.append(one)
     except StrongroomError as error:
         if not findings:
             findings = [finding("ledger-broken", str(application.ledger.path), error.message)]
+    unended = {
+        one.seq for one in found if one.kind == BEGUN and str(one.fields.get("run")) not in ended
+    }
+    if wanted.failed:
+        found = [one for one in found if one.seq in unended or went_wrong(one)]
     shown = found if wanted.limit is None else found[max(0, len(found) - wanted.limit) :]
-    return History(tuple(shown), len(found), tuple(findings))
+    listed = frozenset(one.seq for one in shown if one.seq in unended)
+    return History(tuple(shown), len(found), tuple(findings), listed)
 
 
 def verify(application: Application) -> Verification:
@@ -179,7 +207,7 @@ def sources_of(entry: Entry) -> Iterator[str]:
     fields = entry.fields
     if isinstance(fields.get("source"), str):
         yield fields["source"]
-    for key in ("snapshots", "errors"):
+    for key in ("snapshots", "errors", "read"):
         for one in _list(fields.get(key)):
             if isinstance(one, dict) and isinstance(one.get("source"), str):
                 yield one["source"]
@@ -196,13 +224,101 @@ def entry_json(entry: Entry) -> dict[str, Any]:  # Any: JSON values
     }
 
 
-def told(entry: Entry) -> tuple[str, str]:
+def went_wrong(entry: Entry) -> bool:
+    """Whether a record tells of a failure, of whatever kind it is."""
+    fields = entry.fields
+    return (
+        isinstance(fields.get("error"), dict)
+        or bool(fields.get("errors"))
+        or fields.get("verdict") == Verdict.FAILED.value
+        or fields.get("sound") is False
+        or fields.get("exit_status") not in (None, EXIT_FINE)
+        or fields.get("delivered") is False
+        or entry.kind.endswith("-failed")
+    )
+
+
+def told(entry: Entry, *, unended: bool = False) -> tuple[str, str]:
     """What a record is about and how it ended, in a few words each."""
     fields = entry.fields
-    if entry.kind == "alert":
-        return f"{fields.get('key') or '-'} to {fields.get('to')}", _told_result(fields)
+    if entry.kind in (COMMAND, BEGUN):
+        about = command_line(entry)
+        ending = "no end is recorded" if unended else "begun"
+        result = ending if entry.kind == BEGUN else _result(fields)
+    elif entry.kind in ("alert", "ping"):
+        about, result = _about(entry), _told_result(fields)
+    elif entry.kind == CONFIGURATION:
+        about, result = _settings_told(fields)
+    else:
+        about, result = _about(entry), _result(fields)
+    about = _short(about)
+    if isinstance(fields.get("reason"), str) and fields["reason"]:
+        about += f": {_short(fields['reason'])}"
+    return about, result
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_ABOUT else text[: _MOST_ABOUT - 1] + "…"
+
+
+HEADS: Final = (
+    "record", "time", "action", "by", "from", "command", "about", "result", "verdict", "source",
+    "repository", "snapshot", "exit_status", "seconds", "reason", "run", "hash",
+)  # fmt: skip
+
+
+def rows(found: History) -> Iterator[list[str]]:
+    """The records for a spreadsheet, under `HEADS`."""
+    for entry in found.entries:
+        fields = entry.fields
+        about, result = told(entry, unended=entry.seq in found.unended)
+        yield [
+            str(entry.seq),
+            time_json(entry.at),
+            entry.kind,
+            *(_cell(fields.get(name)) for name in ("by", "from")),
+            command_line(entry),
+            about,
+            result,
+            _cell(fields.get("verdict")),
+            " ".join(dict.fromkeys(sources_of(entry))),
+            *(
+                _cell(fields.get(name))
+                for name in ("repository", "snapshot", "exit_status", "seconds", "reason", "run")
+            ),
+            entry.hash,
+        ]
+
+
+def _cell(value: Any) -> str:  # Any: JSON values
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def command_line(entry: Entry) -> str:
+    """The command with its arguments, as it could be typed; empty for records of other kinds."""
+    fields = entry.fields
+    if not isinstance(fields.get("command"), str):
+        return ""
+    words = shlex.join(str(one) for one in _list(fields.get("arguments")))
+    return f"{fields['command']} {words}".rstrip()
+
+
+def _settings_told(fields: Any) -> tuple[str, str]:  # Any: JSON values
+    changes = _list(fields.get("changes"))
+    if not fields.get("digest_before"):
+        return str(fields.get("file") or "-"), "first seen"
+    names = [str(one.get("setting")) for one in changes if isinstance(one, dict)]
+    left_out = fields.get("changes_left_out")
+    number = len(names) + (left_out if isinstance(left_out, int) else 0)
+    return ", ".join(names) or "-", f"{count(number, 'setting')} changed"
+
+
+def _about(entry: Entry) -> str:
+    fields = entry.fields
     if entry.kind == "ping":
-        return "monitoring.ping", _told_result(fields)
+        return "monitoring.ping"
+    if entry.kind == "alert":
+        return f"{fields.get('key') or '-'} to {fields.get('to')}"
     sources = list(dict.fromkeys(sources_of(entry)))
     repository = fields.get("repository") or fields.get("to") or ""
     about = ", ".join(sources) or str(repository) or str(fields.get("key") or "")
@@ -210,7 +326,7 @@ def told(entry: Entry) -> tuple[str, str]:
         about += f" from {repository}" if entry.kind in PROOF_ACTIONS else f" in {repository}"
     if isinstance(fields.get("snapshot"), str):
         about += f", snapshot {fields['snapshot'][:8]}"
-    return about or "-", _result(fields)
+    return about or "-"
 
 
 def _told_result(fields: Any) -> str:  # Any: JSON values
@@ -230,6 +346,8 @@ def _result(fields: Any) -> str:  # Any: JSON values
         return f"{len(_list(fields['errors']))} failed"
     if "snapshots" in fields:
         return count(len(_list(fields["snapshots"])), "snapshot")
+    if fields.get("exit_status"):
+        return f"status {fields['exit_status']}"
     return "done"
 
 

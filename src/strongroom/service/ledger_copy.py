@@ -3,8 +3,8 @@
 With each capture the ledger goes into every repository that received it, also when snapshots were
 copied into one, before some are dropped from one, and when one is pinned: as a snapshot of its own
 (`kind:ledger`, so that any restic reads it). On a host whose ledger is gone, the longest
-copy is taken up again. A copy that holds what the ledger here does not is a failure: then somebody
-has cut or rewritten one of them.
+copy is taken up again; what was recorded there meanwhile follows. A copy that holds what the
+ledger here does not is a failure: then somebody has cut or rewritten one of them.
 
 Several hosts may share a repository. Their ledgers are told apart by the tag `ledger:`, the
 beginning of the hash with which each began.
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from strongroom.errors import StrongroomError
-from strongroom.evidence import Entry, branch, records
+from strongroom.evidence import ADOPTED, AUDIT_KINDS, Entry, Ledger, branch, records
 from strongroom.model import Finding, finding
 from strongroom.repository import (
     ROWS,
@@ -31,10 +31,15 @@ from strongroom.repository import (
 )
 from strongroom.repository.lock import Lock
 from strongroom.service.application import LOG, Application, make_private
+from strongroom.service.configuration import record_configuration
 
 KIND: Final = "ledger"
 PATH: Final = b"/.strongroom/ledger.jsonl"
 _TAG_DIGITS: Final = 16
+# Records of what goes along with a copy: a ledger that holds one is in a repository, most likely.
+_COPIED_WITH: Final = frozenset(
+    {"backup", "copy", "prune", "repair", "pin", "unpin", "acknowledge", ADOPTED}
+)
 
 
 def is_copy(snapshot: Snapshot) -> bool:
@@ -106,13 +111,17 @@ class _Copy:
 def take_up(
     application: Application, repositories: Sequence[Repository] | None = None
 ) -> list[Finding]:
-    """Go on with the longest copy when this host has no ledger: it is new, or has lost it.
+    """Go on with the longest copy when this host has no ledger: it is new, or has lost it. So it
+    is with a ledger of which there is no copy yet; its records follow those of the copy.
 
     Asks all repositories that open unless some are given. A finding when that was done, and one
     for each copy that can't be read.
     """
-    if application.ledger.path.exists() or application.store_as_of is not None:
-        return []  # nor does anybody go on from a past that is only looked at
+    if application.store_as_of is not None:
+        return []  # nobody goes on from a past that is only looked at
+    meanwhile = _begun_here(application.ledger)
+    if meanwhile is None:
+        return []
     findings: list[Finding] = []
     found: list[_Copy] = []
     for repository in application.reachable()[0] if repositories is None else repositories:
@@ -134,17 +143,43 @@ def take_up(
         "repository": best.repository.name,
         "snapshot": best.snapshot.id,
         "records": best.length,
+        "carried": len(meanwhile),
     }
     try:
         make_private(application.state)
-        application.ledger.adopt(best.content, fields)
+        application.ledger.adopt(best.content, fields, meanwhile)
     except StrongroomError:
         return findings  # nothing can be written here, which the record to come tells
+    if application.config_recorded:  # in a ledger that knew no settings from before
+        application.config_recorded = False
+        findings += filter(None, [record_configuration(application)])
     message = (
         f"{best.length} records were taken from snapshot {best.snapshot.short_id} of "
         f"{best.repository.name}"
     )
     return [*findings, finding("ledger-adopted", "ledger", message)]
+
+
+def _begun_here(ledger: Ledger) -> list[Entry] | None:
+    """The records of a ledger that was begun here and copied nowhere, none when there is no
+    ledger; None for any other, and for one that is not what was written."""
+    if not ledger.path.exists():
+        return []
+    found = []
+    try:
+        for entry in ledger.entries():
+            if entry.kind in _COPIED_WITH:
+                return None
+            found.append(entry)
+        return None if ledger.verify() else found
+    except StrongroomError:
+        return None
+
+
+def knows_captures(ledger: Ledger) -> bool:
+    """Whether it holds anything but who ran which command. One that was begun a moment ago, by the
+    very command that asks, knows no more than a ledger that is missing."""
+    return any(entry.kind not in AUDIT_KINDS for entry in ledger.entries())
 
 
 def _load(repository: Repository, snapshot: Snapshot) -> _Copy | Finding:
@@ -173,7 +208,7 @@ def broken(application: Application) -> list[Finding]:
 def compare(application: Application, repository: Repository) -> list[Finding]:
     """Failures when the ledger here is not the newest copy's continuation, or is broken itself."""
     findings = broken(application)
-    if application.ledger.branch():
+    if knows_captures(application.ledger):
         findings += held_against(application, repository) or ()
     return findings
 
@@ -183,14 +218,14 @@ def held_against(application: Application, repository: Repository) -> list[Findi
     there is no copy of it. Without any record here, all copies of this application are of it."""
     ledger = application.ledger
     copies = _newest_of_each(application, repository)
-    mine = ledger.branch()[:_TAG_DIGITS]
+    mine = ledger.branch()[:_TAG_DIGITS] if knows_captures(ledger) else ""
     newest = copies if not mine else [one for one in copies if _branch_tag(one) == mine]
     if not newest:
         return None
     where = f"snapshot {newest[-1].short_id} of {repository.name}"
     match _load(repository, newest[-1]):
         case _Copy() as copy:
-            copied, here = records(copy.content), list(ledger.entries())
+            copied, here = records(copy.content), list(ledger.entries()) if mine else []
             return list(_differences(here, copied, str(ledger.path), where))
         case unreadable:
             return [unreadable]

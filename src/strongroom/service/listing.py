@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from strongroom.model import Finding, Severity, Verdict
 from strongroom.repository import Node, Snapshot
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import is_copy
+from strongroom.service.masking import cut, masked
 from strongroom.service.pinning import Memory, Pin, remembered
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import find, reading, survey
@@ -179,10 +180,17 @@ def ls(
 
 def dump(
     application: Application, wanted: str, path: str, *, repository: str | None = None
-) -> Iterator[bytes]:
-    """The bytes of one file in a snapshot, in order, every piece verified."""
+) -> Generator[bytes]:
+    """The bytes of one file in a snapshot, in order, every piece verified. How many were given is
+    noted, also when not all of them were taken."""
+    given_bytes = 0
     with reading(find(application, wanted, repository=repository)) as view:
-        yield from view.blocks(b"/" + os.fsencode(path).strip(b"/"))
+        try:
+            for block in view.blocks(b"/" + os.fsencode(path).strip(b"/")):
+                given_bytes += len(block)
+                yield block
+        finally:
+            application.note("given", {"path": cut(masked(path)), "bytes": given_bytes})
 
 
 def modified(node: Node) -> datetime:

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from strongroom.errors import ConfigError, StorageError
-from strongroom.evidence import Entry
+from strongroom.evidence import AUDIT_KINDS, Entry
 from strongroom.model import Finding
 from strongroom.repository import Snapshot
 from strongroom.service.actor import actor
@@ -72,6 +72,8 @@ class Memory:
 
     def add(self, entry: Entry, application: str) -> None:
         """Take the next record in."""
+        if entry.kind in AUDIT_KINDS:
+            return
         self._begun_at = self._begun_at or entry.at
         fields = entry.fields
         if fields.get("application") != application:

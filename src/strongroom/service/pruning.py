@@ -37,7 +37,13 @@ from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, ex
 from strongroom.repository.renewal import RenewalReport, renew_locks
 from strongroom.repository.storage import Keeping
 from strongroom.service.application import Application
-from strongroom.service.ledger_copy import is_copy, lasting, store_copies, take_up
+from strongroom.service.ledger_copy import (
+    is_copy,
+    knows_captures,
+    lasting,
+    store_copies,
+    take_up,
+)
 from strongroom.service.listing import proofs
 from strongroom.service.pinning import remembered
 from strongroom.service.rendering import error_json, time_json
@@ -411,7 +417,7 @@ def _trust_ledger(application: Application, snapshots: Sequence[Snapshot]) -> No
     ledger, what = application.ledger, ""
     if faults := ledger.verify():
         what = f"line {faults[0].line}: {faults[0].message}"
-    elif any(_is_mine(application, one) for one in snapshots) and not any(ledger.entries()):
+    elif any(_is_mine(application, one) for one in snapshots) and not knows_captures(ledger):
         what = "it is missing, though there are snapshots"
     if what:
         raise IntegrityError(

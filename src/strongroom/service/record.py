@@ -9,8 +9,6 @@ in (invariant I6): locations and settings are recorded as they are printed, with
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import re
 import socket
@@ -21,11 +19,12 @@ from typing import Any, Final
 from strongroom import __version__
 from strongroom.model import Finding, Severity
 from strongroom.service.application import Application
+from strongroom.service.configuration import config_digest
+from strongroom.service.masking import cut
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import Candidate
 
 MOST_FINDINGS: Final = 40
-_MOST_CHARACTERS: Final = 400
 _WORST_FIRST: Final = (Severity.FAILURE, Severity.UNKNOWN, Severity.WARNING, Severity.NOTE)
 _LOGIN: Final = re.compile(r"//[^/@\s]*@")
 
@@ -72,27 +71,14 @@ def circumstances(
     }
 
 
-def config_digest(application: Application) -> str:
-    """SHA-256 of the settings in force as canonical JSON: sorted, with secrets as references."""
-    from strongroom.config.sample import effective
-
-    text = json.dumps(effective(application.settings), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def noted(findings: Sequence[Finding]) -> dict[str, Any]:  # Any: JSON values
     """The findings for a record, the worst first, and how many of each severity were left out."""
     ordered = sorted(findings, key=lambda one: _WORST_FIRST.index(one.severity))
     left_out = Counter(one.severity.value for one in ordered[MOST_FINDINGS:])
     return {
         "findings": [
-            {name: _cut(text) for name, text in one.as_json().items()}
+            {name: cut(text) for name, text in one.as_json().items()}
             for one in ordered[:MOST_FINDINGS]
         ],
         "findings_left_out": dict(left_out),
     }
-
-
-def _cut(text: str) -> str:
-    text = text.encode("utf-8", "backslashreplace").decode()  # names may be no text
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"

@@ -8,6 +8,7 @@ from typing import Any
 
 from strongroom.errors import StrongroomError
 from strongroom.model import Digests, Stage
+from strongroom.service.masking import cut, masked_prose
 
 
 def time_json(time: datetime) -> str:
@@ -32,3 +33,12 @@ def digests_json(digests: Digests | None) -> dict[str, str | None]:
 def error_json(error: StrongroomError) -> dict[str, str]:
     """Code, message with subject, and hint."""
     return {"code": error.code, "message": str(error), "hint": error.hint}
+
+
+def error_record(error: StrongroomError) -> dict[str, str]:
+    """The same for the ledger, without what may be a secret that somebody has typed. Of a bug only
+    its kind is told: nobody knows what its text quotes."""
+    fields = error_json(error)
+    if error.code == "bug":
+        fields["message"] = error.message.partition(":")[0]
+    return {name: cut(masked_prose(text)) for name, text in fields.items()}

@@ -26,7 +26,7 @@ from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
-from strongroom.service.rendering import error_json, time_json
+from strongroom.service.rendering import error_json, error_record, time_json
 from strongroom.service.selection import (
     LATEST,
     Candidate,
@@ -229,7 +229,7 @@ def _attempt(
         record = {
             **identity(source.name, candidate),
             **fields,
-            "error": error_json(error),
+            "error": error_record(error),
             **circumstances(application, {}),
         }
         if isinstance(error, IntegrityError):  # the snapshot's fault, so it counts against it
@@ -242,7 +242,8 @@ def _attempt(
 
 
 def check_target(source: Source, target: str) -> None:
-    """ConfigError `usage` when a database's target isn't named as one, or holds a password."""
+    """ConfigError `usage` when a database's target isn't named as one, or holds a password, and
+    when a directory's is named like a database."""
     if source.kind == "postgres":
         try:
             check_database_url(target)
@@ -253,6 +254,13 @@ def check_target(source: Source, target: str) -> None:
                 code="usage",
                 hint="Put the URL into a variable or a file, and give env:NAME or file:PATH.",
             ) from None
+    elif "://" in target:
+        raise ConfigError(
+            "this is a URL, and the source goes into a directory",
+            subject="target",
+            code="usage",
+            hint="Name a directory.",
+        )
 
 
 def _refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
@@ -281,7 +289,7 @@ def rollback(
     try:
         done = roll_back(target, now=now)
     except StrongroomError as error:
-        fields = {"target": shown(target), "reason": reason, "error": error_json(error)}
+        fields = {"target": shown(target), "reason": reason, "error": error_record(error)}
         application.record("rollback-failed", fields)
         raise
     kept = {"target": shown(target), "from": done.taken, "kept": done.kept, "reason": reason}

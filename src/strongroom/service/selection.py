@@ -225,11 +225,20 @@ def find(
     repository: str | None = None,
     at: datetime | None = None,
 ) -> Candidate:
-    """The one snapshot that is meant; see `choose`. What was noticed is said."""
+    """The one snapshot that is meant, to be read; see `choose`. What was noticed is said."""
     surveyed = survey(application, [repository] if repository else [])
     choice = choose(surveyed, wanted, source=source, at=at)
     say_all(application, choice.findings)
-    return choice.candidate
+    meant = choice.candidate
+    application.note(
+        "read",
+        {
+            "source": meant.snapshot.source,
+            "repository": meant.repository.name,
+            "snapshot": meant.snapshot.id,
+        },
+    )
+    return meant
 
 
 def say_all(application: Application, findings: Sequence[Finding]) -> None:

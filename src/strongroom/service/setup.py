@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongroom.config import RepositorySettings, find_config, load_settings, resolve_secret
+from strongroom.config import RepositorySettings, find_config, resolve_secret
 from strongroom.config.loading import FILE_NAME
 from strongroom.config.sample import sample_text
 from strongroom.errors import ConfigError, StorageError
@@ -34,26 +34,27 @@ class InitReport:
         }
 
 
-def init(path: Path | None = None) -> InitReport:
-    """Create what the configuration names; harmless when everything exists.
-
-    Without a configuration a commented sample is written, to `path` or the current directory, and
-    nothing else is done: its places have to be filled in first.
-    """
+def write_sample(path: Path | None = None) -> InitReport | None:
+    """Where there is no configuration, write a commented sample, to `path` or the current
+    directory: its places have to be filled in first. None, and nothing written, where there is."""
     try:
-        config = find_config(path)
+        find_config(path)
     except ConfigError as error:
         if error.code != "config-missing":
             raise
-        return InitReport(_write_sample(path or Path(FILE_NAME)), True, (), ())
-    settings = load_settings(config)
-    application = Application(settings)
+        return InitReport(_put_sample(path or Path(FILE_NAME)), True, (), ())
+    return None
+
+
+def create_repositories(application: Application) -> InitReport:
+    """Create what the configuration names; harmless when everything exists."""
     created: list[tuple[str, str]] = []
     existing: list[tuple[str, str]] = []
-    for name, declared in settings.repositories.items():
+    for name, declared in application.settings.repositories.items():
         made = created if _create(application, name, declared) else existing
         made.append((name, declared.location))
-    return InitReport(config, False, tuple(created), tuple(existing))
+    assert application.config_file is not None, "it was loaded from a file"
+    return InitReport(application.config_file, False, tuple(created), tuple(existing))
 
 
 def _create(application: Application, name: str, declared: RepositorySettings) -> bool:
@@ -91,7 +92,7 @@ def _open_by_master_key(application: Application, name: str) -> None:
         application.close()
 
 
-def _write_sample(path: Path) -> Path:
+def _put_sample(path: Path) -> Path:
     target = path.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

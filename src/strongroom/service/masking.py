@@ -1,0 +1,69 @@
+"""Texts for records, without what could be a secret (invariant I6).
+
+Whoever types a password where none belongs is refused; the ledger must not keep what was typed.
+Rather too much is masked than too little: what is kept is read by people, never used again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strongroom.config.value import is_reference
+
+HIDDEN: Final = "***"
+_MOST_CHARACTERS: Final = 400
+_SECRET_WORD: Final = re.compile(
+    r"\w*(?:pass|pwd|secret|token|credential|api_?key|access_?key)\w*\s*=\s*(?=\S)", re.IGNORECASE
+)
+
+
+def masked(text: str) -> str:
+    """A word of a command line or a setting: logins in URLs lose their password, and nothing
+    follows the `=` of what is called a secret."""
+    if "://" in text:
+        return _without_secret_words(_without_login(text))
+    return masked_prose(text)
+
+
+def masked_prose(text: str) -> str:
+    """What a person has written, masked word by word."""
+    return _without_secret_words(re.sub(r"\S+", lambda word: _without_login(word[0]), text))
+
+
+def masked_reference(text: str) -> str:
+    """Where a secret is kept; of a `command:` the program alone. What is no reference is hidden
+    whole, since it may be the secret."""
+    if not is_reference(text):
+        return HIDDEN
+    if text.startswith("command:"):
+        program, *arguments = text.split(maxsplit=1) or [text]
+        return f"{program} …" if arguments else program
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """At most 400 characters; bytes that are no text are escaped."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+
+
+def _without_login(text: str) -> str:
+    before, at, host = text.rpartition("@")
+    if not at or before.startswith("mailto:"):
+        return text
+    scheme, separator, login = before.partition("://")
+    if not separator:
+        scheme, login = "", before
+    user, colon, _ = login.partition(":")
+    if colon:
+        return f"{scheme}{separator}{user}:{HIDDEN}@{host}"
+    # Of other servers than PostgreSQL's a name alone may be a token.
+    if separator and not scheme.startswith("postgres"):
+        return f"{scheme}{separator}{HIDDEN}@{host}"
+    return text
+
+
+def _without_secret_words(text: str) -> str:
+    found = _SECRET_WORD.search(text)
+    return text[: found.end()] + HIDDEN if found else text
