@@ -169,14 +169,15 @@ function strongroom_status_time($text): ?int
 function strongroom_status_told(array $told, array $checks): array
 {
     $sentences = [
-        'pass' => 'Backups come back, as was promised.',
-        'warn' => 'Backups come back, as was promised; something about them wants a look.',
-        'fail' => 'Backups are not as was promised.',
+        'PROVEN' => 'Backups come back, as was promised.',
+        'STALE' => 'Backups came back; something that was promised is not kept now.',
+        'UNKNOWN' => 'Whether backups come back is not known.',
+        'FAILED' => 'Backups are missing, or do not come back.',
     ];
     $known = [
         'status' => $told['status'],
         'verdict' => $told['verdict'],
-        'output' => $sentences[$told['status']],
+        'output' => $sentences[$told['verdict']],
     ];
     $times = ['generated_at', 'valid_until', 'last_success_at', 'last_verified_restore_at'];
     foreach ($times as $name) {

@@ -17,8 +17,10 @@ import pytest
 
 from strongroom.demo.releases import write_code
 from strongroom.model import Verdict
+from strongroom.report.health import health_document
 from strongroom.report.standing import Standing
 from strongroom.service.health import publish_status
+from tests.e2e.command_line import make_place
 from tests.house.ground import ROOT
 from tests.support.observation import NOBODY, open_directory
 from tests.support.php_ground import php_serving
@@ -110,6 +112,17 @@ def test_fresh_and_well(pages: Pages) -> None:
             },
         },
     }
+
+
+def test_what_the_command_line_writes_is_what_the_pages_read(pages: Pages, tmp_path: Path) -> None:
+    """Nothing was ever captured there, so nothing is known."""
+    place = make_place(tmp_path)
+    assert place.run("status", "--write", pages.file).status == 42
+    answer = pages.monitor()
+    assert (answer.status, answer.document["verdict"]) == (503, "UNKNOWN")
+    assert answer.document["output"] == "Whether backups come back is not known."
+    assert answer.document["checks"]["capture:uploads"] == "fail"
+    assert pages.balancer().document["checks"]["backup"]["status"] == "warn"
 
 
 def test_a_warning_is_200_for_both(pages: Pages) -> None:
@@ -362,3 +375,11 @@ def test_the_demonstrations_page_tells_of_backups_and_fails_for_other_reasons(
             assert answer.document["checks"]["backup"]["status"] == status
             assert answer.document["checks"]["database"]["ok"] is False
             assert answer.status == 503
+
+
+def test_the_pages_say_the_same_of_a_verdict_as_the_service() -> None:
+    code = (CONTRIB / "health-snippet.php").read_text(encoding="utf-8")
+    for verdict in Verdict:
+        _, document = health_document(now_standing(verdict), datetime.now(UTC))
+        [meaning] = document["notes"]
+        assert f"'{verdict}' => '{meaning}'," in code
