@@ -12,6 +12,7 @@ import pytest
 
 from strongroom.evidence import Entry, Ledger
 from tests.e2e.command_line import IN_ORDER, PASSWORD, Answer, Place, make_place
+from tests.support.store_servers import rclone_s3, sftp_server
 
 COPIES = "objectives: {copies: 2}\n"
 UNREVIEWED = "\n".join(one for one in IN_ORDER.split("\n") if not one.startswith("review:"))
@@ -198,7 +199,7 @@ def test_what_was_due_and_did_not_run_is_noticed(green: Place) -> None:
     # The records begin just now, so nothing was due yet.
     found = checks(green.run("--json", "status"))["schedule"]
     assert found["verdict"] == "UNKNOWN"
-    assert "nothing was due yet" in found["observed"]
+    assert "nothing was due since" in found["observed"]
 
 
 def test_an_edited_ledger_is_believed_in_nothing(green: Place) -> None:
@@ -294,6 +295,54 @@ def test_a_store_that_is_away_is_found_by_the_checklist_and_remembered(green: Pl
     shutil.move(green.path / "away", green.path / "second")
     assert green.run("verify", "daily").status == 0
     assert green.run("status").status == 0
+
+
+def test_stores_of_other_kinds_are_asked_what_they_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SFTP server tells its room, an object store has none to tell; both are on this host."""
+    with sftp_server(tmp_path / "sftp") as files:
+        with rclone_s3(tmp_path / "s3") as bucket:
+            monkeypatch.setenv("S3_KEY_ID", str(bucket.access.access_key))
+            monkeypatch.setenv("S3_KEY", str(bucket.access.secret_key))
+            begin = IN_ORDER.index("  local:")
+            end = IN_ORDER.index("schedule:")
+            place = make_place(
+                tmp_path / "place",
+                IN_ORDER[:begin].replace("development", "production")
+                + f"""\
+  files: {{location: "{files.location()}", password: file:key,
+    access: {{identity: {files.access.identity}, known_hosts: {files.access.known_hosts}}}}}
+  bucket: {{location: "{bucket.location()}", password: file:key,
+    access: {{access_key: env:S3_KEY_ID, secret_key: env:S3_KEY, region: us-east-1}}}}
+"""
+                + IN_ORDER[end:],
+            )
+            place.json("init")
+            place.json("backup")
+            (told,) = entries(place, "backup")[-1].fields["spaces"]
+            assert told["repository"] == "files"
+            assert 0 < told["free_bytes"] < told["total_bytes"]
+            answer = place.run("--json", "verify", "weekly")
+            space = line(answer, "space")
+            assert [one["subject"] for one in space["subjects"]] == ["files"]
+            assert space["left_out"] == ["bucket: an object store has no fixed size"]
+            daily = place.run("--json", "verify", "daily")
+            assert line(daily, "copies")["verdict"] == "PROVEN"
+            off_site = line(daily, "off-site")
+            assert off_site["verdict"] == "FAILED"
+            assert "bucket: on this host itself, as production is" in off_site["observed"]
+        # The bucket's server has ended.
+        away = place.run("--json", "verify", "daily")
+        assert line(away, "copies")["verdict"] == "STALE"
+        assert "bucket cannot be reached" in line(away, "copies")["observed"]
+        (reached,) = [
+            one
+            for one in entries(place, "verify")[-1].fields["reached"]
+            if one["repository"] == "bucket"
+        ]
+        assert not reached["reached"]
+        assert str(bucket.access.secret_key) not in json.dumps(reached)
 
 
 def test_room_is_asked_by_the_checklist(green: Place) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from strongroom.findings import Severity
 from strongroom.model import Verdict
-from strongroom.report.history import Act, Beat, Delivery, Ending, Reach, Timetable
+from strongroom.report.history import CHANGED, Act, Beat, Delivery, Ending, Reach, Timetable
 from strongroom.report.noticed import Noticed
 from tests.support.evidence_ground import (
     SCOPE,
@@ -254,6 +254,12 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
             Reach(9, ago(hours=1), "offsite", True)))},
         "copies", PROVEN, "2 repositories",
     ),
+    "a repository that was checked since": (
+        {"history": history(
+            reaches=(Reach(9, ago(hours=2), "offsite", reached=False, error="refused"),),
+            inspections=(inspection("local"), inspection("offsite", at=ago(hours=1))))},
+        "copies", PROVEN, "2 repositories",
+    ),
     "did not answer before it took the capture": (
         {"history": history(reaches=(Reach(9, ago(hours=9), "offsite", False),))},
         "copies", PROVEN, "2 repositories",
@@ -442,7 +448,19 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
     ),
     "nothing was due yet": (
         {"history": history(begun_at=ago(hours=1))},
-        "schedule", UNKNOWN, "nothing was due yet since the records begin",
+        "schedule", UNKNOWN, "nothing was due since the records begin",
+    ),
+    "it had another time when it was not run": (
+        {"history": history(
+            runs=(run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")),
+            acts=(Act(5, ago(hours=2), CHANGED),))},
+        "schedule", PROVEN, "what was due did run",
+    ),
+    "it has its time for longer": (
+        {"history": history(
+            runs=(run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")),
+            acts=(Act(5, ago(hours=4), CHANGED),))},
+        "schedule", STALE, "did not run",
     ),
     "nobody says what was due": (
         {"timetable": None}, "schedule", UNKNOWN, "nobody says what was due",

@@ -14,7 +14,7 @@ from typing import Final
 
 from strongroom.model import Verdict
 from strongroom.report.check import Check, worst
-from strongroom.report.history import Beat, Due, Ending, History, Run, Timetable
+from strongroom.report.history import CHANGED, Beat, Due, Ending, History, Run, Timetable
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.weighing import TOLERANCE
 from strongroom.report.wording import age, clock, count
@@ -119,7 +119,7 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
     beat = max((one.at for one in timetable.beats), default=None)
     value = max((now - beat).total_seconds(), 0.0) if beat is not None else None
     if not known:
-        told = "nothing was due yet since the records begin"
+        told = "nothing was due since the records begin, or the settings changed"
         yield Check("schedule", "", Verdict.UNKNOWN, told, value=value, until=_until(timetable))
         return
     verdict = worst(one.verdict for one in known)
@@ -164,8 +164,17 @@ def _due(due: Due, history: History, promise: Promise, now: datetime, zone: str)
     # One that was under way at that time is it, too: no two run at once.
     if newest.at >= expected - TOLERANCE:
         return _State(Verdict.PROVEN, f"{name} ran", seq=newest.seq)
+    if expected < _changed_at(history):
+        return None  # it may have had another time then
     told = f"{name} was due at {clock(expected, zone)} and did not run"
     return _State(Verdict.STALE, told, expected + patience, newest.seq)
+
+
+def _changed_at(history: History) -> datetime:
+    """When the settings were changed last; the beginning of the records without that."""
+    assert history.begun_at is not None
+    changes = [one.at for one in history.acts if one.what == CHANGED]
+    return max(changes, default=history.begun_at)
 
 
 def _is_of(run: Run, due: Due) -> bool:

@@ -7,6 +7,7 @@ asked last, after the copy was stored, doesn't count: nobody could restore from 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -45,14 +46,12 @@ class Holdings:
     def __init__(self, evidence: Evidence) -> None:
         self._configured = evidence.scope.repositories
         self._held: dict[tuple[str, str], list[Capture]] = {}
-        self._known: dict[str, datetime] = {}
         for one in evidence.captures:
             self._held.setdefault((one.source, one.tree), []).append(one)
-            if one.ended_at is not None:
-                self._known[one.repository] = one.ended_at
+        answered = _answered(evidence)
         self.away: dict[str, str] = {}
         for reach in evidence.history.reaches:
-            last = self._known.get(reach.repository)
+            last = answered.get(reach.repository)
             if reach.reached or (last is not None and last > reach.at):
                 self.away.pop(reach.repository, None)
             else:
@@ -66,6 +65,20 @@ class Holdings:
             if one.is_copy or one.point == capture.point
         }
         return tuple(one for one in self._configured if one in found and one not in self.away)
+
+
+def _answered(evidence: Evidence) -> dict[str, datetime]:
+    """When each repository last did what it was asked for."""
+    history = evidence.history
+    found: dict[str, datetime] = {}
+    for name, at in itertools.chain(
+        ((one.repository, one.ended_at or one.begun_at) for one in evidence.captures),
+        ((one.repository, one.at) for one in evidence.observations if one.checked > 0),
+        ((one.repository, one.at) for one in history.inspections),
+        ((one.repository, one.at) for one in history.prunes if one.ended),
+    ):
+        found[name] = max(found.get(name, at), at)
+    return found
 
 
 def check_copies(evidence: Evidence, promise: Promise, holdings: Holdings) -> Iterator[Check]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.config import (
     RepositorySettings,
@@ -25,20 +25,13 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger
 from strongroom.model import Finding, Progress, Silent, finding
-from strongroom.repository import Repository, WriterOptions, decode_master_key, open_storage
-from strongroom.repository.storage import (
-    DEFAULT_PATIENCE,
-    Access,
-    Limits,
-    LockMode,
-    ObjectLock,
-    Patience,
-    Storage,
-)
-from strongroom.service.actor import actor
 from strongroom.service.rendering import time_json
-from strongroom.service.wiring import build_source
-from strongroom.sources import Source
+
+if TYPE_CHECKING:
+    # Imported where they are used: a status opens no repository and is asked each minute.
+    from strongroom.repository import Repository, WriterOptions
+    from strongroom.repository.storage import ObjectLock, Patience, Storage
+    from strongroom.sources import Source
 
 LOG: Final = logging.getLogger("strongroom")
 LEDGER_NAME: Final = "ledger.jsonl"
@@ -67,10 +60,10 @@ class Application:
     """The settings with everything they name. Safe to use from one thread at a time.
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
-    bytes a second, go before those of the settings. `patience` is how long stores are tried. With
-    `store_as_of`, stores are read as they
-    were at that moment, which only buckets with versions know, and each record says so. With
-    `deep`, drills look as deep as they can.
+    bytes a second, go before those of the settings, and so does `patience`, which is how long
+    stores are tried. With `store_as_of`, stores are read as they were at that moment, which only
+    buckets with versions know, and each record says so. With `deep`, drills look as deep as they
+    can.
     """
 
     def __init__(
@@ -86,7 +79,7 @@ class Application:
         self.limit_upload: int | None = None
         self.limit_download: int | None = None
         self.store_as_of: datetime | None = None
-        self.patience: Patience = DEFAULT_PATIENCE
+        self.patience: Patience | None = None
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
@@ -120,6 +113,8 @@ class Application:
 
     def sources(self, names: Sequence[str] = ()) -> list[Source]:
         """The named sources, or all, in capture order; ConfigError `usage` for an unknown name."""
+        from strongroom.service.wiring import build_source
+
         self._check("source", names, self.settings.sources)
         declared = {
             name: body for name, body in self.settings.sources.items() if not names or name in names
@@ -151,6 +146,8 @@ class Application:
     def _open(
         self, name: str, declared: RepositorySettings, *, as_of: datetime | None
     ) -> Repository:
+        from strongroom.repository import Repository, decode_master_key
+
         storage = self.storage(name, as_of=as_of)
         if declared.password is not None:
             return Repository.open(storage, resolve_secret(declared.password), name=name)
@@ -169,6 +166,9 @@ class Application:
 
     def storage(self, name: str, *, as_of: datetime | None = None) -> Storage:
         """The store of a declared repository, or its past; nothing is connected yet."""
+        from strongroom.repository import open_storage
+        from strongroom.repository.storage import DEFAULT_PATIENCE, Access, Limits
+
         declared = self.settings.repositories[name]
         # References lead to secrets, paths and plain words stay what they are.
         values = {
@@ -184,7 +184,7 @@ class Application:
                 upload=self.limit_upload or engine.limit_upload,
                 download=self.limit_download or engine.limit_download,
             ),
-            patience=self.patience,
+            patience=self.patience or DEFAULT_PATIENCE,
             object_lock=_object_lock(declared),
             as_of=as_of,
         )
@@ -205,6 +205,8 @@ class Application:
         Once one is open, the others are waited for a little only. Raises the first error when none
         opens.
         """
+        from strongroom.repository import Repository
+
         self._check("repository", names, self.settings.repositories)
         wanted = [name for name in self.settings.repositories if not names or name in names]
         done: dict[str, Repository | BaseException] = {}
@@ -248,6 +250,8 @@ class Application:
 
     def writer_options(self) -> WriterOptions:
         """The bounds of the engine that the settings allow."""
+        from strongroom.repository import WriterOptions
+
         engine = self.settings.engine
         return WriterOptions(
             workers=engine.worker_count,
@@ -294,6 +298,8 @@ class Application:
         decide: Callable[[], Mapping[str, Any] | None],  # Any: JSON values
     ) -> Entry | None:
         """Write what `decide` gives while nobody else writes, unless it gives None."""
+        from strongroom.service.actor import actor
+
         make_private(self.state)
         of_past = {}
         if self.store_as_of is not None:
@@ -345,6 +351,8 @@ def trace_errors(
 
 
 def _object_lock(declared: RepositorySettings) -> ObjectLock | None:
+    from strongroom.repository.storage import LockMode, ObjectLock
+
     if declared.object_lock is None:
         return None
     return ObjectLock(declared.object_lock, LockMode(declared.object_lock_mode or "governance"))

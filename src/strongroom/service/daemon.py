@@ -75,9 +75,9 @@ class Daemon:
         config = str(self._options.config.resolve())
         with sole(folder, SERVICE, config), _signals(self._on_stop, self._on_reload):
             runner = Runner(lambda: self._application, self._children, self._wake.set)
+            self._begin_records()
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
-            self._begin_records()
             try:
                 with self._face(self._board) as where:
                     LOG.info("serving %s%s", self._application.name, where)
