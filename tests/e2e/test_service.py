@@ -1,0 +1,251 @@
+"""The service as an operator has it: a process that captures, judges, shows and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.evidence import Ledger
+from tests.e2e.command_line import Place
+from tests.support.failure_ground import processes, wait_until
+from tests.support.repository_ground import PASSWORD, new_repository
+
+CONFIG = """
+version: 1
+application: tms
+environment: {environment}
+state: state
+sources:
+  uploads: {{kind: files, path: uploads}}
+repositories:
+  local: {{location: local, password: "file:key"}}
+objectives: {{copies: 1}}
+monitoring: {{status_file: status.json, metrics_file: tms.prom}}
+review: {{last: 2026-11-01, every: 3650d}}
+"""
+
+
+class Service:
+    """A running service; what it logs stands in a file."""
+
+    def __init__(self, place: Place, *options: str, **environment: str) -> None:
+        self.place = place
+        self.log = place.path / "service.log"
+        program = [sys.executable, "-m", "strongroom", "--config", str(place.config), "serve"]
+        listen = () if "--listen" in options else ("--listen", "127.0.0.1:0")
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                [*program, *listen, *options],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+            )
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, *words: str) -> None:
+        """Until the log has all these words."""
+        wait_until(lambda: all(one in self.text for one in words) or self._ended())
+        assert all(one in self.text for one in words), self.text
+
+    def _ended(self) -> bool:
+        return self.child.poll() is not None
+
+    @property
+    def url(self) -> str:
+        self.wait_for("serving tms on http://")
+        found = re.findall(r"serving tms on (http://\S+)", self.text)
+        return str(found[-1])
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit status."""
+        self.child.send_signal(number)
+        return self.child.wait(60)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path / "tms")
+    made.uploads.mkdir(parents=True)
+    (made.uploads / "one.pdf").write_bytes(b"one" * 1000)
+    made.write_config(CONFIG.format(environment="development"))
+    (made.path / "key").write_text(PASSWORD + "\n")
+    (made.path / "key").chmod(0o600)
+    new_repository(made.path / "local")
+    return made
+
+
+@contextlib.contextmanager
+def serving(place: Place, *options: str, **environment: str) -> Iterator[Service]:
+    service = Service(place, *options, **environment)
+    try:
+        yield service
+    finally:
+        if service.child.poll() is None:
+            service.child.kill()
+            service.child.wait()
+        wait_until(lambda: not processes(str(place.config)))
+
+
+def records(place: Place, kind: str) -> list[dict[str, Any]]:  # Any: JSON values
+    ledger = Ledger(place.path / "state" / "ledger.jsonl")
+    return [dict(one.fields) for one in ledger.entries(kind)]
+
+
+def test_a_new_service_captures_at_once_shows_how_things_stand_and_stops(place: Place) -> None:
+    with serving(place) as service:
+        service.wait_for("capture begins: nothing was captured yet", "capture ended with status 0")
+        assert service.ask("/livez")[0] == 200
+        wait_until(lambda: service.ask("/readyz")[0] == 200)
+        # Nobody has brought it back: that is no health.
+        status, body = service.ask("/health")
+        assert (status, json.loads(body)["verdict"]) == (503, "UNKNOWN")
+        # A drill beside it is the service's to do, and counts at once.
+        drilled = place.json("drill")
+        assert drilled["verdict"] == "PROVEN"
+        wait_until(lambda: json.loads(service.ask("/health")[1])["verdict"] != "UNKNOWN")
+        metrics = service.ask("/metrics")[1]
+        assert 'strongroom_last_proof_timestamp_seconds{application="tms",source="uploads"}' in (
+            metrics
+        )
+        assert service.stop() == 0
+    written = json.loads((place.path / "status.json").read_text())
+    assert written["schema_version"] == 1
+    assert "strongroom_verdict" in (place.path / "tms.prom").read_text()
+    [captured, drill] = records(place, "job")
+    assert captured["job"] == "capture"
+    assert captured["exit_status"] == 0
+    assert captured["because"] == "nothing was captured yet"
+    assert drill["job"] == "drill:asked"
+    assert [one["event"] for one in records(place, "service")] == ["started", "stopped"]
+
+
+def test_a_second_service_of_the_same_state_is_refused(place: Place) -> None:
+    with serving(place) as service:
+        service.wait_for("serving tms on")
+        second = place.run("--json", "serve", "--listen", "none")
+        assert second.status == 4
+        assert "another service is running" in second.document["error"]["message"]
+
+
+def test_a_service_that_is_killed_in_a_run_goes_on_with_it(place: Place) -> None:
+    large = place.uploads / "large.bin"
+    with large.open("wb") as file:
+        for _ in range(40):
+            file.write(os.urandom(1 << 20))
+    with serving(place) as service:
+        service.wait_for("capture begins")
+        wait_until(lambda: len(processes(str(place.config))) > 1)
+        service.child.kill()
+        service.child.wait()
+        # The run's own process ends with it.
+        wait_until(lambda: not processes(str(place.config)))
+    with serving(place) as service:
+        service.wait_for("capture ended with status 0")
+        assert service.stop() == 0
+    [job] = records(place, "job")
+    assert job["exit_status"] == 0
+    assert len(records(place, "backup")) == 1
+    assert place.json("drill")["verdict"] == "PROVEN"
+
+
+def test_a_stop_in_a_run_waits_for_its_step_and_goes_on_later(place: Place) -> None:
+    with serving(place, "--grace", "60s") as service:
+        service.wait_for("capture begins")
+        wait_until(lambda: len(processes(str(place.config))) > 1)
+        assert service.stop() == 0
+        assert "stopped; 0 runs" in service.text
+    with serving(place) as service:
+        service.wait_for("capture ended with status 0")
+    assert len(records(place, "backup")) == 1
+
+
+def test_a_new_configuration_counts_when_it_has_no_faults(place: Place) -> None:
+    with serving(place) as service:
+        service.wait_for("serving tms on")
+        place.write_config("version: 1\napplication: tms\nsources: []\n")
+        service.child.send_signal(signal.SIGHUP)
+        service.wait_for("the configuration stays as it was")
+        assert service.ask("/livez")[0] == 200
+        text = CONFIG.format(environment="development") + "schedule: {capture: '5 5 * * *'}\n"
+        place.write_config(text)
+        service.child.send_signal(signal.SIGHUP)
+        service.wait_for("the configuration was read anew")
+        wait_until(
+            lambda: (
+                records(place, "schedule")[-1]["jobs"][0]
+                == {"job": "capture", "fields": "5 5 * * *", "time_zone": "UTC"}
+            )
+        )
+        assert service.stop(signal.SIGINT) == 0
+
+
+def test_a_supervisor_is_told(place: Place, tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(address)
+        supervisor.settimeout(60)
+        with serving(place, NOTIFY_SOCKET=address, WATCHDOG_USEC="900000") as service:
+            told: list[str] = []
+
+            def hear(wanted: str) -> None:
+                while not any(wanted in one for one in told):
+                    told.append(supervisor.recv(4096).decode())
+
+            hear("READY=1")
+            begun = time.monotonic()
+            hear("WATCHDOG=1")
+            assert time.monotonic() - begun < 30
+            service.child.send_signal(signal.SIGHUP)
+            hear("RELOADING=1\nMONOTONIC_USEC=")
+            assert service.stop() == 0
+            hear("STOPPING=1")
+
+
+def test_the_log_is_json_for_collectors(place: Place) -> None:
+    with serving(place, "--log-format", "json") as service:
+        service.wait_for('"message": "capture ended with status 0')
+        assert service.stop() == 0
+        lines = [json.loads(line) for line in service.text.splitlines()]
+    assert all({"at", "level", "logger", "message"} <= line.keys() for line in lines)
+    [ended] = [line for line in lines if line["message"].startswith("capture ended")]
+    assert (ended["job"], ended["exit_status"]) == ("capture", 0)
+
+
+def test_an_address_that_is_taken_is_told(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with serving(place, "--listen", f"127.0.0.1:{port}") as service:
+            assert service.child.wait(60) == 2
+            assert "another program listens there" in service.text
+
+
+def test_what_is_no_address_is_told(place: Place) -> None:
+    answer = place.run("--json", "serve", "--listen", "8480")
+    assert (answer.status, answer.document["error"]["code"]) == (2, "usage")
