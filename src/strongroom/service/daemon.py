@@ -25,6 +25,7 @@ from strongroom import __version__
 from strongroom.errors import StrongroomError
 from strongroom.service.application import Application, make_private
 from strongroom.service.child import Children
+from strongroom.service.configuration import record_configuration
 from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
 from strongroom.service.ledger_copy import take_up
@@ -154,6 +155,8 @@ class Daemon:
                 self._application = new
                 old.close()
                 LOG.info("the configuration was read anew")
+                if (problem := record_configuration(new)) is not None:
+                    LOG.error("%s: %s", problem.subject, problem.message)
         except StrongroomError as error:
             LOG.error("the configuration stays as it was: %s", error)
         self._supervisor.ready("serving")

@@ -104,6 +104,15 @@ def holder_note(folder: Path, what: str) -> str:
     return lines[1] if len(lines) > 1 else ""
 
 
+def is_held_by(folder: Path, what: str, process: int) -> bool:
+    """Whether this process does it now."""
+    try:
+        first = _path(folder, what).read_text(errors="replace").partition("\n")[0]
+    except OSError:
+        return False
+    return first == str(process) and is_occupied(folder, what)
+
+
 def _path(folder: Path, what: str) -> Path:
     return folder / f"{what}.lock"
 
