@@ -334,7 +334,7 @@ def service(place: Place) -> Iterator[subprocess.Popen[bytes]]:
     """Without a schedule: it does what somebody asks."""
     place.write_config(SERVICE)
     child = start_child("--config", place.config, "serve", "--listen", "none")
-    wait_until(lambda: any(place.ledger.entries("service")), child)
+    wait_until(lambda: any(place.ledger.entries("schedule")), child)  # then it takes orders
     yield child
     child.send_signal(signal.SIGTERM)
     assert end_child(child).status == 0
