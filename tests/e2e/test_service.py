@@ -246,6 +246,15 @@ def test_an_address_that_is_taken_is_told(place: Place) -> None:
             assert "another program listens there" in service.text
 
 
+def test_a_damaged_record_of_runs_is_told_with_a_remedy(place: Place) -> None:
+    (place.path / "state").mkdir()
+    (place.path / "state" / "runs.sqlite").write_bytes(b"no database" * 1000)
+    with serving(place) as service:
+        assert service.child.wait(60) == 23
+        assert "the record of runs under way cannot be used: file is not a database" in service.text
+        assert "move runs.sqlite aside" in service.text
+
+
 def test_what_is_no_address_is_told(place: Place) -> None:
     answer = place.run("--json", "serve", "--listen", "8480")
     assert (answer.status, answer.document["error"]["code"]) == (2, "usage")

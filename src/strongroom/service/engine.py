@@ -27,7 +27,7 @@ from dbos import (
     WorkflowStatus,
 )
 
-from strongroom.errors import BusyError
+from strongroom.errors import BusyError, StorageError
 from strongroom.service.workflow import (
     RUN,
     Hall,
@@ -39,6 +39,7 @@ from strongroom.service.workflow import (
     serve_in,
 )
 
+STATE_NAME: Final = "runs.sqlite"
 _NAME: Final = "strongroom"
 # Changes only when steps change so that a run under way cannot be gone on with.
 _VERSION: Final = "1"
@@ -50,7 +51,7 @@ _POLL_SECONDS: Final = 1.0
 
 def state_url(folder: Path) -> str:
     """The embedded state database in a folder."""
-    return f"sqlite:///{folder / 'runs.sqlite'}"
+    return f"sqlite:///{folder / STATE_NAME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,23 @@ class Engine:
         DBOS(config=config)
 
     def launch(self, queues: Sequence[QueueLimits]) -> None:
-        """Take up what an earlier process left, and carry out what these queues get."""
+        """Take up what an earlier process left, and carry out what these queues get; StorageError
+        when the state database can't be used."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         DBOS.listen_queues([one.name for one in queues])
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except SQLAlchemyError as error:
+            DBOS.destroy()
+            why = str(getattr(error, "orig", None) or type(error).__name__).split("\n")[0]
+            raise StorageError(
+                f"the record of runs under way cannot be used: {why}",
+                subject=STATE_NAME,
+                code="store-refused",
+                hint=f"Let this user write to it, or move {STATE_NAME} aside: runs under way are "
+                "begun anew, and the ledger keeps all evidence.",
+            ) from error
         for one in queues:
             DBOS.register_queue(
                 one.name,
