@@ -28,16 +28,8 @@ from dbos import (
 )
 
 from strongroom.errors import BusyError
-from strongroom.service.workflow import (
-    RUN,
-    Hall,
-    Order,
-    Outcome,
-    parse_order,
-    parse_outcome,
-    run_order,
-    serve_in,
-)
+from strongroom.service.order import Order, Outcome, parse_order, parse_outcome
+from strongroom.service.workflow import RUN, Hall, run_order, serve_in
 
 _NAME: Final = "strongroom"
 # Changes only when steps change so that a run under way cannot be gone on with.
