@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from strongroom.evidence import Entry, Ledger
-from strongroom.service.workflow import Order
+from strongroom.service.order import Order
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 from tests.support.repository_ground import PASSWORD, new_repository

@@ -32,7 +32,8 @@ from strongroom.service.ledger_copy import take_up
 from strongroom.service.notification import Supervisor
 from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, sole, touch
 from strongroom.service.runner import Runner
-from strongroom.service.ticking import DRILL_QUEUE, HOST_QUEUE, Ticker
+from strongroom.service.tick import DRILL_QUEUE, HOST_QUEUE
+from strongroom.service.ticking import Ticker
 
 LOG: Final = logging.getLogger("strongroom.service")
 _TICK_SECONDS: Final = SIGN_INTERVAL.total_seconds()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -67,7 +66,7 @@ def store_copies(
     already, by repository; `beside` holds files, by path, that go along.
     """
     ledger = application.ledger
-    now = datetime.now(UTC)
+    now = application.clock()
     options = replace(application.writer_options(), workers=1, processes=0)
     try:
         writer = SnapshotWriter(repositories, options, locks=locks)

@@ -175,7 +175,7 @@ def prune(
     nothing be removed, does not keep the others from being pruned, and nothing was removed from
     it; when it is the only one, or all are so, its error is raised.
     """
-    moment = now or datetime.now(UTC)
+    moment = now or application.clock()
     say_all(application, take_up(application))
     results, errors = [], []
     for name in names or list(application.settings.repositories):
