@@ -75,11 +75,12 @@ class Daemon:
         """Serve until SIGTERM or SIGINT; BusyError when another service has this state folder."""
         folder = make_private(self._application.state)
         config = str(self._options.config.resolve())
-        with sole(folder, SERVICE, config), _signals(self._on_stop, self._on_reload):
+        with sole(folder, SERVICE) as note, _signals(self._on_stop, self._on_reload):
             runner = Runner(lambda: self._application, self._children, self._wake.set)
             self._begin_records()
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
+            note(config)  # from here on it takes the orders of commands beside it
             try:
                 with self._face(self._board) as where:
                     LOG.info("serving %s%s", self._application.name, where)
