@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from strongroom.evidence import Entry, Ledger
+from strongroom.service import capture_step
+from strongroom.service.application import Application, make_private
 from strongroom.service.order import Order
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
@@ -108,3 +110,27 @@ def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: P
         assert evidence(place) == wanted, (when, step)
         assert place.json("drill")["verdict"] == "PROVEN"
         stock_restics()[0].run(place.path / "local", "check", "--read-data")
+
+
+def test_a_capture_killed_between_its_record_and_the_copies_is_concluded_with_that_record(
+    tmp_path: Path,
+) -> None:
+    place = fresh(tmp_path / "place")
+    application = Application.load(place.config)
+    make_private(application.state)
+    begun = capture_step.begin(application, ["uploads", "papers"])
+    parts: list[dict[str, Any]] = []  # Any: JSON values
+    for name in begun["sources"]:
+        parts.append(capture_step.capture(application, begun, parts, name))
+    capture_step.conclude(application, begun, parts)
+    before = evidence(place)
+    for name in ("local", "second"):  # as if the kill had come before them
+        copies = (place.path / name / "snapshots").iterdir()
+        known = {one["id"] for one in place.json("snapshots")["snapshots"]}
+        lost = [one for one in copies if one.name not in known]
+        assert len(lost) == 1
+        lost[0].unlink()
+    capture_step.conclude(Application.load(place.config), begun, parts)
+    assert evidence(place) == before
+    for name in ("local", "second"):
+        assert place.json("drill", "--repository", name)["verdict"] == "PROVEN"

@@ -32,11 +32,7 @@ from strongroom.service.catching_up import catch_up
 from strongroom.service.copying import copy_recorded
 from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
-from strongroom.service.point_record import (
-    PATH,
-    PointRecord,
-    PointSource,
-)
+from strongroom.service.point_record import PATH, PointRecord, PointSource, parse_record
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.room import spaces_json
 from strongroom.service.selection import (
@@ -298,13 +294,14 @@ class CaptureRun:
 
     def resume_conclusion(self) -> bool:
         """Whether an earlier process had this run in the ledger already; then only the copies are
-        made once more, as far as they lack."""
-        entries = self.application.ledger.entries("backup")
-        if not any(one.fields.get("point") == self.point for one in entries):
-            return False
-        self._conclude_record()
-        self._copy_ledger()
-        return True
+        made once more, as far as they lack, with the very record that the ledger has."""
+        for entry in self.application.ledger.entries("backup"):
+            if entry.fields.get("point") == self.point:
+                recorded = entry.fields["record"]
+                self.record = parse_record(recorded) if recorded else None
+                self._copy_ledger()
+                return True
+        return False
 
     def _conclude_record(self) -> None:
         """The point's record; none when nothing was captured."""
