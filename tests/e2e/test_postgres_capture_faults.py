@@ -19,7 +19,7 @@ from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.exchange import Block
 from tests.e2e.postgres_directory import DirectoryStore, psql
-from tests.support.failure_ground import client_programs
+from tests.support.failure_ground import client_programs, url_of
 
 # One cluster serves all of them: one worker runs them.
 pytestmark = pytest.mark.xdist_group("postgres-capture-faults")
@@ -67,6 +67,17 @@ class DisturbedStore(DirectoryStore):
 BIG, SMALL = "data/public.big.copy", "data/public.small.copy"
 
 
+def programs_with(directory: Path, cluster: Cluster, name: str, script: str) -> Path:
+    """The cluster's client programs, but for one that is a shell script."""
+    directory.mkdir()
+    for each in ("psql", "pg_dump", "pg_dumpall", "pg_restore"):
+        if each != name:
+            (directory / each).symlink_to(cluster.programs.path(each))
+    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / name).chmod(0o755)
+    return directory
+
+
 def sessions(cluster: Cluster) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'tms'"
     return int(psql(cluster, cluster.connection(), "-c", query))
@@ -96,6 +107,24 @@ def test_a_killed_server_process_aborts_the_capture(
         "public.big: connection to server was lost",
     }
     assert not (tmp_path / "manifest.json").exists()
+    assert_nothing_runs(cluster)
+
+
+def test_a_lost_leader_is_told_where_its_snapshot_is_missed(
+    cluster: Cluster, source: Connection, tmp_path: Path
+) -> None:
+    """Whoever wants the snapshot after that is only told that there is none of this name."""
+    real = cluster.programs.path("psql")
+    leader = "datname = 'tms' AND application_name = 'strongroom'"
+    end = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {leader}"
+    # Later, when the leader has read what it reads itself.
+    script = f'sleep 1\n{real} -d "{url_of(cluster, "postgres")}" -c "{end}" >&2\nexec {real} "$@"'
+    programs = programs_with(tmp_path / "programs", cluster, "psql", script)
+    store = DirectoryStore(tmp_path / "captured")
+    with pytest.raises(SourceError) as caught:
+        capture_database(source, CaptureOptions(jobs=1, programs=programs), store)
+    assert caught.value.code == "capture-aborted"
+    assert "terminating connection due to administrator command" in caught.value.message
     assert_nothing_runs(cluster)
 
 
@@ -191,13 +220,12 @@ def test_whoever_comes_between_our_locks_gets_its_turn(
     cluster: Cluster, source: Connection, tmp_path: Path
 ) -> None:
     """A TRUNCATE that waits for the leader makes pg_dump wait, and so the leader for ever."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name in ("psql", "pg_dumpall", "pg_restore"):
-        (programs / name).symlink_to(cluster.programs.path(name))
-    slow = programs / "pg_dump"
-    slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {cluster.programs.path("pg_dump")} "$@"\n')
-    slow.chmod(0o755)
+    programs = programs_with(
+        tmp_path / "programs",
+        cluster,
+        "pg_dump",
+        f'sleep 0.5\nexec {cluster.programs.path("pg_dump")} "$@"',
+    )
 
     def truncate() -> None:
         locked = "SELECT count(*) FROM pg_locks WHERE relation = 'small'::regclass"

@@ -394,8 +394,25 @@ class _Capture:
         tasks.append(self._read_beside)
         if self.facts.large_objects:
             tasks.append(self._dump_large_objects)
-        self.crew.run(tasks)
+        try:
+            self.crew.run(tasks)
+        except SourceError as error:
+            # A lost leader shows first wherever the others need its snapshot.
+            if lost := self._lost():
+                raise self._aborted(f"{error.message}; {lost}", error.hint) from error
+            raise
         self._copy_left_over()
+
+    def _lost(self) -> str:
+        """What ended the session that holds the snapshot; empty when nothing did."""
+        import psycopg
+
+        try:
+            self.leader.rollback()
+        except psycopg.OperationalError as error:
+            why = str(error).strip().partition("\n")[0]
+            return f"the session that holds the snapshot was lost: {why}"
+        return ""
 
     def _copy_tables(self) -> None:
         while not self._copy_until_refused():
