@@ -1,6 +1,7 @@
 """Time and people: what is told of the past is edited, and what is needed is about to be dropped.
 
-Only what a command of today can see; the rest of the list is in `NOT_YET`.
+What passes with time is in `standing`, who is told in `telling`; what no command of today can see
+is in `NOT_YET`.
 """
 
 from __future__ import annotations
@@ -172,12 +173,5 @@ FAULTS = (
 )  # fmt: skip
 
 NOT_YET = (
-    NotYet("newest snapshot too old", GROUP, "objectives are accepted and not yet reported on"),
-    NotYet("scheduler stopped", GROUP, "there is no scheduler yet; a timer of the system runs us"),
-    NotYet("backup much larger than usual", GROUP, "only what shrinks is compared with its past"),
-    NotYet("destination nearly full", GROUP, "`doctor` warns, and ends with 0: no finding yet"),
-    NotYet("alert delivery failed", GROUP, "there are no alerts yet"),
-    NotYet("drill never ran", GROUP, "`snapshots` says UNKNOWN; nobody is told without asking"),
     NotYet("recovery kit doesn't open the repository", GROUP, "there is no recovery kit yet"),
-    NotYet("review date passed", GROUP, "the date is accepted and not yet reported on"),
-)  # fmt: skip
+)
