@@ -1,9 +1,9 @@
 """Time that passes at once: what is recorded was so long ago.
 
 Every time in the records of a ledger is set back, also in what runs wrote into them, and the chain
-is sealed anew, as the host would have written it then; so are the times in a status file. Stores
-keep their times. Written from docs: the records, one line of JSON each, hold the SHA-256 of the
-line without its hash.
+is sealed anew, as the host would have written it then. Copies of the ledger in repositories hold
+the records as they were; that is what finds a forger, so they have to go. Repositories keep all
+else, and their times. A record is a line of JSON that ends with the SHA-256 of the line without it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,17 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _GENESIS = "0" * 64
 
 
-def let_pass(ledger: Path, span: timedelta) -> None:
-    """All of a ledger's records were made so much earlier."""
-    lines, before = [], _GENESIS
-    for text in ledger.read_text().splitlines():
-        record = set_back(json.loads(text), span)
+def let_pass(ledger: Path, span: timedelta, repositories: Iterable[Path] = ()) -> None:
+    """All of a ledger's records were made so much earlier; its copies are gone from these folders.
+
+    Snapshots of sources are named in the ledger; those that are not are its copies.
+    """
+    lines, before, text = [], _GENESIS, ledger.read_text()
+    for one in (one for folder in repositories for one in (folder / "snapshots").iterdir()):
+        if one.name not in text:
+            one.unlink()
+    for line in text.splitlines():
+        record = set_back(json.loads(line), span)
         del record["hash"]
         record["previous"] = before
         body = json.dumps(record, separators=(",", ":"))
