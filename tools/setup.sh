@@ -74,7 +74,7 @@ install_programs() {
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_postgresql
     [ -x /usr/sbin/sshd ] || install_unstarted openssh-server
     command -v promtool >/dev/null || install_prometheus
-    command -v systemd-analyze >/dev/null || apt_install systemd # it looks at units, and starts none
+    command -v systemd-analyze >/dev/null || apt_install systemd # to look at units
     has_php || apt_install php-cli php-pgsql
 }
 

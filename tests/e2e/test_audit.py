@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,14 @@ from tests.support.demo_ground import child_environment, end_child, run_child, s
 from tests.support.failure_ground import wait_until
 from tests.support.repository_ground import new_repository
 
+SERVICE = (
+    CONFIG
+    + """\
+objectives: {rto: 2h}
+schedule: {capture: "0 0 1 1 *", prune: never, check: never, drill: never,
+  application_drill: never, verify_daily: never, verify_weekly: never, verify_monthly: never}
+"""
+)
 SECRET = "hunter2-and-more"
 ADDRESS = "203.0.113.5"
 
@@ -316,6 +324,68 @@ def test_a_configuration_that_cannot_be_loaded_says_so_and_records_nothing(place
     place.write_config("version: 1\n")
     assert place.run("ls", "latest:uploads").status == 2
     assert place.ledger.content() == before
+
+
+# The service
+
+
+@pytest.fixture
+def service(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """Without a schedule: it does what somebody asks."""
+    place.write_config(SERVICE)
+    child = start_child("--config", place.config, "serve", "--listen", "none")
+    wait_until(lambda: any(place.ledger.entries("schedule")), child)  # then it takes orders
+    yield child
+    child.send_signal(signal.SIGTERM)
+    assert end_child(child).status == 0
+
+
+def test_the_service_tells_who_started_it_and_how_it_ended(
+    place: Place, service: subprocess.Popen[bytes]
+) -> None:
+    (begun,) = audit(place, "command-begun")
+    assert begun.fields["arguments"] == ["--listen", "none"]
+    assert "terminal" in begun.fields["from"]
+    service.send_signal(signal.SIGTERM)
+    service.wait(timeout=60)
+    fields = newest(place)
+    assert (fields["command"], fields["exit_status"]) == ("serve", 0)
+    assert fields["run"] == begun.fields["run"]
+    assert place.json("log", "--failed", "--command", "serve")["entries"] == []
+
+
+def test_settings_that_the_service_reads_anew_are_recorded(
+    place: Place, service: subprocess.Popen[bytes]
+) -> None:
+    before = len(audit(place, "configuration"))
+    place.write_config(SERVICE.replace("rto: 2h", "rto: 3h"))
+    service.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(audit(place, "configuration")) > before, service)
+    changes = newest(place, "configuration")["changes"]
+    assert [one["setting"] for one in changes] == ["objectives.rto"]
+
+
+def test_what_the_service_does_for_somebody_tells_for_whom(
+    place: Place, service: subprocess.Popen[bytes]
+) -> None:
+    place.json("drill", "uploads")
+    (person,) = [one.fields for one in audit(place, "command") if one.fields["command"] == "drill"]
+    assert person["job"] == "drill:asked"
+    (job,) = place.ledger.entries("job")
+    assert job.fields["job"] == "drill:asked"
+    assert service.poll() is None
+
+
+def test_nobody_escapes_by_calling_himself_the_service(
+    place: Place, service: subprocess.Popen[bytes]
+) -> None:
+    for words in (["ls", "latest:uploads"], ["dump", "latest:uploads", "/"], ["unlock"]):
+        before = len(audit(place, "command"))
+        run_child("--config", place.config, *words, environment={"STRONGROOM_JOB": "drill"})
+        assert len(audit(place, "command")) == before + 1
+        assert newest(place)["command"] == words[0]
+        assert newest(place)["job"] is None
+    assert service.poll() is None
 
 
 # For those who ask later

@@ -114,7 +114,7 @@ def _crontab_words(place: Place) -> list[list[str]]:
 def test_both_run_the_same_commands_which_exist(place: Place) -> None:
     services = {name: one for name, one in written(place).items() if name.endswith(".service")}
     wanted = [
-        ["backup", "uploads"],
+        ["backup"],
         ["backup", "code"],
         ["check", "local", "--read-data=10%"],
         ["check", "second", "--read-data=50%"],
@@ -175,7 +175,7 @@ def test_a_line_of_the_crontab_finds_its_secret_in_the_file_that_it_names(place:
     (place.path / "environment").write_text(f"A_PASSWORD='{PASSWORD}'\n")
     text = place.json("schedule", "--cron")["crontab"]
     assert PASSWORD not in text
-    (line,) = [one for one in text.splitlines() if one.endswith(" backup uploads")]
+    (line,) = [one for one in text.splitlines() if one.endswith(" backup")]
     command = line.split(maxsplit=5)[5].replace("\\%", "%")
     delay = re.match(r"sleep \d+; ", command)
     assert delay is not None

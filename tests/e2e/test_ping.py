@@ -13,9 +13,9 @@ import pytest
 from strongroom.service.application import Application
 from strongroom.service.child import Children
 from strongroom.service.delivery import ping
+from strongroom.service.order import Order, Outcome
 from strongroom.service.ping import with_pings
 from strongroom.service.runner import Runner
-from strongroom.service.workflow import Order, Outcome
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.listeners import WebService, closed_port, web_service
 

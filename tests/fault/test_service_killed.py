@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from strongroom.evidence import Entry, Ledger
-from strongroom.service.workflow import Order
+from strongroom.service.order import Order
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 from tests.support.repository_ground import PASSWORD, new_repository
@@ -96,7 +96,7 @@ def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: P
     outcome = attempt(undisturbed)
     assert outcome["exit_status"] == 0, outcome
     wanted = evidence(undisturbed)
-    assert [one[0] for one in wanted] == ["backup", "job"]
+    assert [one[0] for one in wanted] == ["configuration", "backup", "job"]
     # The first and the last start no process that they could be killed beside.
     steps = range(2, STEPS) if when == "within" else range(1, STEPS + 1)
     for step in steps:

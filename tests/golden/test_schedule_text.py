@@ -11,10 +11,11 @@ import pytest
 from strongroom.cli.schedule import run_lines, unit_lines
 from strongroom.config import Settings, parse_settings
 from strongroom.service.application import Application
+from strongroom.service.knowledge import ANNOUNCED, RAN
 from strongroom.service.other_schedulers import crontab, systemd_units
 from strongroom.service.own_program import own_program
 from strongroom.service.rendering import time_json
-from strongroom.service.scheduling import ANNOUNCED, RAN, announce, next_runs, timetable_of
+from strongroom.service.scheduling import announce, next_runs, timetable_of
 from tests.support.schedule_ground import utc
 
 CONFIG = Path("/etc/strongroom/strongroom.yaml")

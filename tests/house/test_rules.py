@@ -18,7 +18,7 @@ from tests.house.ground import ROOT, Module, modules, shipped_files
 # Where everything may be caught, because a failure must become a record or a message.
 EDGES = {
     "src/strongroom/cli/main.py": "the command's edge: a bug becomes one message and status 1",
-    "src/strongroom/service/ticking.py": "a tick's edge: what fails is logged, the next one comes",
+    "src/strongroom/service/tick.py": "a tick's edge: what fails is logged, the next one comes",
 }
 
 # A library hides behind the one place that knows it; packages end with a slash.

@@ -27,8 +27,8 @@ def main() -> None:
     from strongroom.service.application import Application, make_private
     from strongroom.service.child import Children
     from strongroom.service.engine import Engine, EngineClient, QueueLimits, state_url
+    from strongroom.service.order import parse_order
     from strongroom.service.runner import Runner
-    from strongroom.service.workflow import parse_order
 
     config, workflow, order, when, step = sys.argv[1:]
     application = Application.load(Path(config))

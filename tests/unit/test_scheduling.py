@@ -11,8 +11,8 @@ import pytest
 from strongroom.evidence import Entry
 from strongroom.plan.job import Timetable, make_timetable
 from strongroom.plan.schedule import due
+from strongroom.service.knowledge import Knowledge, learn
 from strongroom.service.rendering import time_json
-from strongroom.service.scheduling import Knowledge, learn
 from tests.support.schedule_ground import declared, utc
 
 DAY = timedelta(days=1)

@@ -7,14 +7,17 @@ not in the lists below is named without its value, since nobody has said that it
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import click
+
+from strongroom.service.lifeline import JOB
 
 if TYPE_CHECKING:
     from strongroom.errors import StrongroomError
@@ -24,18 +27,26 @@ if TYPE_CHECKING:
 
 
 class Trace(Enum):
-    """What a command does with protected data. The last two are recorded when they begin, too."""
+    """What a command does with protected data. The last three are recorded when they begin, too;
+    of a part of a run, which others record, only other settings than before."""
 
     NONE = "neither changes nor reads it"
+    PART = "is a part of what does"
     READS = "reads it"
     CHANGES = "changes it, or what protects it"
     GIVES_OUT = "gives it out"
     ADMITS = "decides who can read it"
+    STAYS = "does so by itself until it is stopped"
 
     @property
     def is_marked(self) -> bool:
         """Whether the beginning is recorded, so that nobody escapes by killing the process."""
-        return self in (Trace.GIVES_OUT, Trace.ADMITS)
+        return self in (Trace.GIVES_OUT, Trace.ADMITS, Trace.STAYS)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a run leaves a record of its own."""
+        return self not in (Trace.NONE, Trace.PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +96,8 @@ AUDITED: Final[Mapping[str, Rule]] = {
     "verify": Rule(Trace.READS),
     "alert list": Rule(Trace.NONE),
     "alert test": Rule(Trace.CHANGES),
-    "serve": Rule(Trace.NONE),  # it records its beginning, its end and each run itself
-    "step": Rule(Trace.NONE),  # a part of such a run
+    "serve": Rule(Trace.STAYS),
+    "step": Rule(Trace.PART),  # the service records the run, and the capture itself
     "log": Rule(Trace.NONE),
     "report": Rule(Trace.NONE),
     "doctor": Rule(Trace.CHANGES, only_with="clean"),
@@ -100,10 +111,14 @@ SHOWN: Final = frozenset(
         "amount",
         "at",
         "before",
+        "checklist",
         "file_format",
         "givers",
+        "grace",
         "include",
         "key_id",
+        "listen",
+        "log_format",
         "max_age",
         "max_duration",
         "output",
@@ -113,6 +128,7 @@ SHOWN: Final = frozenset(
         "repositories",
         "repository",
         "rollback",
+        "routes",
         "share",
         "snapshot",
         "snapshots",
@@ -149,21 +165,29 @@ class Auditor:
     rule: Rule
     arguments: tuple[str, ...] = ()
     reason: str = ""
+    # The run of the service that this is, or that does it for whoever has given the command.
+    job: str = ""
     _begun: float = field(default_factory=time.monotonic)
     _begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _application: Application | None = None
     _deed: Deed | None = None
 
     def begin(self, application: Application) -> list[Finding]:
-        """Nothing has been read yet: record that it will be, where that is wanted."""
-        if self.rule.trace is Trace.NONE or self._application is not None:
+        """Nothing has been read yet: record that it will be, where that is wanted. A run that the
+        service has begun is recorded by the service, unless it would give something out."""
+        trace = self.rule.trace
+        if trace is Trace.NONE or self._application is not None:
             return []
-        from strongroom.service.audit import Deed, record_beginning
+        from strongroom.service.audit import Deed, is_of_the_service, record_beginning
         from strongroom.service.origin import origin
 
         self._application = application
-        self._deed = Deed(self.command, self.arguments, origin(), self._begun_at, self.reason)
-        return record_beginning(application, self._deed, marked=self.rule.trace.is_marked)
+        of_the_service = is_of_the_service(application)
+        self.job = os.environ.get(JOB, "") if of_the_service else ""
+        deed = Deed(self.command, self.arguments, origin(), self._begun_at, self.reason, self.job)
+        if trace.is_recorded and (trace.is_marked or not of_the_service):
+            self._deed = deed
+        return record_beginning(application, deed, marked=trace.is_marked)
 
     def end(self, exit_status: int, error: StrongroomError | None) -> list[Finding]:
         """Record how it ended; nothing of a run that did not come to have an application."""
@@ -173,7 +197,7 @@ class Auditor:
 
         return record_end(
             self._application,
-            self._deed,
+            replace(self._deed, job=self.job),
             seconds=time.monotonic() - self._begun,
             exit_status=exit_status,
             error=error,
@@ -187,7 +211,7 @@ def auditor_of(context: click.Context, words: Sequence[str], reason: str) -> Aud
     given = _given(context, words)
     if rule.unless in given or (rule.only_with and rule.only_with not in given):
         rule = Rule(Trace.NONE)
-    if rule.trace is Trace.NONE:
+    if not rule.trace.is_recorded:
         return Auditor(command, rule)
     return Auditor(command, rule, tuple(arguments_of(context.command, given)), reason)
 

@@ -3,7 +3,6 @@ trace that its run leaves in the ledger."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import click
 
 from strongroom.cli.audit import auditor_of
 from strongroom.cli.run import Run
-from strongroom.service.lifeline import JOB
 
 _LEAST_RATE = 1024
 _COMMAND_NAMED = f"{__name__}.command-named"
@@ -55,11 +53,8 @@ class Command(click.Command):
 
 
 def _attend(context: click.Context) -> None:
-    """From now on this is the command whose run is recorded; a run of the service's schedule is
-    recorded by the service."""
+    """From now on this is the command whose run is recorded."""
     run = context.ensure_object(Run)
-    if os.environ.get(JOB):
-        return
     run.auditor = auditor_of(context, context.meta[_WORDS], run.reason)
 
 

@@ -88,6 +88,8 @@ class Run:
             return None
         from strongroom.service.following import follow
 
+        if self.auditor is not None:
+            self.auditor.job = f"{action}:asked"
         outcome = follow(application, action, _without_config(self.words), sources, self.say)
         for line in outcome.messages:
             self.say(line)

@@ -76,6 +76,7 @@ def serve(run: Run, listen: str, log_format: str, grace: timedelta) -> int:
     log_to_stderr("json" if log_format == "json" else "text", verbose=run.verbose)
     face = partial(listening, host=host, port=port)
     Daemon(Options(config, grace), application, face).run()
+    run.conclude(0)
     run.close()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -15,6 +15,7 @@ from strongroom.evidence.ledger import (
     Ledger,
     branch,
     records,
+    utc_now,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Ledger",
     "branch",
     "records",
+    "utc_now",
 ]

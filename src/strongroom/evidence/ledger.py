@@ -40,6 +40,11 @@ _OWN_FIELDS: Final = frozenset({"seq", "at", "kind", "previous", "hash"})
 _TAIL_BYTES: Final = 64 << 10
 
 
+def utc_now() -> datetime:
+    """What the host's clock shows."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record as it was written: `fields` is what the writer gave."""
@@ -69,10 +74,12 @@ _START: Final = _Head(0, _GENESIS)
 
 
 class Ledger:
-    """The ledger at a path; the file appears with the first record."""
+    """The ledger at a path; the file appears with the first record. `clock` says when that is;
+    tests alone give another one than the host's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self.path = path
+        self._clock = clock
         self._head_path = path.with_name(path.name + ".head")
 
     def append(self, kind: str, fields: Mapping[str, Any]) -> Entry:  # Any: JSON values
@@ -186,7 +193,7 @@ class Ledger:
             try:
                 self._refuse_others(file, meanwhile)
                 head = _Head(*max(hashes.items()))
-                adopted, line = _seal(head, ADOPTED, fields, datetime.now(UTC))
+                adopted, line = _seal(head, ADOPTED, fields, self._clock())
                 lines, last = [content, line], adopted
                 for one in meanwhile:
                     head, told = _Head(last.seq, last.hash), {**one.fields, "carried": one.hash}
@@ -241,7 +248,7 @@ class Ledger:
 
     # Any: JSON values
     def _write(self, file: int, head: _Head, kind: str, fields: Mapping[str, Any]) -> Entry:
-        entry, line = _seal(head, kind, fields, datetime.now(UTC))
+        entry, line = _seal(head, kind, fields, self._clock())
         written = os.write(file, line)
         if written != len(line):  # a full disk: take the half line back, nothing was promised
             os.ftruncate(file, os.fstat(file).st_size - written)

@@ -434,6 +434,8 @@ def _command(made: HistoryBuilder, one: Record) -> None:
     schedule does it, too."""
     fields = one.fields
     action = _COMMANDS.get(text(fields.get("command")))
+    if text(fields.get("job")):
+        return  # of the service, whose own record tells it
     if action is None or number(fields.get("exit_status")) in _REFUSED:
         return
     if action == "drill" and "--application" in texts(fields.get("arguments")):

@@ -11,7 +11,7 @@ recorded when that is possible again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,6 @@ from strongroom.config.operation import Alert, route_names
 from strongroom.config.settings import Settings
 from strongroom.config.value import parse_hours
 from strongroom.errors import StrongroomError
-from strongroom.evidence import Entry
 from strongroom.model import Finding, Verdict, finding
 from strongroom.plan.alerting import (
     ALERT_RECORD,
@@ -111,24 +110,24 @@ def tell(
     now: datetime,
     *,
     post: Post | None = None,
-    entries: Iterable[Entry] | None = None,
+    told: Sequence[Record] | None = None,
 ) -> AlertReport:
     """Tell everybody what is to be told at `now` of these checks, which are all that there are.
 
-    Without checks nothing is done. `entries` are the ledger's records where the caller has just
-    read them; `post` delivers in the place of Apprise. Nothing is raised for what does not arrive
-    or cannot be recorded: it stands in the report.
+    Without checks nothing is done. `told` is what the ledger's records tell of it, where the caller
+    has just read them; `post` delivers in the place of Apprise. Nothing is raised for what does not
+    arrive or cannot be recorded: it stands in the report.
     """
     if not checks:
         return AlertReport()
     run = _Run(application, checks, now, post or _post(application.settings))
-    told = run.read(entries)
+    before = run.read(told)
     standings = [Standing(one.key, one.subject, one.verdict) for one in run.checks.values()]
-    plan = plan_alerts(standings, told, run.routes, run.zone, now)
+    plan = plan_alerts(standings, before, run.routes, run.zone, now)
     run.note_changes(plan.changes)
-    told = told.after(plan.changes)
-    run.changed_at = told.changed_at
-    run.send(plan.messages, told)
+    known = before.after(plan.changes)
+    run.changed_at = known.changed_at
+    run.send(plan.messages, known)
     return AlertReport(plan.changes, tuple(run.sent), tuple(run.findings))
 
 
@@ -156,23 +155,23 @@ class _Run:
 
     # The ledger
 
-    def read(self, entries: Iterable[Entry] | None) -> Told:
+    def read(self, told: Sequence[Record] | None) -> Told:
         """What was told before, as far as the ledger can be read, and what it does not know yet."""
+        records: list[Record | None] = [*(self._recorded() if told is None else told)]
+        # What is recorded late was not there yet when `told` was read.
+        waiting = [*_UNRECORDED.get(self._ledger, ())]
         self._record_late()
-        name = self.application.name
-        records: list[Record | None] = []
-        try:
-            found = self.application.ledger.entries() if entries is None else entries
-            records.extend(
-                told_record(one.kind, one.at, one.fields)
-                for one in found
-                if one.fields.get("application") == name
-            )
-        except StrongroomError as error:
-            self._miss(error.subject or "ledger", error.message)
-        waiting = _UNRECORDED.get(self._ledger, ())
         records += [told_record(kind, self.now, fields) for kind, fields in waiting]
         return Told(tuple(one for one in records if one is not None))
+
+    def _recorded(self) -> Iterator[Record | None]:
+        name = self.application.name
+        try:
+            for one in self.application.ledger.entries():
+                if one.fields.get("application") == name:
+                    yield told_record(one.kind, one.at, one.fields)
+        except StrongroomError as error:
+            self._miss(error.subject or "ledger", error.message)
 
     def note_changes(self, changes: Iterable[Change]) -> None:
         """Record what changed: how things stood is then known, whoever was told."""

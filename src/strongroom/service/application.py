@@ -23,7 +23,7 @@ from strongroom.config import (
 )
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
-from strongroom.evidence import Entry, Ledger
+from strongroom.evidence import Entry, Ledger, utc_now
 from strongroom.model import Finding, Progress, Silent, finding
 from strongroom.service.rendering import time_json
 
@@ -61,9 +61,10 @@ class Application:
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
     bytes a second, go before those of the settings, and so does `patience`, which is how long
-    stores are tried. With `store_as_of`, stores are read as they were at that moment, which only
-    buckets with versions know, and each record says so. With `deep`, drills look as deep as they
-    can.
+    stores are tried. `clock` says when something was captured or recorded, and how old it is by
+    now; how long a run takes is measured without it. With `store_as_of`, stores are read as they
+    were at that moment, which only buckets with versions know, and each record says so. With
+    `deep`, drills look as deep as they can.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Application:
         self.limit_download: int | None = None
         self.store_as_of: datetime | None = None
         self.patience: Patience | None = None
+        # Another one in tests and simulations only.
+        self.clock: Callable[[], datetime] = utc_now
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
@@ -277,7 +280,7 @@ class Application:
     @property
     def ledger(self) -> Ledger:
         """The evidence ledger; nothing is created before its first record."""
-        return Ledger(self.state / LEDGER_NAME)
+        return Ledger(self.state / LEDGER_NAME, self.clock)
 
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         """Write to the ledger; a finding when that fails, since what was done stays done."""

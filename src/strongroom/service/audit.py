@@ -9,6 +9,7 @@ because it cannot be recorded, since a recovery must not fail for a full disk: t
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +19,9 @@ from strongroom.evidence import BEGUN, COMMAND
 from strongroom.model import Finding
 from strongroom.service.application import Application
 from strongroom.service.configuration import record_configuration, vouched
+from strongroom.service.lifeline import JOB
 from strongroom.service.masking import cut, masked_prose
+from strongroom.service.occupancy import SERVICE, is_held_by
 from strongroom.service.rendering import error_record, time_json
 
 _MOST_ARGUMENTS: Final = 100
@@ -27,13 +30,15 @@ _MOST_ARGUMENTS: Final = 100
 @dataclass(frozen=True, slots=True)
 class Deed:
     """A run of a command. `arguments` are masked already, since what may be a secret depends on
-    the command; `origin` is from where it was started."""
+    the command; `origin` is from where it was started. `job` is the run of the service that this
+    is, or that did it: what came of that stands in a record of its own."""
 
     command: str
     arguments: tuple[str, ...]
     origin: str
     begun_at: datetime
     reason: str = ""
+    job: str = ""
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON values
         left_out = len(self.arguments) - _MOST_ARGUMENTS
@@ -46,7 +51,19 @@ class Deed:
             "from": self.origin,
             "begun_at": time_json(self.begun_at),
             "reason": cut(masked_prose(self.reason)) or None,
+            "job": cut(self.job) or None,
         }
+
+
+def is_of_the_service(application: Application) -> bool:
+    """Whether the service of this application has begun this process. Its word alone (`JOB`) is not
+    taken: whoever sets a variable must not escape his record."""
+    if not os.environ.get(JOB):
+        return False
+    try:
+        return is_held_by(application.state, SERVICE, os.getppid())
+    except StrongroomError:  # no folder is configured
+        return False
 
 
 def record_beginning(application: Application, deed: Deed, *, marked: bool) -> list[Finding]:

@@ -8,41 +8,67 @@ repository that never received any is new: what it is to hold of the past is for
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from strongroom.evidence import Entry
+
+__all__ = ["KINDS", "Backlog", "Holders", "backlog"]
 
 Holders: TypeAlias = dict[str, str]
 """The id of one capture's snapshot in each repository that holds it."""
 
+KINDS: Final = frozenset({"backup", "copy", "prune"})
+"""The kinds of records that tell of it."""
+
 _Capture: TypeAlias = tuple[str, str]  # source and recovery point
+
+
+class Backlog:
+    """Takes the records of one application in their order, and says what a repository lacks."""
+
+    def __init__(self, repository: str) -> None:
+        self._repository = repository
+        self._lacking: dict[_Capture, Holders] = {}
+        self._captured: dict[str, _Capture] = {}
+        self._is_known = False
+
+    def take(self, entry: Entry) -> None:
+        """What this record tells of it."""
+        if entry.kind == "backup":
+            self._backup(_stored(entry))
+        elif entry.kind == "copy" and entry.fields.get("to") == self._repository:
+            self._is_known = True
+            for one in entry.fields.get("snapshots", ()):
+                copied = self._captured.get(str(one.get("from_id")), ("", ""))
+                self._lacking.pop(copied, None)
+        elif entry.kind == "prune":
+            # What was dropped by retention where it was is not missed elsewhere.
+            dropped = set(map(str, entry.fields.get("drop", ())))
+            for ids in self._lacking.values():
+                if ids.get(name := str(entry.fields.get("repository"))) in dropped:
+                    del ids[name]
+
+    def _backup(self, stored: dict[_Capture, Holders]) -> None:
+        self._captured |= {one: capture for capture, ids in stored.items() for one in ids.values()}
+        self._is_known |= any(self._repository in ids for ids in stored.values())
+        if self._is_known:
+            self._lacking |= {
+                one: ids for one, ids in stored.items() if self._repository not in ids
+            }
+
+    @property
+    def lacking(self) -> list[Holders]:
+        """The captures that it lacks and others have, oldest first."""
+        return [ids for ids in self._lacking.values() if ids]
 
 
 def backlog(entries: Iterable[Entry], application: str, repository: str) -> list[Holders]:
     """The captures that a repository lacks, by the records of captures and copies, oldest first."""
-    lacking: dict[_Capture, Holders] = {}
-    captured: dict[str, _Capture] = {}
-    is_known = False
+    found = Backlog(repository)
     for entry in entries:
-        if entry.fields.get("application") != application:
-            continue
-        if entry.kind == "backup":
-            stored = _stored(entry)
-            captured |= {one: capture for capture, ids in stored.items() for one in ids.values()}
-            is_known = is_known or any(repository in ids for ids in stored.values())
-            if is_known:
-                lacking |= {one: ids for one, ids in stored.items() if repository not in ids}
-        elif entry.kind == "copy" and entry.fields.get("to") == repository:
-            is_known = True
-            for one in entry.fields.get("snapshots", ()):
-                lacking.pop(captured.get(str(one.get("from_id")), ("", "")), None)
-        elif entry.kind == "prune":
-            # What was dropped by retention where it was is not missed elsewhere.
-            dropped = set(map(str, entry.fields.get("drop", ())))
-            for ids in lacking.values():
-                if ids.get(name := str(entry.fields.get("repository"))) in dropped:
-                    del ids[name]
-    return [ids for ids in lacking.values() if ids]
+        if entry.fields.get("application") == application:
+            found.take(entry)
+    return found.lacking
 
 
 def _stored(entry: Entry) -> dict[_Capture, Holders]:

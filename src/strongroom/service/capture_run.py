@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from strongroom.errors import StrongroomError
@@ -66,7 +66,7 @@ class CaptureRun:
         begun_at: datetime | None = None,
     ) -> CaptureRun:
         """The run of the named sources, or all; raises the first error when no repository opens."""
-        begun_at = begun_at or datetime.now(UTC)
+        begun_at = begun_at or application.clock()
         # A key costs an scrypt; what the sources need is imported meanwhile.
         with ThreadPoolExecutor(1, thread_name_prefix="open") as pool:
             opening = pool.submit(application.reachable)
@@ -99,7 +99,7 @@ class CaptureRun:
         self.errors: list[tuple[str, StrongroomError]] = []
         self.stages: list[Stage] = []
         # Another process may have begun it.
-        before = max(0.0, (datetime.now(UTC) - begun_at).total_seconds())
+        before = max(0.0, (application.clock() - begun_at).total_seconds())
         self._begun = time.monotonic() - before
         self._locks: dict[str, Lock] = {}
         self.repositories, self._before = self._listed(repositories)
@@ -235,7 +235,7 @@ class CaptureRun:
 
     def _capture(self, source: Source) -> PointSource:
         application, progress = self.application, self.application.progress
-        begun, now = time.monotonic(), datetime.now(UTC)
+        begun, now = time.monotonic(), application.clock()
         parent = self._parent(source)
         writer = SnapshotWriter(self.repositories, application.writer_options(), locks=self._locks)
         progress.begin(source.name, parent.snapshot.size_bytes if parent else None)
@@ -243,7 +243,7 @@ class CaptureRun:
             with writer:
                 context = CaptureContext(now, parent, progress, self._moment)
                 captured = source.capture(writer, context)
-                ended_at = datetime.now(UTC)
+                ended_at = application.clock()
                 self._found(source, captured.findings)
                 committed = writer.commit(
                     captured.root,
@@ -253,7 +253,7 @@ class CaptureRun:
                     parent=parent.snapshot.id if parent else None,
                     summary={
                         "backup_start": time_json(now),
-                        "backup_end": time_json(datetime.now(UTC)),
+                        "backup_end": time_json(application.clock()),
                         "total_files_processed": captured.files,
                         "total_bytes_processed": captured.size_bytes,
                     },
@@ -317,7 +317,7 @@ class CaptureRun:
             self.point,
             self.application.name,
             self.begun_at,
-            datetime.now(UTC),
+            self.application.clock(),
             wanted,
             tuple(
                 replace(
@@ -431,7 +431,7 @@ class CaptureRun:
         """The newest snapshot of the same source in the first repository that could be listed."""
         for snapshot in reversed(self._before.snapshots):
             if snapshot.application == self.application.name and snapshot.source == source.name:
-                if not is_from_future(snapshot):
+                if not is_from_future(snapshot, self.application.clock()):
                     return SnapshotView(self.repositories[0], snapshot)
                 self.findings.append(from_future(self.repositories[0].name, snapshot))
         return None

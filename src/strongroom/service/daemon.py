@@ -25,13 +25,15 @@ from strongroom import __version__
 from strongroom.errors import StrongroomError
 from strongroom.service.application import Application, make_private
 from strongroom.service.child import Children
+from strongroom.service.configuration import record_configuration
 from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
 from strongroom.service.ledger_copy import take_up
 from strongroom.service.notification import Supervisor
 from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, sole, touch
 from strongroom.service.runner import Runner
-from strongroom.service.ticking import DRILL_QUEUE, HOST_QUEUE, Ticker
+from strongroom.service.tick import DRILL_QUEUE, HOST_QUEUE
+from strongroom.service.ticking import Ticker
 
 LOG: Final = logging.getLogger("strongroom.service")
 _TICK_SECONDS: Final = SIGN_INTERVAL.total_seconds()
@@ -73,11 +75,12 @@ class Daemon:
         """Serve until SIGTERM or SIGINT; BusyError when another service has this state folder."""
         folder = make_private(self._application.state)
         config = str(self._options.config.resolve())
-        with sole(folder, SERVICE, config), _signals(self._on_stop, self._on_reload):
+        with sole(folder, SERVICE) as note, _signals(self._on_stop, self._on_reload):
             runner = Runner(lambda: self._application, self._children, self._wake.set)
             self._begin_records()
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
+            note(config)  # from here on it takes the orders of commands beside it
             try:
                 with self._face(self._board) as where:
                     LOG.info("serving %s%s", self._application.name, where)
@@ -154,6 +157,8 @@ class Daemon:
                 self._application = new
                 old.close()
                 LOG.info("the configuration was read anew")
+                if (problem := record_configuration(new)) is not None:
+                    LOG.error("%s: %s", problem.subject, problem.message)
         except StrongroomError as error:
             LOG.error("the configuration stays as it was: %s", error)
         self._supervisor.ready("serving")

@@ -28,16 +28,8 @@ from dbos import (
 )
 
 from strongroom.errors import BusyError, StorageError
-from strongroom.service.workflow import (
-    RUN,
-    Hall,
-    Order,
-    Outcome,
-    parse_order,
-    parse_outcome,
-    run_order,
-    serve_in,
-)
+from strongroom.service.order import Order, Outcome, parse_order, parse_outcome
+from strongroom.service.workflow import RUN, Hall, run_order, serve_in
 
 STATE_NAME: Final = "runs.sqlite"
 _NAME: Final = "strongroom"

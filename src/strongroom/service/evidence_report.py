@@ -84,7 +84,7 @@ def evidence_report(
         refuse_unknown(output)
         refuse_taken(output)
     report = judge_evidence(
-        gather(application, since, drill, now=now), promise_of(application), now
+        gather(application, since, drill, now=now), promise_of(application.settings), now
     )
     if output is not None:
         content = render(report, output.suffix.lower())

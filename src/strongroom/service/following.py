@@ -13,7 +13,7 @@ from strongroom.errors import BusyError
 from strongroom.service.application import Application
 from strongroom.service.engine import EngineClient, state_url
 from strongroom.service.occupancy import SERVICE, is_occupied
-from strongroom.service.workflow import Order, Outcome
+from strongroom.service.order import Order, Outcome
 
 _POLL_SECONDS: Final = 0.5
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.config import Settings
 from strongroom.config.operation import Alert
 from strongroom.config.value import parse_share_or_size
 from strongroom.errors import (
@@ -20,20 +22,20 @@ from strongroom.errors import (
     ConfigError,
     StrongroomError,
 )
-from strongroom.evidence import Entry
+from strongroom.evidence import Entry, Ledger
 from strongroom.model import Severity, Verdict
 from strongroom.report.collection import Collection
 from strongroom.report.history import Beat, Timetable
 from strongroom.report.observation import Chain, Evidence, Promise, Scope, SourceScope
 from strongroom.service.application import Application
 from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, last_sign
-from strongroom.service.place import mounts, store_of
+from strongroom.service.place import Mount, mounts, store_of
 from strongroom.service.timetable import timetable_of
 
 if TYPE_CHECKING:
     from strongroom.service.history import Verification
 
-__all__ = ["EXITS", "gather", "gather_here", "promise_of", "scope_of"]
+__all__ = ["EXITS", "Reading", "gather", "gather_here", "promise_of", "scope_of"]
 
 EXITS: Final = {
     Verdict.PROVEN: EXIT_FINE,
@@ -56,11 +58,11 @@ def gather(
     from strongroom.service.history import verify
 
     checked = verify(application)
-    read = _Reading(application)
+    read = Reading(application.name)
     if checked.records:
         application.ledger.survey(read.take)
     evidence = read.collection.evidence(
-        scope_of(application),
+        scope_of(application.settings),
         _chain(checked),
         since=since,
         drill=drill,
@@ -78,30 +80,46 @@ def gather(
 
 def gather_here(application: Application, *, now: datetime, beats: Sequence[Beat] = ()) -> Evidence:
     """The same from this host alone. A ledger that can't be read is a broken one."""
-    read = _Reading(application)
-    try:
-        faults = application.ledger.survey(read.take)
-        broken = tuple(
-            f"line {one.line}: {one.message}" for one in sorted(faults, key=lambda one: one.line)
-        )
-    except StrongroomError as error:
-        broken = (error.message,)
-    return read.collection.evidence(
-        scope_of(application),
-        Chain(read.records, read.seq, read.hash, broken),
-        timetable=_timetable(application, now, beats),
-    )
+    read = Reading(application.name)
+    with contextlib.suppress(StrongroomError):  # the chain tells of it
+        read.survey(application.ledger)
+    return read.evidence(scope_of(application.settings), _timetable(application, now, beats))
 
 
-class _Reading:
-    """What was read: what this application's records tell, and the ledger's end."""
+class Reading:
+    """Takes all records in their order: what those of one application amount to, and how the ledger
+    stands."""
 
-    def __init__(self, application: Application) -> None:
-        self._name = application.name
+    def __init__(self, application: str) -> None:
+        self._name = application
         self.collection = Collection()
         self.records, self.seq, self.hash = 0, 0, ""
+        self.faults: tuple[str, ...] = ()
+
+    def survey(self, ledger: Ledger, take: Callable[[Entry], object] | None = None) -> None:
+        """All of a ledger, in one reading; `take` gets each record, too. One that can't be read is
+        a broken one, and the error is raised."""
+
+        def take_both(entry: Entry) -> None:
+            self.take(entry)
+            if take is not None:
+                take(entry)
+
+        try:
+            found = ledger.survey(take_both)
+        except StrongroomError as error:
+            self.faults = (error.message,)
+            raise
+        ordered = sorted(found, key=lambda one: one.line)
+        self.faults = tuple(f"line {one.line}: {one.message}" for one in ordered)
+
+    def evidence(self, scope: Scope, timetable: Timetable) -> Evidence:
+        """What was taken so far, about the application as it is configured now."""
+        chain = Chain(self.records, self.seq, self.hash, self.faults)
+        return self.collection.evidence(scope, chain, timetable=timetable)
 
     def take(self, entry: Entry) -> None:
+        """The next record."""
         self.records += 1
         self.seq, self.hash = entry.seq, entry.hash
         if entry.fields.get("application") == self._name:
@@ -115,12 +133,12 @@ def _timetable(application: Application, now: datetime, beats: Sequence[Beat]) -
     return Timetable(timetable_of(application.settings, now), tuple(signs))
 
 
-def scope_of(application: Application) -> Scope:
-    """What the report is about, as it is configured now."""
-    settings = application.settings
-    known = mounts()
+def scope_of(settings: Settings, known: list[Mount] | None = None) -> Scope:
+    """What the report is about, as it is configured now; `known` are the host's mounts where they
+    are not to be asked for."""
+    known = mounts() if known is None else known
     return Scope(
-        application.name,
+        settings.application,
         tuple(
             SourceScope(name, one.kind, tuple(_left_out(one)))
             for name, one in settings.sources.items()
@@ -158,9 +176,8 @@ def _chain(checked: Verification) -> Chain:
     )
 
 
-def promise_of(application: Application) -> Promise:
+def promise_of(settings: Settings) -> Promise:
     """The objectives that are configured, and what else is expected."""
-    settings = application.settings
     objectives, space = settings.objectives, parse_share_or_size(settings.monitoring.space)
     return Promise(
         objectives.rpo,

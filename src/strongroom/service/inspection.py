@@ -11,7 +11,7 @@ import binascii
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from strongroom.config.value import format_duration
@@ -190,7 +190,7 @@ class _Choice:
     def __init__(self, application: Application, repository: str, reading: Reading) -> None:
         self._reading = reading
         self._repository = repository
-        self._now = datetime.now(UTC)
+        self._now = application.clock()
         self._begun = time.monotonic()
         self._read_at = packs_read(application, repository)
         self._sizes: Mapping[str, int] = {}

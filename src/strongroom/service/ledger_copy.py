@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +35,12 @@ from strongroom.service.configuration import record_configuration
 KIND: Final = "ledger"
 PATH: Final = b"/.strongroom/ledger.jsonl"
 _TAG_DIGITS: Final = 16
+# Kinds of records that tell of no snapshot: who ran which command, what is scheduled and told, and
+# the service's life. A ledger of these alone was begun a moment ago, perhaps by the very command
+# that asks, and knows no more than one that is missing.
+_OF_NO_SNAPSHOT: Final = AUDIT_KINDS | {
+    "alert", "job", "ping", "schedule", "service", "verdict", "verify"
+}  # fmt: skip
 # Records of what goes along with a copy: a ledger that holds one is in a repository, most likely.
 _COPIED_WITH: Final = frozenset(
     {"backup", "copy", "prune", "repair", "pin", "unpin", "acknowledge", ADOPTED}
@@ -61,7 +66,7 @@ def store_copies(
     already, by repository; `beside` holds files, by path, that go along.
     """
     ledger = application.ledger
-    now = datetime.now(UTC)
+    now = application.clock()
     options = replace(application.writer_options(), workers=1, processes=0)
     try:
         writer = SnapshotWriter(repositories, options, locks=locks)
@@ -176,10 +181,14 @@ def _begun_here(ledger: Ledger) -> list[Entry] | None:
         return None
 
 
-def knows_captures(ledger: Ledger) -> bool:
-    """Whether it holds anything but who ran which command. One that was begun a moment ago, by the
-    very command that asks, knows no more than a ledger that is missing."""
-    return any(entry.kind not in AUDIT_KINDS for entry in ledger.entries())
+def tells_of_snapshots(entry: Entry) -> bool:
+    """Whether a record is more than one of who ran which command, or of the service's life."""
+    return entry.kind not in _OF_NO_SNAPSHOT
+
+
+def knows_snapshots(ledger: Ledger) -> bool:
+    """Whether any of its records tells of them."""
+    return any(map(tells_of_snapshots, ledger.entries()))
 
 
 def _load(repository: Repository, snapshot: Snapshot) -> _Copy | Finding:
@@ -208,7 +217,7 @@ def broken(application: Application) -> list[Finding]:
 def compare(application: Application, repository: Repository) -> list[Finding]:
     """Failures when the ledger here is not the newest copy's continuation, or is broken itself."""
     findings = broken(application)
-    if knows_captures(application.ledger):
+    if knows_snapshots(application.ledger):
         findings += held_against(application, repository) or ()
     return findings
 
@@ -222,7 +231,7 @@ def held_against(application: Application, repository: Repository) -> list[Findi
     """
     ledger = application.ledger
     copies = _newest_of_each(application, repository)
-    if not knows_captures(ledger):
+    if not knows_snapshots(ledger):
         mine, here, others = copies[-1:], [], []
     else:
         here, tag = list(ledger.entries()), ledger.branch()[:_TAG_DIGITS]

@@ -88,7 +88,7 @@ def snapshots(
     """
     surveyed = survey(application, repositories)
     known, memory = proofs(application), _memory(application)
-    limit = (now or datetime.now(UTC)) - application.settings.objectives.proof_age
+    limit = (now or application.clock()) - application.settings.objectives.proof_age
     listed = []
     for one in surveyed.candidates:
         if is_copy(one.snapshot) or (sources and one.snapshot.source not in sources):

@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +27,9 @@ def _nobody(_: str) -> None:
 
 
 @contextlib.contextmanager
-def sole(folder: Path, what: str, note: str = "") -> Iterator[None]:
-    """Nobody else does this, of those who ask; BusyError when somebody does. Others can read the
-    `note`, which is one line."""
+def sole(folder: Path, what: str) -> Iterator[Callable[[str], None]]:
+    """Nobody else does this, of those who ask; BusyError when somebody does. Yields what leaves a
+    note of one line for others."""
     with _opened(folder, what) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,8 +40,8 @@ def sole(folder: Path, what: str, note: str = "") -> Iterator[None]:
                 subject=str(folder),
                 hint=f"Use that one, or stop it: it holds {_path(folder, what).name}.",
             ) from None
-        _write_holder(descriptor, note)
-        yield
+        _write_holder(descriptor)
+        yield partial(_write_holder, descriptor)
 
 
 @contextlib.contextmanager
@@ -102,6 +103,15 @@ def holder_note(folder: Path, what: str) -> str:
     except OSError:
         return ""
     return lines[1] if len(lines) > 1 else ""
+
+
+def is_held_by(folder: Path, what: str, process: int) -> bool:
+    """Whether this process does it now."""
+    try:
+        first = _path(folder, what).read_text(errors="replace").partition("\n")[0]
+    except OSError:
+        return False
+    return first == str(process) and is_occupied(folder, what)
 
 
 def _path(folder: Path, what: str) -> Path:

@@ -18,12 +18,12 @@ from datetime import datetime
 from typing import Any
 
 from strongroom.errors import ConfigError, StorageError
-from strongroom.evidence import AUDIT_KINDS, Entry
+from strongroom.evidence import Entry
 from strongroom.model import Finding
 from strongroom.repository import Snapshot
 from strongroom.service.actor import actor
 from strongroom.service.application import Application
-from strongroom.service.ledger_copy import store_copies_in
+from strongroom.service.ledger_copy import store_copies_in, tells_of_snapshots
 from strongroom.service.rendering import time_json
 from strongroom.service.selection import (
     Candidate,
@@ -72,7 +72,7 @@ class Memory:
 
     def add(self, entry: Entry, application: str) -> None:
         """Take the next record in."""
-        if entry.kind in AUDIT_KINDS:
+        if not tells_of_snapshots(entry):
             return
         self._begun_at = self._begun_at or entry.at
         fields = entry.fields

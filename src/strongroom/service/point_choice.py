@@ -57,10 +57,11 @@ class Point:
 def find_points(application: Application, surveyed: Survey) -> dict[str, Point]:
     """All recovery points of this application, with what each was meant to hold."""
     found: dict[str, Point] = {}
+    now = surveyed.made_at
     for one in surveyed.candidates:
         snapshot = one.snapshot
         mine = snapshot.source in application.settings.sources and snapshot.application is not None
-        if mine and snapshot.point and snapshot.source and not is_from_future(snapshot):
+        if mine and snapshot.point and snapshot.source and not is_from_future(snapshot, now):
             point = found.setdefault(snapshot.point, Point(snapshot.point))
             point.copies.setdefault(snapshot.source, []).append(one)
     order = list(application.settings.repositories)

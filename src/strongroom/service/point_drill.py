@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from strongroom.errors import StorageError, StrongroomError
@@ -152,7 +152,7 @@ def _turn(
     turn = (next_drill if planned else next_repository)(
         [one.drillable() for one in (points if planned else [newest])],
         drilled,
-        datetime.now(UTC),
+        application.clock(),
         sources=sorted(newest.sources),
         proof_age=application.settings.objectives.proof_age,
     )

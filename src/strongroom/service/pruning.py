@@ -39,7 +39,7 @@ from strongroom.repository.storage import Keeping
 from strongroom.service.application import Application
 from strongroom.service.ledger_copy import (
     is_copy,
-    knows_captures,
+    knows_snapshots,
     lasting,
     store_copies,
     take_up,
@@ -175,7 +175,7 @@ def prune(
     nothing be removed, does not keep the others from being pruned, and nothing was removed from
     it; when it is the only one, or all are so, its error is raised.
     """
-    moment = now or datetime.now(UTC)
+    moment = now or application.clock()
     say_all(application, take_up(application))
     results, errors = [], []
     for name in names or list(application.settings.repositories):
@@ -417,7 +417,7 @@ def _trust_ledger(application: Application, snapshots: Sequence[Snapshot]) -> No
     ledger, what = application.ledger, ""
     if faults := ledger.verify():
         what = f"line {faults[0].line}: {faults[0].message}"
-    elif any(_is_mine(application, one) for one in snapshots) and not knows_captures(ledger):
+    elif any(_is_mine(application, one) for one in snapshots) and not knows_snapshots(ledger):
         what = "it is missing, though there are snapshots"
     if what:
         raise IntegrityError(

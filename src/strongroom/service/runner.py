@@ -16,8 +16,8 @@ from strongroom.plan.job import CAPTURE
 from strongroom.service import ping
 from strongroom.service.application import Application
 from strongroom.service.child import Children, Ran
+from strongroom.service.order import Order, Outcome
 from strongroom.service.rendering import time_json
-from strongroom.service.workflow import Order, Outcome
 
 LOG: Final = logging.getLogger("strongroom.service")
 
@@ -62,13 +62,13 @@ class Runner:
 
     def record(self, order: Order, workflow: str, begun_at: datetime, outcome: Outcome) -> None:
         """The run's line in the ledger, unless it stands there already."""
-        seconds = (datetime.now(UTC) - begun_at).total_seconds()
+        ended_at = datetime.now(UTC)
         told = LOG.warning if outcome.exit_status else LOG.info
         told(
             "%s ended with status %d after %.1f s%s",
             order.job,
             outcome.exit_status,
-            seconds,
+            (ended_at - begun_at).total_seconds(),
             f": {outcome.error['message']}" if outcome.error else "",
             extra={**_about(order), "exit_status": outcome.exit_status},
         )
@@ -80,7 +80,9 @@ class Runner:
             status, document = outcome.exit_status, outcome.document
             pinged = ping.end(application, order.sources, status, document)
             self._tell(ping.note(application, pinged))
-        recorded = application.record("job", job_fields(order, workflow, begun_at, outcome))
+        recorded = application.record(
+            "job", job_fields(order, workflow, begun_at, ended_at, outcome)
+        )
         if isinstance(recorded, Finding):
             self._tell([recorded])
         self._ended()
@@ -91,7 +93,7 @@ class Runner:
 
 
 def job_fields(
-    order: Order, workflow: str, begun_at: datetime, outcome: Outcome
+    order: Order, workflow: str, begun_at: datetime, ended_at: datetime, outcome: Outcome
 ) -> dict[str, Any]:  # Any: JSON values
     """What the ledger holds of a run of the schedule."""
     return {
@@ -102,7 +104,7 @@ def job_fields(
         "scheduled_for": order.scheduled_for or None,
         "because": order.because,
         "begun_at": time_json(begun_at),
-        "seconds": round(max(0.0, (datetime.now(UTC) - begun_at).total_seconds()), 3),
+        "seconds": round(max(0.0, (ended_at - begun_at).total_seconds()), 3),
         "exit_status": outcome.exit_status,
         "verdict": outcome.verdict,
         "error": dict(outcome.error) if outcome.error else None,

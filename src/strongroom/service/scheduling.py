@@ -1,20 +1,16 @@
 """The schedule of a configured application: its jobs, what is known of their runs, what comes next.
 
-What ran is known from the ledger's `job` records, which whoever runs jobs writes. From when on a
-schedule holds is known from its `schedule` records, which `announce` writes whenever something
-changed: {since, jobs: [{job, fields, time_zone}], because}. Nothing here runs a job.
-
-A record that is for more than a day later than the clock showed afterwards was written by a clock
-that was wrong; it counts for nothing until a day after the time that it names. See
-docs/decisions/0012-schedule.md.
+From when on a schedule holds is known from the ledger's `schedule` records, which are written
+whenever something changed: {since, jobs: [{job, fields, time_zone}], because}. Nothing here runs a
+job. See docs/decisions/0012-schedule.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 from strongroom.config import Settings
 from strongroom.errors import StrongroomError
@@ -27,35 +23,12 @@ from strongroom.plan.job import (
     Declared,
     Job,
     Timetable,
-    action_of,
     make_timetable,
 )
-from strongroom.plan.schedule import CLOCK_TOLERANCE, Past, due, upcoming
+from strongroom.plan.schedule import Past, due, upcoming
 from strongroom.service.application import Application
-from strongroom.service.backlog import backlog
+from strongroom.service.knowledge import ANNOUNCED, Knowledge, learn, times_of
 from strongroom.service.rendering import time_json
-
-# The kinds of records of which a schedule is known.
-ANNOUNCED: Final = "schedule"
-RAN: Final = "job"
-
-# Exit statuses of runs after which there is a capture.
-_CAPTURED: Final = (0, 3, None)
-_READ: Final = frozenset({ANNOUNCED, RAN, "backup"})
-_Times: TypeAlias = Mapping[str, tuple[str, str]]
-"""Fields and time zone of each job by its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What the ledger knows. `is_announced`: the schedule as it is now stands there; `was_run`:
-    some schedule does, so that somebody ran it; `is_set_back`: it was written by a clock that
-    showed a much later time than now, which nothing in the ledger tells yet."""
-
-    past: Past
-    is_announced: bool = False
-    was_run: bool = False
-    is_set_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,141 +165,27 @@ def announce(
     clock that has been set back since; to be called by whoever runs jobs, at its beginning, when
     it reloads, and when knowledge `is_set_back`."""
     known = read_knowledge(application, timetable, now)
+    if (fields := announcement(timetable, known, now)) is None:
+        return None
+    return application.record(ANNOUNCED, fields)
+
+
+def announcement(
+    timetable: Timetable, known: Knowledge, now: datetime
+) -> dict[str, Any] | None:  # Any: JSON values
+    """The record that says from when on this schedule holds; None when that is known already, by a
+    clock that was not set back since."""
     if known.is_announced and not known.is_set_back:
         return None
     because = "the clock was set back" if known.is_set_back else "the schedule is new or changed"
     jobs = [
         {"job": name, "fields": fields, "time_zone": zone}
-        for name, (fields, zone) in _times(timetable).items()
+        for name, (fields, zone) in times_of(timetable).items()
     ]
-    return application.record(
-        ANNOUNCED, {"since": time_json(now), "jobs": jobs, "because": because}
-    )
+    return {"since": time_json(now), "jobs": jobs, "because": because}
 
 
 def read_knowledge(application: Application, timetable: Timetable, now: datetime) -> Knowledge:
     """What the ledger knows at `now`; StrongroomError when it can't be read."""
-    entries = tuple(application.ledger.entries())
     repositories = tuple(application.settings.repositories)
-    return learn(entries, application.name, timetable, repositories, now)
-
-
-def learn(
-    entries: Sequence[Entry],
-    application: str,
-    timetable: Timetable,
-    repositories: Sequence[str],
-    now: datetime,
-) -> Knowledge:
-    """What these records, in their order, know at `now`."""
-    read = _Read()
-    # What the clock showed at the earliest when later records were written.
-    earliest: datetime | None = None
-    for entry in reversed(entries):
-        if entry.fields.get("application") != application or entry.kind not in _READ:
-            continue
-        at, shown = _clock(entry)
-        seen = now if earliest is None else min(earliest, now)
-        if at is None or at <= seen + CLOCK_TOLERANCE or at <= now - CLOCK_TOLERANCE:
-            read.take(entry)
-        elif earliest is None or at <= earliest + CLOCK_TOLERANCE:
-            read.is_set_back = True  # and no record tells of it yet
-        if shown is not None:
-            earliest = shown if earliest is None else min(earliest, shown)
-    wanted = _times(timetable)
-    lagging: dict[str, datetime | None] = {}
-    if any(job.name == COPY for job in timetable.jobs):
-        lagging = {name: read.tried for name in repositories if backlog(entries, application, name)}
-    failed = {
-        name: begun_at
-        for name, (begun_at, is_failed) in read.ended.items()
-        if is_failed and action_of(name) == CAPTURE
-    }
-    past = Past(
-        dict(_since(read.announced, wanted)),
-        read.handled,
-        frozenset(read.captured),
-        failed,
-        lagging,
-    )
-    latest = read.announced[0][1] if read.announced else None
-    return Knowledge(past, latest == wanted, bool(read.announced), read.is_set_back)
-
-
-@dataclass(slots=True)
-class _Read:
-    """What is gathered from the records, from the newest to the oldest."""
-
-    handled: dict[str, datetime] = field(default_factory=dict)
-    announced: list[tuple[datetime, _Times]] = field(default_factory=list)
-    captured: set[str] = field(default_factory=set)
-    ended: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
-    tried: datetime | None = None
-    is_set_back: bool = False
-
-    def take(self, entry: Entry) -> None:
-        if entry.kind == ANNOUNCED:
-            since = _moment(entry.fields.get("since")) or entry.at
-            self.announced.append((since, _announced(entry)))
-        elif entry.kind == RAN:
-            name, at = entry.fields.get("job"), _moment(entry.fields.get("scheduled_for"))
-            if isinstance(name, str) and at is not None:
-                self.handled[name] = max(at, self.handled.get(name, at))
-                if name not in self.ended:  # the newest record
-                    begun_at = _moment(entry.fields.get("begun_at")) or entry.at
-                    failed = entry.fields.get("exit_status") not in _CAPTURED
-                    self.ended[name] = (begun_at, failed)
-                if name == COPY:
-                    self.tried = self.tried or _moment(entry.fields.get("begun_at")) or at
-        elif entry.kind == "backup":
-            told = entry.fields.get("snapshots")
-            for one in told if isinstance(told, list) else ():
-                if isinstance(one, dict) and isinstance(one.get("source"), str):
-                    self.captured.add(one["source"])
-
-
-def _clock(entry: Entry) -> tuple[datetime | None, datetime | None]:
-    """Up to when a record counts, and what the clock showed when it was made; None for what says
-    neither."""
-    if entry.kind == ANNOUNCED:
-        since = _moment(entry.fields.get("since")) or entry.at
-        return since, since
-    if entry.kind == RAN:
-        begun_at = _moment(entry.fields.get("begun_at")) or entry.at
-        return _moment(entry.fields.get("scheduled_for")), begun_at
-    return None, None
-
-
-def _since(
-    announced: Sequence[tuple[datetime, _Times]], wanted: _Times
-) -> Iterator[tuple[str, datetime]]:
-    """From when on each job has had the time that it has, without having lost it since."""
-    for name, times in wanted.items():
-        since = None
-        for at, told in announced:  # the newest first
-            if told.get(name) != times:
-                break
-            since = at
-        if since is not None:
-            yield name, since
-
-
-def _times(timetable: Timetable) -> dict[str, tuple[str, str]]:
-    return {one.name: (one.fields, one.time_zone) for one in timetable.jobs if one.fields}
-
-
-def _announced(entry: Entry) -> dict[str, tuple[str, str]]:
-    told = entry.fields.get("jobs")
-    return {
-        str(one.get("job")): (str(one.get("fields")), str(one.get("time_zone")))
-        for one in (told if isinstance(told, list) else ())
-        if isinstance(one, dict)
-    }
-
-
-def _moment(value: Any) -> datetime | None:  # Any: JSON values
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo is not None else None
+    return learn(application.ledger.entries(), application.name, timetable, repositories, now)

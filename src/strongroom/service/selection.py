@@ -49,6 +49,7 @@ class Survey:
     Each trouble comes with the source that it is about, None when it may be about any.
     """
 
+    made_at: datetime
     candidates: tuple[Candidate, ...]
     unreachable: tuple[Finding, ...]
     troubles: tuple[tuple[str | None, Finding], ...]
@@ -95,14 +96,15 @@ def survey(application: Application, repositories: Sequence[str] = ()) -> Survey
         key=lambda one: (one.snapshot.time, one.snapshot.is_repaired, order[one.repository.name])
     )
     mine = [one for one in found if one.belongs_to(application.name)]
-    ahead = [one for one in mine if is_from_future(one.snapshot)]
+    now = application.clock()
+    ahead = [one for one in mine if is_from_future(one.snapshot, now)]
     troubles.extend(
         (one.snapshot.source, from_future(one.repository.name, one.snapshot)) for one in ahead
     )
     unreachable = [
         finding("repository-unreachable", name, str(error)) for name, error in failed.items()
     ]
-    return Survey(tuple(mine), tuple(unreachable), tuple(troubles))
+    return Survey(now, tuple(mine), tuple(unreachable), tuple(troubles))
 
 
 def stored_snapshots(application: Application) -> dict[str, dict[str, str]]:
@@ -175,9 +177,9 @@ def vanished(
         yield source, finding("snapshot-vanished", subject, message)
 
 
-def is_from_future(snapshot: Snapshot) -> bool:
+def is_from_future(snapshot: Snapshot, now: datetime) -> bool:
     """Whether it is dated later than any clock that is nearly right can say."""
-    return snapshot.time > datetime.now(UTC) + _TOLERANCE
+    return snapshot.time > now + _TOLERANCE
 
 
 def from_future(repository: str, snapshot: Snapshot) -> Finding:
@@ -272,7 +274,7 @@ def choose(
         found = [one for one in found if one.snapshot.time <= at]
     if wanted == LATEST:
         found = [one for one in found if not is_copy(one.snapshot)]
-        candidate = _newest(found, source, at)
+        candidate = _newest(found, source, at, surveyed.made_at)
         findings = surveyed.about([source] if source is not None else [])
     else:
         candidate = _only(found, wanted)
@@ -312,8 +314,10 @@ def _only(found: Sequence[Candidate], wanted: str) -> Candidate:
     )
 
 
-def _newest(found: Sequence[Candidate], source: str | None, at: datetime | None) -> Candidate:
-    past = [one for one in found if not is_from_future(one.snapshot)]
+def _newest(
+    found: Sequence[Candidate], source: str | None, at: datetime | None, now: datetime
+) -> Candidate:
+    past = [one for one in found if not is_from_future(one.snapshot, now)]
     if not past:
         until = f" at or before {at:%Y-%m-%d %H:%M} UTC" if at else ""
         ahead = f"; {len(found)} are dated later than now" if found else ""

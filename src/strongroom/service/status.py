@@ -22,7 +22,7 @@ from strongroom.service.gathering import EXITS, gather_here, promise_of
 from strongroom.service.health import publish_status, standing_here
 from strongroom.service.rendering import time_json
 
-__all__ = ["StatusReport", "status", "write_status"]
+__all__ = ["StatusReport", "status", "status_of", "write_status"]
 
 # So long an answer counts when no check gets worse by itself before.
 _HOLDS_FOR: Final = timedelta(hours=26)
@@ -78,7 +78,12 @@ def _time(moment: datetime | None) -> str | None:
 
 def status(application: Application, now: datetime, *, beats: Sequence[Beat] = ()) -> StatusReport:
     """Judge what is known here, at `now`; `beats` are signs of life of what runs by itself."""
-    evidence, promise = gather_here(application, now=now, beats=beats), promise_of(application)
+    evidence = gather_here(application, now=now, beats=beats)
+    return status_of(evidence, promise_of(application.settings), now)
+
+
+def status_of(evidence: Evidence, promise: Promise, now: datetime) -> StatusReport:
+    """What this evidence amounts to at `now`."""
     report = judge_evidence(evidence, promise, now)
     holdings = Holdings(evidence)
     copies = {

@@ -1,35 +1,27 @@
-"""One tick of the service: start what is due, judge how things stand, show it, and tell people.
-
-What is decided is decided by pure code from the ledger, the configuration and the time; nothing is
-remembered from one tick to the next, so that a service that was killed goes on as if it had not
-been. Invariant: whatever fails here is logged and keeps nothing else from being done.
+"""The ticks of a service: what `tick` reads and does there, with this host's ledger and files, the
+engine, and the board. Nothing is decided here.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Protocol
 
-from strongroom.errors import StrongroomError
+from strongroom.config import Settings
+from strongroom.evidence import Entry
 from strongroom.model import Finding
-from strongroom.plan.job import APPLICATION_DRILL, DRILL
-from strongroom.plan.schedule import Due, due
-from strongroom.report.history import Beat
-from strongroom.service.alerting import tell
+from strongroom.plan.alerting import Record
+from strongroom.report.check import Check
+from strongroom.report.observation import Scope
+from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
+from strongroom.service.gathering import scope_of
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
-from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL
-from strongroom.service.rendering import time_json
-from strongroom.service.scheduling import announce, read_knowledge, timetable_of
-from strongroom.service.status import status
-from strongroom.service.workflow import Order
-
-LOG: Final = logging.getLogger("strongroom.service")
-HOST_QUEUE: Final = "host"
-DRILL_QUEUE: Final = "drill"
-_DRILLS: Final = frozenset({DRILL, APPLICATION_DRILL})
+from strongroom.service.order import Order
+from strongroom.service.recollection import Recollection
+from strongroom.service.status import StatusReport
+from strongroom.service.tick import Placed, safely, tick
 
 
 class Runs(Protocol):
@@ -49,82 +41,48 @@ class Ticker:
 
     def __init__(self, runs: Runs, board: Board) -> None:
         self._runs, self._board = runs, board
-        self._announced = False
 
     def tick(self, application: Application, now: datetime) -> None:
         """All that is to be done at `now`."""
-        self._safely("planning", lambda: self._plan(application, now))
-        self._safely("judging", lambda: self._judge(application, now))
+        tick(_Here(application, self._runs, self._board), now)
 
-    def _safely(self, what: str, effect: Callable[[], None]) -> None:
-        try:
-            effect()
-        except StrongroomError as error:
-            LOG.error("%s: %s", what, error)
-        except Exception:  # the edge of a tick: the next one is to come
-            LOG.exception("%s: something that nobody foresaw", what)
 
-    def _plan(self, application: Application, now: datetime) -> None:
-        timetable = timetable_of(application.settings)
-        knowledge = read_knowledge(application, timetable, now)
-        if not knowledge.is_announced or knowledge.is_set_back:
-            announced = announce(application, timetable, now)
-            if isinstance(announced, Finding):
-                LOG.error("%s: %s", announced.subject, announced.message)
-        live = self._runs.jobs(application.name)
-        plan = due(timetable.jobs, knowledge.past, live, now)
-        for note in plan.notes:
-            LOG.warning("%s", note)
-        for one in plan.start:
-            order = order_of(application.name, one)
-            queue = DRILL_QUEUE if one.job.action in _DRILLS else HOST_QUEUE
-            self._runs.order(queue, order, workflow_of(application.name, one))
+class _Here:
+    """The ports of a service: see `Ports`."""
 
-    def _judge(self, application: Application, now: datetime) -> None:
-        found = status(application, now, beats=[Beat(SERVICE, now, SIGN_INTERVAL)])
+    def __init__(self, application: Application, runs: Runs, board: Board) -> None:
+        self._application, self._runs, self._board = application, runs, board
+
+    @property
+    def settings(self) -> Settings:
+        return self._application.settings
+
+    def recall(self) -> Recollection:
+        known = Recollection(self._application.name)
+        known.survey(self._application.ledger)
+        return known
+
+    def scope(self) -> Scope:
+        return scope_of(self.settings)
+
+    def live(self) -> Mapping[str, datetime]:
+        return self._runs.jobs(self._application.name)
+
+    def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
+        return self._application.record(kind, fields)
+
+    def order(self, placed: Placed) -> None:
+        self._runs.order(placed.queue, placed.order, placed.workflow)
+
+    def show(self, found: StatusReport) -> None:
+        now = found.report.made_at
         standing = standing_here(found, now)
         self._board.post(standing)
-        monitoring = application.settings.monitoring
+        monitoring = self.settings.monitoring
         if (output := monitoring.status_file) is not None:
-            self._safely("the status file", lambda: publish_status(standing, output, now))
+            safely("the status file", lambda: publish_status(standing, output, now))
         if (metrics := monitoring.metrics_file) is not None:
-            self._safely("the metrics file", lambda: publish_metrics(standing, metrics, now))
-        told = tell(application, found.report.checks, now)
-        for one in told.findings:
-            LOG.warning("%s: %s", one.subject, one.message)
+            safely("the metrics file", lambda: publish_metrics(standing, metrics, now))
 
-
-def order_of(application: str, one: Due) -> Order:
-    """What is to be run: the command that somebody would give."""
-    job = one.job
-    arguments: tuple[str, ...]
-    match job.action:
-        case "capture":
-            arguments = ("backup", *job.sources)
-        case "copy":
-            arguments = ("copy", "--missing")
-        case "check":
-            arguments = ("check", job.repository or "", f"--read-data={job.amount}")
-        case "prune":
-            arguments = ("prune",)
-        case "drill":
-            arguments = ("drill", "--next")
-        case "application-drill":
-            arguments = ("drill", "--application")
-        case _:
-            arguments = ("verify", job.action.removeprefix("verify-"))
-    return Order(
-        application,
-        job.name,
-        job.action,
-        arguments,
-        job.sources,
-        job.repository,
-        time_json(one.scheduled_for),
-        one.because,
-    )
-
-
-def workflow_of(application: str, one: Due) -> str:
-    """What tells a run from all others: the same due run is ordered once, whoever asks."""
-    return f"{application}/{one.job.name}/{time_json(one.scheduled_for)}"
+    def tell(self, checks: Sequence[Check], told: Sequence[Record], now: datetime) -> AlertReport:
+        return tell(self._application, checks, now, told=told)

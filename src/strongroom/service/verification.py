@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from strongroom.evidence import Entry
@@ -98,7 +98,9 @@ def verify(application: Application, checklist: Checklist, now: datetime) -> Ver
         evidence = gather(application, None, None, now=now)
     else:
         evidence = gather_here(application, now=now)
-    report = judge_evidence(_with_answers(evidence, answers, now), promise_of(application), now)
+    report = judge_evidence(
+        _with_answers(evidence, answers, now), promise_of(application.settings), now
+    )
     lines = lines_of(report, checklist)
     verdict = verdict_of(lines)
     recorded = application.record(
@@ -107,7 +109,7 @@ def verify(application: Application, checklist: Checklist, now: datetime) -> Ver
             "list": checklist.value,
             "verdict": verdict.value,
             "begun_at": time_json(now),
-            "seconds": round((datetime.now(UTC) - now).total_seconds(), 3),
+            "seconds": round((application.clock() - now).total_seconds(), 3),
             "lines": [
                 {
                     "name": one.kind.name,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -18,72 +17,12 @@ from dbos import DBOS
 
 from strongroom.errors import ERROR_KINDS, Retry
 from strongroom.service.child import Ran
+from strongroom.service.order import Order, Outcome, parse_order, parse_outcome
 from strongroom.service.rendering import time_json
 
 RUN: Final = "strongroom.run"
 # After how long a run that failed, as it might not do later, is made again.
 _PATIENCE_SECONDS: Final = (60, 300)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be run: a job of the schedule, or a command that somebody gave beside the service.
-
-    `arguments` are those of the command line, the command's name first. Where somebody asked,
-    `scheduled_for` is empty, nothing is tried twice, and `output` is what that command says.
-    """
-
-    application: str
-    job: str
-    action: str
-    arguments: tuple[str, ...]
-    sources: tuple[str, ...] = ()
-    repository: str | None = None
-    scheduled_for: str = ""
-    because: str = ""
-
-    @property
-    def was_asked_for(self) -> bool:
-        """By somebody who waits for the answer."""
-        return not self.scheduled_for
-
-    def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        return {
-            **asdict(self),
-            "arguments": list(self.arguments),
-            "sources": list(self.sources),
-        }
-
-
-def parse_order(given: Mapping[str, Any]) -> Order:  # Any: JSON values
-    """The order that `as_json` wrote down; what this version doesn't know is left out."""
-    known = {name: one for name, one in given.items() if name in Order.__dataclass_fields__}
-    known["arguments"], known["sources"] = tuple(known["arguments"]), tuple(known["sources"])
-    return Order(**known)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: its exit status, its answer as JSON, and what whoever asked is to see on
-    standard output and standard error."""
-
-    exit_status: int
-    document: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
-    output: str = ""
-    messages: tuple[str, ...] = ()
-
-    @property
-    def error(self) -> Mapping[str, Any] | None:  # Any: JSON values
-        found = self.document.get("error")
-        return found if isinstance(found, Mapping) else None
-
-    @property
-    def verdict(self) -> str | None:
-        found = self.document.get("verdict")
-        return found if isinstance(found, str) else None
-
-    def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        return {**asdict(self), "messages": list(self.messages)}
 
 
 class Hall(Protocol):
@@ -132,16 +71,6 @@ def _record(hall: Hall, order: Order, begun_at: str, outcome: dict[str, Any]) ->
     workflow = DBOS.workflow_id or ""
     hall.record(order, workflow, datetime.fromisoformat(begun_at), parse_outcome(outcome))
     return True
-
-
-def parse_outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
-    """The outcome that `as_json` wrote down."""
-    return Outcome(
-        int(given["exit_status"]),
-        given["document"],
-        str(given.get("output", "")),
-        tuple(given.get("messages", ())),
-    )
 
 
 # Any in what follows: JSON values, as steps leave them
