@@ -264,9 +264,10 @@ def _otherwise_told(
 ) -> Iterator[Finding]:
     """A capture is recorded once. Where a ledger was taken up from a copy its record is the same;
     since each hash covers all that was before, it is another one after any edit."""
-    known = dict(_captures(here))
+    known = set(_captures(here))
+    points = {point for point, _ in known}
     for point, hash_ in _captures(copied):
-        if point in known and known[point] != hash_:
+        if point in points and (point, hash_) not in known:
             message = f"the capture of {point} is another record in {where}, of another ledger"
             yield finding("ledger-differs", subject, message)
             return
