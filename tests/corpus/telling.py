@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask
+from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, healthy
 from tests.corpus.standing import (
     DAILY,
     DAILY_LIST,
@@ -60,6 +60,11 @@ def _refuses(scene: Scene) -> None:
     scene.ground.status = 403
 
 
+def _second_never_tried(scene: Scene) -> None:
+    scene.place.write_config(_with_second_route(scene))
+    write_hook(scene.place, closed_port(), "second-hook")
+
+
 def _nobody_listened(scene: Scene) -> None:
     """An alert was sent, and did not arrive."""
     _nobody_listens(scene)
@@ -79,7 +84,13 @@ def _two_routes(grounds: Grounds) -> Iterator[Scene]:
         scene.place.write_config(_with_second_route(scene))
         write_hook(scene.place, second.port, "second-hook")
         scene.ground = second
+        _try_all(scene)
         yield scene
+
+
+def _try_all(scene: Scene) -> None:
+    healthy(scene, "alert", "test")
+    scene.ground.asked.clear()
 
 
 def _with_second_route(scene: Scene) -> str:
@@ -105,6 +116,7 @@ def _served(scene: Scene) -> Seen:
 
 def _first_is_away(scene: Scene) -> None:
     not_drilled(scene)
+    _try_all(scene)
     _nobody_listens(scene)
 
 
@@ -225,6 +237,8 @@ FAULTS: Final = (
     _row("alert refused", TRY, TEST, _refuses, ("alert-undelivered",), "exit 3"),
     _row("alert delivery failed, and nobody looked", DAILY_LIST, DAILY, _nobody_listened,
          ("delivery",), "STALE"),
+    _row("one alert route never tried", DAILY_LIST, DAILY, _second_never_tried, ("delivery",),
+         "STALE"),
     _row("drill never ran, told", SERVE, TOLD, not_drilled, DRILLED, "UNKNOWN"),
     _row("review date passed, told", SERVE, TOLD, review_overdue, ("review",), "PROVEN"),
     _row("alert delivery failed, told by another way", SERVE_TWO, TOLD, _first_is_away,
