@@ -8,7 +8,8 @@ asked last, after the copy was stored, doesn't count: nobody could restore from 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
@@ -186,7 +187,7 @@ def check_off_site(evidence: Evidence, holdings: Holdings) -> Iterator[Check]:
 
 def _not_elsewhere(
     lacking: Sequence[str],
-    names: Set[str],
+    names: AbstractSet[str],
     stored: Mapping[str, Sequence[Capture]],
     holdings: Holdings,
 ) -> Iterator[str]:
