@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -238,14 +239,13 @@ print("done", flush=True)
 """
 
 
-def _group_lives(group: int) -> bool:
-    """Whether a process of the group runs; one that waits to be reaped writes no more."""
-    for entry in Path("/proc").glob("[0-9]*/stat"):
+def _is_over(mark: str) -> bool:
+    """Whether no process runs any more that has this in its environment, whoever started it."""
+    for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            state, _, its_group = entry.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state != "Z":
-                return True
-    return False
+            if mark.encode() in entry.read_bytes():
+                return False
+    return True
 
 
 def test_a_killed_restore_leaves_no_wrong_file_under_its_name(tmp_path: Path) -> None:
@@ -261,11 +261,12 @@ def test_a_killed_restore_leaves_no_wrong_file_under_its_name(tmp_path: Path) ->
         for path in tree.rglob("file*")
     }
     stopped = 0
-    for _ in range(5):
-        out = tmp_path / "out"
+    for number in range(5):
+        out, mark = tmp_path / "out", f"RESTORE_{seed}={number}"
         with subprocess.Popen(
             [sys.executable, "-c", RESTORE, str(store), str(tree), str(out)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, f"RESTORE_{seed}": str(number)},
         ) as child:  # fmt: skip
             assert child.stdin
             assert child.stdout
@@ -276,7 +277,7 @@ def test_a_killed_restore_leaves_no_wrong_file_under_its_name(tmp_path: Path) ->
             child.send_signal(signal.SIGKILL)
             stopped += b"done" not in child.stdout.read()
         # Its working processes finish the files in their hands before they notice.
-        wait_until(lambda: not _group_lives(child.pid))
+        wait_until(partial(_is_over, mark))
         for path, digest in expected.items():
             if (out / path).exists():
                 assert hashlib.sha256((out / path).read_bytes()).digest() == digest
