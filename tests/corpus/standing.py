@@ -223,6 +223,20 @@ def _failed_at_night(scene: Scene) -> None:
     away.rename(scene.place.uploads)
 
 
+def _no_password_at_night(scene: Scene) -> None:
+    """A capture could not read its password, and nobody looked."""
+    key, away = scene.place.path / "key", scene.place.path / "away"
+    key.rename(away)
+    assert scene.place.run("backup").status == 2
+    away.rename(key)
+
+
+def _prune_unconfirmed(scene: Scene) -> None:
+    """A prune would drop more than half of all, so that somebody has to mean it."""
+    configure(scene, "last: 30", "last: 1")
+    assert scene.place.run("prune").status == 2
+
+
 def _required_missing(scene: Scene) -> None:
     configure(scene, "path: uploads", "path: uploads, required: [invoices]")
     assert scene.place.run("backup").status == 3
@@ -412,6 +426,10 @@ FAULTS: Final = (
          "UNKNOWN", *DRILLED),
     _row("scheduler stopped", STAND, STATUS, _only_captured(6 * HOUR), ("schedule",), "STALE"),
     _row("a run failed and nobody looked", STAND, STATUS, _failed_at_night, ("errors",), "FAILED"),
+    _row("no password for a run, and nobody looked", STAND, STATUS, _no_password_at_night,
+         ("errors",), "FAILED"),
+    _row("retention would drop most, and nobody looked", STAND, STATUS, _prune_unconfirmed,
+         ("errors", "retention"), "FAILED"),
     _row("backup smaller by a third than usual", STAND, STATUS, _captured_with(80_000),
          ("size", "anomalies"), "STALE"),
     _row("backup much larger than usual", STAND, STATUS, _captured_with(500_000),
