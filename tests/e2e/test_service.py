@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -168,6 +169,19 @@ def test_the_log_is_json_for_collectors(place: Place) -> None:
     assert all({"at", "level", "logger", "message"} <= line.keys() for line in lines)
     [ended] = [line for line in lines if line["message"].startswith("capture ended")]
     assert (ended["job"], ended["exit_status"]) == ("capture", 0)
+
+
+def test_a_service_whose_state_was_taken_away_ends(place: Place) -> None:
+    """Another one could run beside it, and what it knew is gone."""
+    with serving(place) as service:
+        service.wait_for("capture ended with status 0")
+        shutil.rmtree(place.path / "state")
+        assert service.stop(signal.SIGHUP) == 4
+        assert "it was removed or replaced while the service ran" in service.text
+    with serving(place) as service:
+        service.wait_for("records were taken from snapshot", "serving tms on")
+        assert service.stop() == 0
+    assert [one["event"] for one in records(place, "service")] == ["started", "stopped"] * 2
 
 
 def test_an_address_that_is_taken_is_told(place: Place) -> None:
