@@ -67,6 +67,7 @@ install_programs() {
     if [ "$purpose" = test ]; then
         command -v restic >/dev/null || missing+=(restic)
         command -v ssh-keygen >/dev/null || missing+=(openssh-client)
+        command -v ip >/dev/null || missing+=(iproute2)
     fi
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
     [ "$purpose" = test ] || return 0

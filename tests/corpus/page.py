@@ -48,7 +48,9 @@ def detection_page(measured: Measured) -> str:
         "repositories on disks and in S3, files, Git repositories. A fault counts as *detected*",
         "when the command that should see it ends as the table says, with these codes and no",
         "others that count; as *withstood* when it must end well and nothing is lost. Each has a",
-        "healthy twin: the same steps without the fault, which must raise no alarm.\n",
+        "healthy twin: the same steps without the fault, which must raise no alarm. A code is that",
+        "of a finding, of an error, or of a check that is not well. Where time has to pass, the",
+        "times in all records are set back.\n",
         f"Measured on {measured.day} with version {measured.version}.\n",
         f"**{len(FAULTS)} of {len(FAULTS)} faults: {len(FAULTS) - withstood} detected, {withstood}"
         f" withstood. 0 false alarms of {len(WAYS)} healthy twins and {len(SCHEMAS)} databases that"

@@ -1,6 +1,7 @@
 """Time and people: what is told of the past is edited, and what is needed is about to be dropped.
 
-Only what a command of today can see; the rest of the list is in `NOT_YET`.
+What passes with time is in `standing`, who is told in `telling`; what no command of today can see
+is in `NOT_YET`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from strongroom.evidence import Ledger
 from tests.corpus.model import Fault, Grounds, NotYet, Scene, Seen, Way, ask, healthy
 from tests.corpus.store import ONE_REPOSITORY, WORKER, copy_of, local, packs
 from tests.e2e.command_line import Place, make_place
+from tests.support.older_records import let_pass
 from tests.support.repair_ground import overwrite
 from tests.support.repository_ground import new_repository
 
@@ -107,6 +110,19 @@ def _first_proof(lines: list[bytes]) -> int:
     return next(place for place, line in enumerate(lines) if b'"kind":"drill"' in line)
 
 
+def _forged(scene: Scene) -> None:
+    """All of it written anew, so that no line shows it, and as if a verdict had been another."""
+    path = _ledger(scene)
+    path.write_bytes(path.read_bytes().replace(b'"PROVEN"', b'"FAILED"', 1))
+    let_pass(path, timedelta(seconds=1))
+
+
+def _forged_and_captured(scene: Scene) -> None:
+    """A copy of the forged one is in the repository as well."""
+    _forged(scene)
+    healthy(scene, "backup")
+
+
 def _cut_and_continue(scene: Scene) -> None:
     """The newest lines are cut off, and another one hides it."""
     path = _ledger(scene)
@@ -162,6 +178,8 @@ FAULTS = (
     _row("ledger line edited, pruned", PRUNE, _lines(_edited), ("ledger-damaged",), "exit 37"),
     _row("ledger cut back and continued", CHECK, _cut_and_continue, ("ledger-differs",),
          "exit 30"),
+    _row("ledger forged from its first line on", CHECK, _forged, ("ledger-differs",), "exit 30"),
+    _row("ledger forged, and copied", CHECK, _forged_and_captured, ("ledger-differs",), "exit 30"),
     _row("ledger lost with its host", BACKUP, _lose_state, ("ledger-adopted",), "exit 0"),
     _row("ledger lost, its copies damaged", BACKUP, _lose_state_and_copies,
          ("ledger-unreadable",), "exit 3", "pack-size"),
@@ -172,12 +190,5 @@ FAULTS = (
 )  # fmt: skip
 
 NOT_YET = (
-    NotYet("newest snapshot too old", GROUP, "objectives are accepted and not yet reported on"),
-    NotYet("scheduler stopped", GROUP, "there is no scheduler yet; a timer of the system runs us"),
-    NotYet("backup much larger than usual", GROUP, "only what shrinks is compared with its past"),
-    NotYet("destination nearly full", GROUP, "`doctor` warns, and ends with 0: no finding yet"),
-    NotYet("alert delivery failed", GROUP, "there are no alerts yet"),
-    NotYet("drill never ran", GROUP, "`snapshots` says UNKNOWN; nobody is told without asking"),
     NotYet("recovery kit doesn't open the repository", GROUP, "there is no recovery kit yet"),
-    NotYet("review date passed", GROUP, "the date is accepted and not yet reported on"),
-)  # fmt: skip
+)

@@ -213,8 +213,19 @@ def test_an_edited_ledger_is_believed_in_nothing(green: Place) -> None:
     assert {one["verdict"] for key, one in found.items() if key not in ("ledger", "review")} == {
         "UNKNOWN"
     }
+    assert "No record counts: line " in answer.document["because"]
     path.write_bytes(b"")
     assert green.run("status").status == 42
+
+
+def test_a_ledger_that_cannot_be_read_is_said_to_be_so(green: Place) -> None:
+    """As by a monitor's own user; root may read everything, so here a folder is in the way."""
+    path = green.path / "state/ledger.jsonl"
+    path.rename(green.path / "away")
+    path.mkdir()
+    answer = green.run("status", "--nagios")
+    assert answer.status == 3
+    assert "No record counts: the ledger cannot be read: Is a directory |" in answer.text
 
 
 def test_the_status_is_written_for_others(green: Place, tmp_path: Path) -> None:

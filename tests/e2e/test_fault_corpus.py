@@ -12,6 +12,7 @@ import pytest
 
 from strongroom.errors import ERROR_KINDS
 from strongroom.findings import FINDING_KINDS, Severity
+from strongroom.report.check import CHECK_KINDS
 from tests.corpus.model import Fault, Grounds, Seen, Way, alarm
 from tests.corpus.rows import (
     ELSEWHERE,
@@ -76,12 +77,17 @@ def test_every_listed_fault_is_in_the_corpus_or_openly_not_yet() -> None:
     assert all(one.because for one in NOT_YET)
 
 
+def test_no_check_is_called_as_a_finding_or_an_error() -> None:
+    """A row's code says which it is."""
+    assert CHECK_KINDS.keys() & (FINDING_KINDS.keys() | ERROR_KINDS.keys()) == set()
+
+
 def test_every_code_of_a_row_exists() -> None:
-    known = FINDING_KINDS.keys() | ERROR_KINDS.keys()
+    known = FINDING_KINDS.keys() | ERROR_KINDS.keys() | CHECK_KINDS.keys()
     assert {code for one in FAULTS for code in (*one.codes, *one.also)} - known == set()
 
 
-def test_every_finding_is_raised_by_a_fault_or_has_a_reason() -> None:
+def test_every_finding_and_check_is_raised_by_a_fault_or_has_a_reason() -> None:
     assert codes_without_row() == set()
     for code, (reason, place) in ELSEWHERE.items():
         assert reason, code

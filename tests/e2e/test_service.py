@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
+import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +17,7 @@ from strongroom.evidence import Ledger
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 from tests.support.repository_ground import PASSWORD, new_repository
+from tests.support.running_service import serving
 
 CONFIG = """
 version: 1
@@ -39,54 +34,6 @@ review: {{last: 2026-11-01, every: 3650d}}
 """
 
 
-class Service:
-    """A running service; what it logs stands in a file."""
-
-    def __init__(self, place: Place, *options: str, **environment: str) -> None:
-        self.place = place
-        self.log = place.path / "service.log"
-        program = [sys.executable, "-m", "strongroom", "--config", str(place.config), "serve"]
-        listen = () if "--listen" in options else ("--listen", "127.0.0.1:0")
-        with self.log.open("ab") as log:
-            self.child = subprocess.Popen(
-                [*program, *listen, *options],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **environment},
-            )
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def wait_for(self, *words: str) -> None:
-        """Until the log has all these words."""
-        wait_until(lambda: all(one in self.text for one in words) or self._ended())
-        assert all(one in self.text for one in words), self.text
-
-    def _ended(self) -> bool:
-        return self.child.poll() is not None
-
-    @property
-    def url(self) -> str:
-        self.wait_for("serving tms on http://")
-        found = re.findall(r"serving tms on (http://\S+)", self.text)
-        return str(found[-1])
-
-    def ask(self, path: str) -> tuple[int, str]:
-        """Status and body of a GET."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit status."""
-        self.child.send_signal(number)
-        return self.child.wait(60)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     made = Place(tmp_path / "tms")
@@ -97,18 +44,6 @@ def place(tmp_path: Path) -> Place:
     (made.path / "key").chmod(0o600)
     new_repository(made.path / "local")
     return made
-
-
-@contextlib.contextmanager
-def serving(place: Place, *options: str, **environment: str) -> Iterator[Service]:
-    service = Service(place, *options, **environment)
-    try:
-        yield service
-    finally:
-        if service.child.poll() is None:
-            service.child.kill()
-            service.child.wait()
-        wait_until(lambda: not processes(str(place.config)))
 
 
 def records(place: Place, kind: str) -> list[dict[str, Any]]:  # Any: JSON values
@@ -234,6 +169,19 @@ def test_the_log_is_json_for_collectors(place: Place) -> None:
     assert all({"at", "level", "logger", "message"} <= line.keys() for line in lines)
     [ended] = [line for line in lines if line["message"].startswith("capture ended")]
     assert (ended["job"], ended["exit_status"]) == ("capture", 0)
+
+
+def test_a_service_whose_state_was_taken_away_ends(place: Place) -> None:
+    """Another one could run beside it, and what it knew is gone."""
+    with serving(place) as service:
+        service.wait_for("capture ended with status 0")
+        shutil.rmtree(place.path / "state")
+        assert service.stop(signal.SIGHUP) == 4
+        assert "it was removed or replaced while the service ran" in service.text
+    with serving(place) as service:
+        service.wait_for("records were taken from snapshot", "serving tms on")
+        assert service.stop() == 0
+    assert [one["event"] for one in records(place, "service")] == ["started", "stopped"] * 2
 
 
 def test_an_address_that_is_taken_is_told(place: Place) -> None:

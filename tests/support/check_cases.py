@@ -290,6 +290,11 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
             *captures_of(*BOTH, seq=8, tree="t")[::2])},
         "off-site", STALE, "is not in offsite",
     ),
+    "the one elsewhere does not answer": (
+        {"scope": store(0, off_site=False), "history": history(
+            reaches=(Reach(9, ago(hours=1), "offsite", False, "refused"),))},
+        "off-site", STALE, "offsite cannot be reached (refused)",
+    ),
     # Room
     "room enough": ({}, "space:local", PROVEN, "50.0 GiB of 100.0 GiB free (50 %)"),
     "little room": (
@@ -491,6 +496,15 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
             Delivery(8, ago(days=1), "operators", False, "refused"),
             Delivery(9, ago(days=1), "2", True)))},
         "delivery", STALE, "operators: refused; 2 got theirs",
+    ),
+    "one route was never tried": (
+        {"scope": scope(told=("operators", "2"))},
+        "delivery", UNKNOWN, "nothing was ever sent to 2; the newest arrived 20 days ago (operat",
+    ),
+    "one route was not tried for long": (
+        {"scope": scope(told=("operators", "2")), "history": history(deliveries=(
+            Delivery(7, ago(days=91), "2", True), Delivery(8, ago(days=1), "operators", True)))},
+        "delivery", STALE, "the newest of each arrived 91 days ago (2, operators) or since",
     ),
     "a route that is gone": (
         {"history": history(deliveries=(

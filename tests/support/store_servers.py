@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.repository.storage import Access
+from tests.support.other_host import HERE, OtherHost
 
 ACCESS_KEY, SECRET_KEY = "AKSTRONGROOM", "not a real secret but 40 letters long!!!!"
+LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30
 _S3_ACCESS = Access(access_key=ACCESS_KEY, secret_key=SECRET_KEY, region="us-east-1")
 _REST_ACCESS = Access(user="tms", password="secret of the server")
@@ -29,8 +31,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str | Path], port: int, log: Path) -> Iterator[None]:
-    """A server that listens at a port of loopback until the context ends."""
+def running(
+    arguments: Sequence[str | Path], port: int, log: Path, address: str = LOOPBACK
+) -> Iterator[None]:
+    """A server that listens at a port of this address until the context ends."""
     with log.open("ab") as messages:
         child = subprocess.Popen(
             [str(one) for one in arguments],
@@ -40,7 +44,7 @@ def running(arguments: Sequence[str | Path], port: int, log: Path) -> Iterator[N
             start_new_session=True,
         )
         try:
-            _wait_for(port, child, log)
+            _wait_for((address, port), child, log)
             yield
         finally:
             child.terminate()
@@ -51,14 +55,14 @@ def running(arguments: Sequence[str | Path], port: int, log: Path) -> Iterator[N
                 child.wait()
 
 
-def _wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(address: tuple[str, int], child: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         assert child.poll() is None, log.read_text(errors="replace")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+        with contextlib.suppress(OSError), socket.create_connection(address, 0.2):
             return
         time.sleep(0.02)
-    raise AssertionError(f"no server at port {port}: {log.read_text(errors='replace')}")
+    raise AssertionError(f"no server at {address}: {log.read_text(errors='replace')}")
 
 
 def rclone() -> Path:
@@ -81,21 +85,22 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def rclone_s3(directory: Path) -> Iterator[S3Server]:
+def rclone_s3(directory: Path, host: OtherHost = HERE) -> Iterator[S3Server]:
     """rclone's S3 server: real bytes, real authentication."""
     root, port = directory / "buckets", free_port()
     root.mkdir(parents=True)
     arguments: list[str | Path] = [
+        *host.enter,
         rclone(),
         "serve",
         "s3",
         "--addr",
-        f"127.0.0.1:{port}",
+        f"{host.address}:{port}",
         "--no-cleanup",
     ]
     arguments += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--vfs-cache-mode", "off", root]
-    with running(arguments, port, directory / "rclone-s3.log"):
-        yield S3Server(f"http://127.0.0.1:{port}", root)
+    with running(arguments, port, directory / "rclone-s3.log", host.address):
+        yield S3Server(f"http://{host.address}:{port}", root)
 
 
 @contextlib.contextmanager

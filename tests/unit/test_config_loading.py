@@ -219,6 +219,7 @@ def test_aliases_that_multiply_end_early() -> None:
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
+        ("monitoring: {metrics_file: /run/tms.txt}", "must end in .prom"),
         ("retention: {loca: forever}", "did you mean `local`"),
         ("retention: {local: {}}", "would keep nothing"),
         ("retention: {local: {forever: true, last: 2}}", "forever leaves nothing"),

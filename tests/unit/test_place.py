@@ -55,6 +55,23 @@ def test_this_host_is_known_without_asking_anybody() -> None:
     assert not any(map(is_this_host, ("192.0.2.1", "2001:db8::1", "s3.example.com", "vault")))
 
 
+@pytest.mark.parametrize(
+    ("own", "host", "expected"),
+    [
+        ("web1", "web1.example.com", True),
+        ("web1.example.com", "WEB1", True),
+        ("web1.example.com", "web1.example.com.", True),
+        ("web1.example.com", "web1.example.org", False),
+        ("web1", "web10.example.com", False),
+    ],
+)
+def test_a_host_is_known_with_and_without_its_domain(
+    own: str, host: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: own)
+    assert is_this_host(host) is expected
+
+
 def placed(location: str, sources: str = "uploads: {kind: files, path: /srv/tms}") -> bool | None:
     text = f"""\
 version: 1

@@ -101,7 +101,25 @@ RUNS: Mapping[str, tuple[str, dict[str, Any], list[tuple[str, str, Ending, str]]
     "a command that did well tells by its own record": (
         "command", {"command": "backup", "exit_status": 0}, [],
     ),
-    "mistaken words": ("command", {"command": "backup", "exit_status": 2, "error": ERROR}, []),
+    "mistaken words": (
+        "command", {"command": "backup", "exit_status": 2, "error": ERROR | {"code": "usage"}}, [],
+    ),
+    "a status alone, which may be of mistaken words": (
+        "command", {"command": "backup", "exit_status": 2, "error": None}, [],
+    ),
+    "a target that was refused": (
+        "command", {"command": "drill", "exit_status": 5, "error": ERROR}, [],
+    ),
+    "a secret that cannot be read": (
+        "command", {"command": "backup", "exit_status": 2,
+                    "error": ERROR | {"code": "secret-unavailable"}},
+        [("capture", "", FAILED, "the store is away")],
+    ),
+    "a prune that somebody has to mean": (
+        "command", {"command": "prune", "exit_status": 2,
+                    "error": ERROR | {"code": "prune-unconfirmed"}},
+        [("prune", "", FAILED, "the store is away")],
+    ),
     "a command that the schedule does not know": (
         "command", {"command": "restore", "exit_status": 21, "error": ERROR}, [],
     ),

@@ -24,6 +24,7 @@ ACCESS_FIELDS = {
     "sftp": ("identity", "password", "known_hosts"),
 }
 
+_METRICS_SUFFIX: Final = ".prom"
 _OBJECT_LOCK_FIELDS: Final = ("object_lock", "object_lock_mode")
 _LONGEST_LOCK: Final = timedelta(days=36500)
 
@@ -59,6 +60,10 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_source_names(root, sources)
     yield from check_application(root.get("application_check"), sources)
     yield from check_alerts(root.get("alerts"), {*sources, *repositories})
+    metrics = _mapping(root.get("monitoring")).get("metrics_file")
+    if isinstance(metrics, str) and not metrics.endswith(_METRICS_SUFFIX):
+        message = f"its name must end in {_METRICS_SUFFIX}: node_exporter reads no other file"
+        yield Fault(("monitoring", "metrics_file"), message)
     yield from _check_places(sources, repositories, base)
     yield from _check_access(repositories)
     yield from _check_keys(_mapping(root.get("repositories")))

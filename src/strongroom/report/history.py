@@ -280,8 +280,10 @@ _ANSWERS: Final = frozenset({40, 41, 42})
 _DAMAGED: Final = 30
 _PARTIAL: Final = 3
 _INTERRUPTED: Final = 130
-# Of a command: mistaken words, and a target that was refused. Nothing was to be done yet.
-_REFUSED: Final = frozenset({2, 5})
+# Of a command: mistaken words, and a target that was refused. Nothing was to be done yet. Status 2
+# alone does not say so: it is that of a secret that cannot be read, too.
+_MISTAKEN: Final = 2
+_REFUSED: Final = 5
 
 
 def _about(fields: Mapping[str, Any]) -> str:  # Any: JSON values
@@ -436,13 +438,19 @@ def _command(made: HistoryBuilder, one: Record) -> None:
     action = _COMMANDS.get(text(fields.get("command")))
     if text(fields.get("job")):
         return  # of the service, whose own record tells it
-    if action is None or number(fields.get("exit_status")) in _REFUSED:
+    if action is None or _is_refused(fields):
         return
     if action == "drill" and "--application" in texts(fields.get("arguments")):
         action = "application-drill"
     ending, error = _by_status(action, fields)
     if ending is Ending.FAILED:
         made.run(one, action, "", ending, error)
+
+
+def _is_refused(fields: Mapping[str, Any]) -> bool:  # Any: JSON values
+    """Whether a command was not even begun, since whoever typed it had to mean something else."""
+    status, code = number(fields.get("exit_status")), mapping(fields.get("error")).get("code")
+    return status == _REFUSED or (status == _MISTAKEN and code in (None, "usage"))
 
 
 def _by_status(action: str, fields: Mapping[str, Any]) -> tuple[Ending, str]:  # Any: JSON values

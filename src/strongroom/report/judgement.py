@@ -178,7 +178,7 @@ def _overall(
     if of_sources is verdict:
         told = [f"{one.name}: {one.because}" for one in judged if one.verdict is verdict]
         more = f"; and {len(told) - _FEW} more" if len(told) > _FEW else ""
-        broken = "" if chain.holds else " The ledger is broken."
+        broken = "" if chain.holds else f" No record counts: {chain.faults[0]}."
         return verdict, f"{'; '.join(told[:_FEW])}{more}.{broken}"
     told = list(_besides_sources(verdict, promised, made))
     if of_sources is Verdict.PROVEN:

@@ -51,9 +51,14 @@ def check_delivery(evidence: Evidence, promise: Promise, now: datetime) -> Itera
         verdict = Verdict.STALE if reached else Verdict.FAILED
         yield Check("delivery", "", verdict, told, since, records=records)
         return
-    last = max(one.at for one in newest.values())
+    last = min(one.at for one in newest.values())
     passed, ends = max(now - last, timedelta()), last + promise.review_every
-    told = f"the newest arrived {age(passed)} ago ({', '.join(reached)})"
+    told = f"arrived {age(passed)} ago ({', '.join(reached)})"
+    told = f"the newest {told}" if len(reached) == 1 else f"the newest of each {told} or since"
+    if untried := [name for name in evidence.scope.told if name not in routes]:
+        told = f"nothing was ever sent to {', '.join(untried)}; {told}"
+        yield Check("delivery", "", Verdict.UNKNOWN, told, records=records)
+        return
     if passed > promise.review_every:
         told += f"; {age(promise.review_every)} is long"
         yield Check("delivery", "", Verdict.STALE, told, ends, records=records)

@@ -92,9 +92,10 @@ def _together(evidence: Evidence, promise: Promise, limit: timedelta, now: datet
     at = min(one.at for one in best.values())
     records = tuple(sorted(one.seq for one in best.values()))
     passed = max(now - at, timedelta())
+    every = f"all {len(names)} sources of one recovery point were"
     told = (
-        f"all {count(len(names), 'source')} of one recovery point were brought back "
-        f"{age(passed)} ago; the application was not started, since nothing says how"
+        f"{every if len(names) > 1 else 'the one source was'} brought back {age(passed)} ago; "
+        "the application was not started, since nothing says how"
     )
     value, ends = passed.total_seconds(), at + limit
     if passed > limit:

@@ -8,7 +8,8 @@ asked last, after the copy was stored, doesn't count: nobody could restore from 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
@@ -59,12 +60,16 @@ class Holdings:
 
     def of(self, capture: Capture) -> tuple[str, ...]:
         """The repositories that hold it and answered when they were asked last."""
+        return tuple(one for one in self.recorded(capture) if one not in self.away)
+
+    def recorded(self, capture: Capture) -> tuple[str, ...]:
+        """The repositories that hold it as far as is recorded, whether or not they answer."""
         found = {
             one.repository
             for one in self._held.get((capture.source, capture.tree), ())
             if one.is_copy or one.point == capture.point
         }
-        return tuple(one for one in self._configured if one in found and one not in self.away)
+        return tuple(one for one in self._configured if one in found)
 
 
 def _answered(evidence: Evidence) -> dict[str, datetime]:
@@ -130,12 +135,16 @@ def _few(
 
 def _lacks(repository: str, captures: Sequence[Capture], holdings: Holdings) -> str:
     if repository in holdings.away:
-        why = holdings.away[repository]
-        return f"{repository} cannot be reached{f' ({plain(why)})' if why else ''}"
+        return _unreached(repository, holdings)
     behind = list(takewhile(lambda one: repository not in holdings.of(one), reversed(captures)))
     if len(behind) == len(captures):
         return f"{repository} has none yet"
     return f"{repository} is {count(len(behind), 'capture')} behind"
+
+
+def _unreached(repository: str, holdings: Holdings) -> str:
+    why = holdings.away[repository]
+    return f"{repository} cannot be reached{f' ({plain(why)})' if why else ''}"
 
 
 def _few_since(captures: Sequence[Capture], holdings: Holdings, wanted: int) -> datetime:
@@ -170,10 +179,23 @@ def check_off_site(evidence: Evidence, holdings: Holdings) -> Iterator[Check]:
         yield Check("off-site", "", Verdict.PROVEN, where, value=fewest, limit=1.0, records=records)
         return
     lacking = [name for name, found in held.items() if not found]
-    ever = all(any(names & {*holdings.of(one)} for one in stored[name]) for name in lacking)
-    told = f"the newest capture of {', '.join(lacking)} is not in {' or '.join(sorted(names))}"
+    ever = all(any(names & {*holdings.recorded(one)} for one in stored[name]) for name in lacking)
+    told = "; ".join(_not_elsewhere(lacking, names, stored, holdings))
     verdict = Verdict.STALE if ever else Verdict.UNKNOWN
     yield Check("off-site", "", verdict, told, value=0.0, limit=1.0, records=records)
+
+
+def _not_elsewhere(
+    lacking: Sequence[str],
+    names: AbstractSet[str],
+    stored: Mapping[str, Sequence[Capture]],
+    holdings: Holdings,
+) -> Iterator[str]:
+    """Which sources' newest captures are in none of these repositories; and which don't answer."""
+    never = [name for name in lacking if not names & {*holdings.recorded(stored[name][-1])}]
+    if never:
+        yield f"the newest capture of {', '.join(never)} is not in {' or '.join(sorted(names))}"
+    yield from (_unreached(one, holdings) for one in sorted(names & holdings.away.keys()))
 
 
 # Room

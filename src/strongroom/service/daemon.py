@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Final
 
 from strongroom import __version__
-from strongroom.errors import StrongroomError
+from strongroom.errors import BusyError, StrongroomError
 from strongroom.service.application import Application, make_private
 from strongroom.service.child import Children
 from strongroom.service.configuration import record_configuration
@@ -30,7 +30,7 @@ from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
 from strongroom.service.ledger_copy import take_up
 from strongroom.service.notification import Supervisor
-from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, sole, touch
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, Hold, sole, touch
 from strongroom.service.runner import Runner
 from strongroom.service.tick import DRILL_QUEUE, HOST_QUEUE
 from strongroom.service.ticking import Ticker
@@ -72,19 +72,20 @@ class Daemon:
         self._stopping = self._reloading = False
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; BusyError when another service has this state folder."""
+        """Serve until SIGTERM or SIGINT; BusyError when another service has this state folder, or
+        could have: it was removed or replaced meanwhile, with all that was known."""
         folder = make_private(self._application.state)
         config = str(self._options.config.resolve())
-        with sole(folder, SERVICE) as note, _signals(self._on_stop, self._on_reload):
+        with sole(folder, SERVICE) as hold, _signals(self._on_stop, self._on_reload):
             runner = Runner(lambda: self._application, self._children, self._wake.set)
             self._begin_records()
             engine = Engine(state_url(folder), socket.gethostname(), runner)
             engine.launch((QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)))
-            note(config)  # from here on it takes the orders of commands beside it
+            hold.note(config)  # from here on it takes the orders of commands beside it
             try:
                 with self._face(self._board) as where:
                     LOG.info("serving %s%s", self._application.name, where)
-                    self._work(engine)
+                    self._work(engine, hold)
             finally:
                 self._board.set_ready(False)
                 self._supervisor.stopping()
@@ -106,10 +107,16 @@ class Daemon:
                 LOG.warning("%s: %s", one.subject, one.message)
         application.record("service", {"event": "started", "version": __version__})
 
-    def _work(self, engine: Engine) -> None:
+    def _work(self, engine: Engine, hold: Hold) -> None:
         ticker = Ticker(engine, self._board)
         forgotten = None
         while not self._stopping:
+            if not hold.is_kept():
+                raise BusyError(
+                    "it was removed or replaced while the service ran",
+                    subject=str(hold.path.parent),
+                    hint="Start the service again; it takes the ledger up from a repository.",
+                )
             if self._reloading:
                 self._reload()
             begun, now = time.monotonic(), datetime.now(UTC)

@@ -8,7 +8,7 @@ that it is broken.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -303,6 +303,12 @@ def command_line(entry: Entry) -> str:
     return f"{fields['command']} {words}".rstrip()
 
 
+# The fields by which records are told apart that are about no source or repository alone.
+_NAMED_BY: Final[Mapping[str, str]] = {
+    "job": "job", "service": "event", "verify": "list", "schedule": "because"
+}  # fmt: skip
+
+
 def _settings_told(fields: Any) -> tuple[str, str]:  # Any: JSON values
     changes = _list(fields.get("changes"))
     if not fields.get("digest_before"):
@@ -319,6 +325,8 @@ def _about(entry: Entry) -> str:
         return "monitoring.ping"
     if entry.kind == "alert":
         return f"{fields.get('key') or '-'} to {fields.get('to')}"
+    if isinstance(named := fields.get(_NAMED_BY.get(entry.kind, "")), str):
+        return named
     sources = list(dict.fromkeys(sources_of(entry)))
     repository = fields.get("repository") or fields.get("to") or ""
     about = ", ".join(sources) or str(repository) or str(fields.get("key") or "")

@@ -224,20 +224,61 @@ def compare(application: Application, repository: Repository) -> list[Finding]:
 
 def held_against(application: Application, repository: Repository) -> list[Finding] | None:
     """What the ledger here lacks of its newest copy in a repository, or has otherwise; None when
-    there is no copy of it. Without any record here, all copies of this application are of it."""
+    there is no copy of it. Without any record here, all copies of this application are of it.
+
+    A ledger that was forged from its first record on looks like another host's. So the captures
+    that it tells of must not stand otherwise in a copy of any other.
+    """
     ledger = application.ledger
     copies = _newest_of_each(application, repository)
-    mine = ledger.branch()[:_TAG_DIGITS] if knows_snapshots(ledger) else ""
-    newest = copies if not mine else [one for one in copies if _branch_tag(one) == mine]
-    if not newest:
-        return None
-    where = f"snapshot {newest[-1].short_id} of {repository.name}"
-    match _load(repository, newest[-1]):
-        case _Copy() as copy:
-            copied, here = records(copy.content), list(ledger.entries()) if mine else []
-            return list(_differences(here, copied, str(ledger.path), where))
-        case unreadable:
-            return [unreadable]
+    if not knows_snapshots(ledger):
+        mine, here, others = copies[-1:], [], []
+    else:
+        here, tag = list(ledger.entries()), ledger.branch()[:_TAG_DIGITS]
+        mine = [one for one in copies if _branch_tag(one) == tag]
+        others = [one for one in copies if one not in mine]
+    findings: list[Finding] = []
+    for snapshot in mine:
+        where = _place_of(snapshot, repository)
+        match _load(repository, snapshot):
+            case _Copy() as copy:
+                findings += _differences(here, records(copy.content), str(ledger.path), where)
+            case unreadable:
+                findings.append(unreadable)
+    for snapshot in others:
+        where = _place_of(snapshot, repository)
+        match _load(repository, snapshot):
+            case _Copy() as copy:
+                findings += _otherwise_told(here, records(copy.content), str(ledger.path), where)
+            case _:  # that it can't be read is for its own host to say
+                continue
+    return findings if mine or findings else None
+
+
+def _place_of(snapshot: Snapshot, repository: Repository) -> str:
+    return f"snapshot {snapshot.short_id} of {repository.name}"
+
+
+def _otherwise_told(
+    here: Sequence[Entry], copied: Sequence[Entry], subject: str, where: str
+) -> Iterator[Finding]:
+    """A capture is recorded once. Where a ledger was taken up from a copy its record is the same;
+    since each hash covers all that was before, it is another one after any edit."""
+    known = set(_captures(here))
+    points = {point for point, _ in known}
+    for point, hash_ in _captures(copied):
+        if point in points and (point, hash_) not in known:
+            message = f"the capture of {point} is another record in {where}, of another ledger"
+            yield finding("ledger-differs", subject, message)
+            return
+
+
+def _captures(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """The recovery points that were captured, each with its record's hash."""
+    for one in entries:
+        point = one.fields.get("point")
+        if one.kind == "backup" and isinstance(point, str):
+            yield point, one.hash
 
 
 def lasting(copies: Sequence[Snapshot], points: Collection[str | None]) -> dict[str, str]:

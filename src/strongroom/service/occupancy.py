@@ -10,8 +10,8 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +26,28 @@ def _nobody(_: str) -> None:
     """Where messages go when nobody listens."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """That nobody else does this, of those who ask."""
+
+    path: Path
+    _descriptor: int
+
+    def note(self, text: str) -> None:
+        """Leave a note of one line for others."""
+        _write_holder(self._descriptor, text)
+
+    def is_kept(self) -> bool:
+        """Whether others would still find it: not once the folder was removed or replaced."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return False
+
+
 @contextlib.contextmanager
-def sole(folder: Path, what: str) -> Iterator[Callable[[str], None]]:
-    """Nobody else does this, of those who ask; BusyError when somebody does. Yields what leaves a
-    note of one line for others."""
+def sole(folder: Path, what: str) -> Iterator[Hold]:
+    """Nobody else does this, of those who ask; BusyError when somebody does."""
     with _opened(folder, what) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,7 +59,7 @@ def sole(folder: Path, what: str) -> Iterator[Callable[[str], None]]:
                 hint=f"Use that one, or stop it: it holds {_path(folder, what).name}.",
             ) from None
         _write_holder(descriptor)
-        yield partial(_write_holder, descriptor)
+        yield Hold(_path(folder, what), descriptor)
 
 
 @contextlib.contextmanager

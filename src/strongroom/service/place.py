@@ -90,9 +90,14 @@ def host_of(location: str) -> str:
 
 
 def is_this_host(host: str) -> bool:
-    """Whether a name or address is this host's own, as far as that shows without asking anybody."""
-    name = host.strip("[]").lower().rstrip(".")
-    if name in ("", "localhost", socket.gethostname().lower()) or name.endswith(".localhost"):
+    """Whether a name or address is this host's own, as far as that shows without asking anybody.
+
+    Where one of two names has no domain, it is that of the other: few hosts know theirs.
+    """
+    name, own = host.strip("[]").lower().rstrip("."), socket.gethostname().lower()
+    if name in ("", "localhost", own) or name.endswith(".localhost"):
+        return True
+    if name == own.partition(".")[0] or name.partition(".")[0] == own:
         return True
     try:
         address = ipaddress.ip_address(name.partition("%")[0])

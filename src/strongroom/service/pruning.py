@@ -169,7 +169,7 @@ def prune(
 ) -> PruneResult:
     """Decide about every snapshot of the named repositories, or all; then free space.
 
-    ConfigError `usage` when more than half of all would go and nobody has consented;
+    ConfigError `prune-unconfirmed` when more than half of all would go and nobody has consented;
     IntegrityError `ledger-damaged` when nobody knows what is pinned and proven. A repository that
     others use, in which something is to stay by now that was to go, or whose store fails or lets
     nothing be removed, does not keep the others from being pruned, and nothing was removed from
@@ -247,14 +247,13 @@ def _plan(
 
 
 def _must_be_meant(planned: Pruned) -> None:
-    """ConfigError `usage` when more goes at once than somebody is likely to want."""
+    """ConfigError `prune-unconfirmed` when more goes at once than somebody is likely to want."""
     if needs_consent(planned.captures, share=_CONSENT_SHARE):
         dropped = sum(not one.keep for one in planned.captures)
         raise ConfigError(
             f"{dropped} of {len(planned.captures)} snapshots would be dropped",
             subject=planned.repository,
-            code="usage",
-            hint="Look at `strongroom prune --dry-run`, then say --yes when this is meant.",
+            code="prune-unconfirmed",
         )
 
 
