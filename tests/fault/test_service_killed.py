@@ -4,6 +4,7 @@ undisturbed run leaves."""
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -35,6 +36,15 @@ repositories:
   second: {location: second, password: "file:key"}
 """
 CAPTURE = Order("tms", "capture", "capture", ("backup",), ("uploads", "papers"))
+OTHERS = {
+    "copy": Order("tms", "copy", "copy", ("copy", "--missing")),
+    "check": Order(
+        "tms", "check:local", "check", ("check", "local", "--read-data=100%"), (), "local"
+    ),
+    "drill": Order("tms", "drill", "drill", ("drill", "--next")),
+    "prune": Order("tms", "prune", "prune", ("prune",)),
+    "verify": Order("tms", "verify-daily", "verify-daily", ("verify", "daily")),
+}
 # Begin, begin the capture, each of two sources, conclude, record.
 STEPS = 6
 
@@ -83,7 +93,10 @@ def _kept(one: Entry) -> Any:  # Any: JSON values
             fields["errors"],
             fields["record"]["certainty"],
         )
-    names = ("job", "action", "sources", "exit_status", "verdict", "error", "workflow")
+    names = (
+        "job", "action", "sources", "exit_status", "verdict", "error", "workflow",  # of a run
+        "source", "repository", "to", "checked", "list", "kept", "dropped", "ended", "digest",
+    )  # fmt: skip
     return (one.kind, *(fields.get(name) for name in names))
 
 
@@ -110,6 +123,42 @@ def test_a_capture_that_is_killed_at_any_step_is_taken_up(when: str, tmp_path: P
         assert evidence(place) == wanted, (when, step)
         assert place.json("drill")["verdict"] == "PROVEN"
         stock_restics()[0].run(place.path / "local", "check", "--read-data")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_other_run_that_is_killed_at_any_step_is_taken_up(name: str, tmp_path: Path) -> None:
+    """Steps are: begin, the command, record. What becomes of a kill before the first and after the
+    last one does not depend on what is run: see captures."""
+    undisturbed = captured(tmp_path / "undisturbed")
+    known = len(found(undisturbed))
+    outcome = attempt(undisturbed, order=OTHERS[name])
+    wanted = found(undisturbed)[known:]
+    assert wanted[-1][:2] == ("job", OTHERS[name].job)
+    for when, step in (("before", 2), ("within", 2), ("after", 2)):
+        place = captured(tmp_path / f"{when} {step}")
+        assert attempt(place, when, step, OTHERS[name]) is None
+        wait_until(partial(_is_idle, place))
+        again = attempt(place, order=OTHERS[name])
+        assert again["exit_status"] == outcome["exit_status"], again
+        told = found(place)[known:]
+        if when == "within":  # it may have come to its end before the kill, which nobody knew
+            told = [one for number, one in enumerate(told) if one not in told[:number]]
+        assert told == wanted, (when, step)
+        stock_restics()[0].run(place.path / "local", "check", "--read-data")
+
+
+def found(place: Place) -> list[Any]:  # Any: JSON values
+    """The evidence without the audit, which tells of commands that were broken off as well."""
+    return [one for one in evidence(place) if one[0] != "command"]
+
+
+def captured(path: Path) -> Place:
+    """A place of its own with a recovery point, of which the second repository has nothing yet."""
+    place = fresh(path)
+    shutil.move(path / "second", path / "away")
+    assert place.run("backup").status == 3
+    shutil.move(path / "away", path / "second")
+    return place
 
 
 def test_a_capture_killed_between_its_record_and_the_copies_is_concluded_with_that_record(
