@@ -257,11 +257,17 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
     "a repository that was checked since": (
         {"history": history(
             reaches=(Reach(9, ago(hours=2), "offsite", reached=False, error="refused"),),
-            inspections=(inspection("local"), inspection("offsite", at=ago(hours=1))))},
+            inspections=(inspection("local"), inspection("offsite", seq=10, at=ago(hours=1))))},
         "copies", PROVEN, "2 repositories",
     ),
+    "a repository that does not answer since the clock was set back": (
+        {"history": history(
+            reaches=(Reach(9, ago(hours=1), "offsite", reached=False, error="refused"),),
+            inspections=(inspection("local"), inspection("offsite", at=ago(days=-30))))},
+        "copies", STALE, "offsite cannot be reached (refused)",
+    ),
     "did not answer before it took the capture": (
-        {"history": history(reaches=(Reach(9, ago(hours=9), "offsite", False),))},
+        {"history": history(reaches=(Reach(2, ago(hours=9), "offsite", False),))},
         "copies", PROVEN, "2 repositories",
     ),
     # Another host
@@ -388,15 +394,36 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
     ),
     "or by a repair": (
         {"history": history(
-            inspections=(inspection(at=ago(days=2), is_sound=False, content=True), inspection()),
-            repairs=((ago(days=1), "local"),))},
+            inspections=(
+                inspection(seq=2, at=ago(days=2), is_sound=False, content=True), inspection()),
+            repairs=((3, "local"),))},
         "integrity:local", PROVEN, "and whole",
     ),
     "which was of another repository": (
         {"history": history(
-            inspections=(inspection(at=ago(days=2), is_sound=False, content=True), inspection()),
-            repairs=((ago(days=1), "offsite"),))},
+            inspections=(
+                inspection(seq=2, at=ago(days=2), is_sound=False, content=True), inspection()),
+            repairs=((3, "offsite"),))},
         "integrity:local", FAILED, "damage was found",
+    ),
+    "nor by what was read when it was found": (
+        {"history": history(inspections=(
+            inspection(at=ago(days=20), is_sound=False, content=True),
+            inspection(oldest_read_at=ago(days=20))))},
+        "integrity:local", FAILED, "damage was found",
+    ),
+    "found by a clock that was wrong, and repaired by the right one": (
+        {"history": history(
+            inspections=(
+                inspection(seq=2, at=ago(days=-300), is_sound=False, content=True), inspection()),
+            repairs=((3, "local"),))},
+        "integrity:local", PROVEN, "and whole",
+    ),
+    "or all was read by the right one": (
+        {"history": history(inspections=(
+            inspection(seq=2, at=ago(days=-300), is_sound=False, content=True),
+            inspection(seq=3, at=ago(days=1)), inspection(oldest_read_at=ago(hours=20))))},
+        "integrity:local", PROVEN, "all of it was read, the first 20 h ago",
     ),
     # Retention
     "pruned": ({}, "retention:local", PROVEN, "pruned 8 h ago: 1 dropped, 30 snapshots kept"),

@@ -19,7 +19,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -30,6 +30,12 @@ LAST_WEEKDAY: Final = CronSim.LAST_WEEKDAY
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
+
+_Gap: TypeAlias = tuple[datetime | None, datetime | None]
+# Two moments between which there is no other: what was worked out last, by fields and time zone.
+_GAPS: Final[dict[tuple[str, str], list[_Gap]]] = {}
+_GAPS_KNOWN: Final = 8
+_CALENDARS_KNOWN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,26 @@ class Calendar:
 
     def after(self, moment: datetime) -> datetime | None:
         """The first moment later than this one; None when there is none within 50 years."""
+        return self._around(moment)[1]
+
+    def newest(self, moment: datetime) -> datetime | None:
+        """The last moment that is not later than this one; None when there is none in 50 years."""
+        return self._around(moment)[0]
+
+    def _around(self, moment: datetime) -> _Gap:
+        """Both. Somebody who looks each minute mostly looks into the same gap."""
+        known = _GAPS.setdefault((self.fields, self.time_zone), [])
+        for gap in known:
+            if gap[0] is not None and gap[1] is not None and gap[0] <= moment < gap[1]:
+                return gap
+        found = self._find_newest(moment), self._find_after(moment)
+        known.append(found)
+        del known[:-_GAPS_KNOWN]
+        if len(_GAPS) > _CALENDARS_KNOWN:
+            _GAPS.clear()
+        return found
+
+    def _find_after(self, moment: datetime) -> datetime | None:
         best: datetime | None = None
         for label in self._labels(_label(self._local(moment)) - self._repeated_soon(moment)):
             found = self._moments(label)
@@ -78,8 +104,7 @@ class Calendar:
                 return best  # what stands later on the clock is later still
         return None
 
-    def newest(self, moment: datetime) -> datetime | None:
-        """The last moment that is not later than this one; None when there is none in 50 years."""
+    def _find_newest(self, moment: datetime) -> datetime | None:
         best: datetime | None = None
         for label in self._labels(
             _label(self._local(moment)) + self._repeated_now(moment), back=True

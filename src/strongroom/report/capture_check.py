@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -51,12 +52,23 @@ _WITH_FILES: Final = frozenset({"files", "git"})
 def captures_of(evidence: Evidence, source: str) -> list[Capture]:
     """The captures of a source in repositories that are configured, one of each run, oldest first:
     where one went into several, the first of them."""
-    runs: dict[int, Capture] = {}
-    for one in evidence.captures:
-        wanted = one.source == source and not one.is_copy
-        if wanted and one.repository in evidence.scope.repositories:
-            runs.setdefault(one.seq, one)
-    return list(runs.values())
+    captures, repositories = evidence.captures, evidence.scope.repositories
+    return evidence.once(
+        "captures", (captures, repositories), lambda: _by_source(captures, repositories)
+    ).get(source, [])
+
+
+def _by_source(
+    captures: Sequence[Capture], repositories: Sequence[str]
+) -> dict[str, list[Capture]]:
+    runs: dict[tuple[str, int], Capture] = {}
+    for one in captures:
+        if not one.is_copy and one.repository in repositories:
+            runs.setdefault((one.source, one.seq), one)
+    found: dict[str, list[Capture]] = {}
+    for (source, _), one in runs.items():
+        found.setdefault(source, []).append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +156,13 @@ def unusual(earlier: Sequence[int], newest: int) -> Usual | None:
     A smaller one stays unusual until most captures are so; a larger one is so once, since what it
     grew by is there in the next, and only when it is half as large again: sources grow.
     """
-    if not earlier:
+    return _unusual(tuple(earlier[-_MOST_SIZES:]), newest)
+
+
+@lru_cache(maxsize=256)  # of a month of captures, each time that somebody looks
+def _unusual(known: tuple[int, ...], newest: int) -> Usual | None:
+    if not known:
         return None
-    known = earlier[-_MOST_SIZES:]
     found = usual(known)
     found = replace(found, high=max(found.high, _HALF_AGAIN * found.median))
     if newest < _HALF * median(known[-_LEAST_SIZES:]):

@@ -26,12 +26,12 @@ from strongroom.report.proof_check import (
 )
 from strongroom.report.run_check import check_errors, check_schedule
 from strongroom.report.store_check import (
-    Holdings,
     check_copies,
     check_integrity,
     check_off_site,
     check_retention,
     check_space,
+    holdings_of,
 )
 from strongroom.report.weighing import source_line, whole_line
 
@@ -46,15 +46,16 @@ def checks(evidence: Evidence, promise: Promise, now: datetime) -> tuple[Check, 
     if not evidence.scope.sources:
         return ()
     order = list(CHECK_KINDS)
-    whole = dataclasses.replace(evidence, since=None, drill=None)
-    made = [_relied_on(one, evidence) for one in _made(whole, promise, now)]
+    if evidence.since is not None or evidence.drill is not None:
+        evidence = dataclasses.replace(evidence, since=None, drill=None)
+    made = [_relied_on(one, evidence) for one in _made(evidence, promise, now)]
     return tuple(sorted(made, key=lambda one: order.index(one.name)))
 
 
 def _made(evidence: Evidence, promise: Promise, now: datetime) -> Iterator[Check]:
     lines = [source_line(evidence, one, promise, now) for one in evidence.scope.sources]
     started = whole_line(evidence, promise, now)
-    holdings = Holdings(evidence)
+    holdings = holdings_of(evidence)
     yield from check_captures(evidence, promise, now)
     yield from check_sizes(evidence)
     yield from check_errors(evidence)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from strongroom.report.history import HistoryBuilder, Record, Timetable
+from strongroom.report.history import Frozen, HistoryBuilder, Record, Timetable
 from strongroom.report.observation import (
     PROOF_ACTIONS,
     Capture,
@@ -30,6 +31,9 @@ class Collection:
         self._observations: list[Observation] = []
         self._captures: list[Capture] = []
         self._history = HistoryBuilder()
+        self._frozen = Frozen()
+        # What was worked out holds for the next evidence, too, as far as nothing was added.
+        self._worked_out: dict[str, Any] = {}  # Any: as Evidence has it
 
     def add(self, one: Record) -> None:
         """Whatever this record tells."""
@@ -53,12 +57,13 @@ class Collection:
         return Evidence(
             scope,
             chain,
-            tuple(self._observations),
-            tuple(self._captures),
+            self._frozen("observations", self._observations),
+            self._frozen("captures", self._captures),
             since,
             drill,
             self._history.history(),
             timetable,
+            self._worked_out,
         )
 
 

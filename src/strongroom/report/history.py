@@ -7,11 +7,11 @@ know the exit status. Each is read for what it knows; a record that says nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from strongroom.findings import Severity
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
@@ -24,6 +24,7 @@ __all__ = [
     "Delivery",
     "Due",
     "Ending",
+    "Frozen",
     "History",
     "HistoryBuilder",
     "Inspection",
@@ -35,6 +36,9 @@ __all__ = [
     "Timetable",
     "history_of",
 ]
+
+
+_One = TypeVar("_One")
 
 
 class Record(Protocol):
@@ -155,12 +159,13 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All of it, oldest first; `begun_at` is the time of the ledger's first record."""
+    """All of it, oldest first; `begun_at` is the time of the ledger's first record, `repairs` have
+    the numbers of their records and the repositories."""
 
     begun_at: datetime | None = None
     runs: tuple[Run, ...] = ()
     inspections: tuple[Inspection, ...] = ()
-    repairs: tuple[tuple[datetime, str], ...] = ()
+    repairs: tuple[tuple[int, str], ...] = ()
     prunes: tuple[Prune, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     spaces: tuple[Space, ...] = ()
@@ -196,6 +201,18 @@ class Timetable:
     beats: tuple[Beat, ...] = ()
 
 
+class Frozen:
+    """Lists that only grow, as tuples: the same one as long as nothing was added."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Any, ...]] = {}  # Any: as the list has them
+
+    def __call__(self, name: str, growing: Sequence[_One]) -> tuple[_One, ...]:
+        if len(self._known.get(name, ())) != len(growing) or name not in self._known:
+            self._known[name] = tuple(growing)
+        return self._known[name]
+
+
 class HistoryBuilder:
     """Makes a history of records that are handed to it in their order, and kept no longer."""
 
@@ -203,12 +220,13 @@ class HistoryBuilder:
         self.begun_at: datetime | None = None
         self.runs: list[Run] = []
         self.inspections: list[Inspection] = []
-        self.repairs: list[tuple[datetime, str]] = []
+        self.repairs: list[tuple[int, str]] = []
         self.prunes: list[Prune] = []
         self.deliveries: list[Delivery] = []
         self.spaces: list[Space] = []
         self.reaches: list[Reach] = []
         self.acts: list[Act] = []
+        self._frozen = Frozen()
 
     def add(self, record: Record) -> None:
         """Whatever this record tells."""
@@ -231,14 +249,14 @@ class HistoryBuilder:
         """What the records told, so far."""
         return History(
             self.begun_at,
-            tuple(self.runs),
-            tuple(self.inspections),
-            tuple(self.repairs),
-            tuple(self.prunes),
-            tuple(self.deliveries),
-            tuple(self.spaces),
-            tuple(self.reaches),
-            tuple(self.acts),
+            self._frozen("runs", self.runs),
+            self._frozen("inspections", self.inspections),
+            self._frozen("repairs", self.repairs),
+            self._frozen("prunes", self.prunes),
+            self._frozen("deliveries", self.deliveries),
+            self._frozen("spaces", self.spaces),
+            self._frozen("reaches", self.reaches),
+            self._frozen("acts", self.acts),
         )
 
 
@@ -347,7 +365,7 @@ def _check(made: HistoryBuilder, one: Record) -> None:
 
 def _repaired(made: HistoryBuilder, one: Record) -> None:
     repository = text(one.fields.get("repository"))
-    made.repairs.append((one.at, repository))
+    made.repairs.append((one.seq, repository))
     made.acts.append(Act(one.seq, one.at, "a repair", repository))
 
 

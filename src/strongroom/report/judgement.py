@@ -14,6 +14,7 @@ from typing import Final
 
 from strongroom.findings import Severity
 from strongroom.model import Verdict
+from strongroom.report.capture_check import captures_of
 from strongroom.report.check import WORST_LAST, Check, Exempt, worst
 from strongroom.report.checking import checks, exempt
 from strongroom.report.objective import Objective, State, objectives
@@ -251,11 +252,8 @@ def _unproven_captures(line: SourceLine, evidence: Evidence) -> Iterator[Gap]:
     since = proof.captured_at
     newer = {
         one.seq
-        for one in evidence.captures
-        if one.source == line.name
-        and not one.is_copy
-        and one.begun_at > since
-        and one.tree != proof.tree
+        for one in captures_of(evidence, line.name)
+        if one.begun_at > since and one.tree != proof.tree
     }
     if newer:
         told = count(len(newer), "capture")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from strongroom.report.capture_check import Freshness, freshness
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.proof_check import recovery_time
-from strongroom.report.store_check import Holdings
+from strongroom.report.store_check import holdings_of
 from strongroom.report.weighing import TOLERANCE, SourceLine
 from strongroom.report.wording import age
 
@@ -92,7 +92,7 @@ def _copies(lines: Sequence[SourceLine], evidence: Evidence, promise: Promise) -
     known = [one for one in captures if one is not None]
     if not known or len(known) < len(captures):
         return Objective("Copies", meaning, str(promise.copies), "–", State.NOT_MEASURED)
-    holdings = Holdings(evidence)
+    holdings = holdings_of(evidence)
     fewest = min(len(holdings.of(one)) for one in known)
     state = State.MET if fewest >= promise.copies else State.MISSED
     return Objective("Copies", meaning, str(promise.copies), str(fewest), state)

@@ -6,11 +6,11 @@ it should be counts as not known, which never makes a verdict better (invariant 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
@@ -34,6 +34,8 @@ __all__ = [
     "captures",
     "observation",
 ]
+
+_Answer = TypeVar("_Answer")
 
 # Records of runs that brought a whole snapshot back, or looked at what somebody else had.
 PROOF_ACTIONS: Final = ("drill", "restore", "prove", "application-drill")
@@ -200,7 +202,7 @@ class Promise:
 class Evidence:
     """All that was observed, oldest first. With `since`, older proofs don't count; with `drill`
     only those of the run that this record belongs to. Without a `timetable`, nobody knows what was
-    due."""
+    due. `worked_out` is for `once`."""
 
     scope: Scope
     chain: Chain
@@ -210,6 +212,18 @@ class Evidence:
     drill: int | None = None
     history: History = field(default_factory=History)
     timetable: Timetable | None = None
+    worked_out: dict[str, tuple[tuple[object, ...], Any]] = field(  # Any: what `once` gives
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def once(self, what: str, of: tuple[object, ...], work_out: Callable[[], _Answer]) -> _Answer:
+        """What `work_out` gives, which depends on these values alone: worked out again only when
+        one of them is another one, so that nobody goes through a year for each question."""
+        known = self.worked_out.get(what)
+        if known is None or any(one is not other for one, other in zip(known[0], of, strict=True)):
+            known = self.worked_out[what] = of, work_out()
+        answer: _Answer = known[1]
+        return answer
 
 
 def observation(

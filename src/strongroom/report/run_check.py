@@ -7,9 +7,10 @@ that somebody types, those count that the schedule knows, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from strongroom.model import Verdict
@@ -45,7 +46,8 @@ def check_errors(evidence: Evidence) -> Iterator[Check]:
         yield Check("errors", "", Verdict.UNKNOWN, "nothing has run yet")
         return
     known = {*evidence.scope.repositories, *(one.name for one in evidence.scope.sources), ""}
-    failing = [one for one in _failing(runs) if one.newest.subject in known]
+    all_failing = evidence.once("failing", (runs,), lambda: _failing(runs))
+    failing = [one for one in all_failing if one.newest.subject in known]
     if not failing:
         newest = runs[-1]
         told = f"no run failed that was not made good; {count(len(runs), 'run')} recorded"
@@ -70,6 +72,8 @@ def _failing(runs: Sequence[Run]) -> list[_Failing]:
     for one in runs:
         key = (one.action, one.subject)
         if one.ending is Ending.DONE:
+            if not found:
+                continue
             # What failed as a whole did run by now; and what ran as a whole did all its parts.
             found.pop((one.action, ""), None)
             found.pop(key, None)
@@ -110,8 +114,10 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
         return
     if not timetable.dues and not timetable.beats:
         return
+    all_runs = evidence.history.runs
+    runs = evidence.once("runs", (all_runs,), lambda: _by_action(all_runs))
     states = [
-        *(_due(one, evidence.history, promise, now, evidence.scope.time_zone)
+        *(_due(one, runs, evidence.history, promise, now, evidence.scope.time_zone)
           for one in timetable.dues),
         *(_beat(one, now) for one in timetable.beats),
     ]  # fmt: skip
@@ -148,9 +154,23 @@ class _State:
     seq: int = 0
 
 
-def _due(due: Due, history: History, promise: Promise, now: datetime, zone: str) -> _State | None:
+def _by_action(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for one in runs:
+        found.setdefault(one.action, []).append(one)
+    return found
+
+
+def _due(
+    due: Due,
+    by_action: Mapping[str, Sequence[Run]],
+    history: History,
+    promise: Promise,
+    now: datetime,
+    zone: str,
+) -> _State | None:
     """How what was due stands; None when nothing was due since the records begin."""
-    runs = [one for one in history.runs if _is_of(one, due)]
+    runs = _newest(by_action.get(due.action, ()), due)
     patience = _patience(runs, promise)
     passed = [one for one in due.times if one + patience <= now]
     if not passed or history.begun_at is None or passed[0] < history.begun_at:
@@ -177,8 +197,10 @@ def _changed_at(history: History) -> datetime:
     return max(changes, default=history.begun_at)
 
 
-def _is_of(run: Run, due: Due) -> bool:
-    return run.action == due.action and (not due.subject or run.subject in ("", due.subject))
+def _newest(runs: Sequence[Run], due: Due) -> list[Run]:
+    """The newest of what was due, oldest first."""
+    mine = (one for one in reversed(runs) if not due.subject or one.subject in ("", due.subject))
+    return list(islice(mine, _LAST_RUNS))[::-1]
 
 
 def _patience(runs: Sequence[Run], promise: Promise) -> timedelta:

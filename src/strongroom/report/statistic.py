@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
-__all__ = ["Usual", "median", "slope", "usual"]
+__all__ = ["MOST_POINTS", "Usual", "median", "slope", "usual"]
 
 # What makes the median absolute deviation of a normal distribution its standard deviation.
 _SCALE: Final = 1.4826
@@ -20,7 +21,8 @@ _DEVIATIONS: Final = 5.0
 # that never changed may change a little.
 _LEAST_SHARE: Final = 0.04
 _LEAST: Final = 2048.0
-_MOST_POINTS: Final = 120
+# Of how many points a slope is made, at most.
+MOST_POINTS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,12 @@ def usual(values: Sequence[float]) -> Usual:
 def slope(points: Sequence[tuple[float, float]]) -> float | None:
     """By how much y grows with each unit of x: the median of the slopes between any two of the
     points (the last 120 of them). None when no two differ in x."""
-    known = points[-_MOST_POINTS:]
+    return _slope(tuple(points[-MOST_POINTS:]))
+
+
+# Seven thousand slopes, of what is measured once a day and judged each minute.
+@lru_cache(maxsize=64)
+def _slope(known: tuple[tuple[float, float], ...]) -> float | None:
     slopes = [
         (later[1] - earlier[1]) / (later[0] - earlier[0])
         for place, earlier in enumerate(known)

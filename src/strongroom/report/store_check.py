@@ -7,7 +7,6 @@ asked last, after the copy was stored, doesn't count: nobody could restore from 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from strongroom.report.capture_check import captures_of
 from strongroom.report.check import Check
 from strongroom.report.history import Inspection, Prune, Space
 from strongroom.report.observation import Capture, Evidence, Promise, Store
-from strongroom.report.statistic import median, slope
+from strongroom.report.statistic import MOST_POINTS, median, slope
 from strongroom.report.weighing import MONTH
 from strongroom.report.wording import age, count, plain, size
 
@@ -30,6 +29,7 @@ __all__ = [
     "check_off_site",
     "check_retention",
     "check_space",
+    "holdings_of",
 ]
 
 _DAY: Final = timedelta(days=1)
@@ -39,6 +39,20 @@ _LEAST_SPAN: Final = timedelta(days=3)
 _SOON: Final = timedelta(days=14)
 _FAR: Final = timedelta(days=366)
 _LAST_RUNS: Final = 5
+
+
+def holdings_of(evidence: Evidence) -> Holdings:
+    """Where the captures are that are known of."""
+    history = evidence.history
+    of = (
+        evidence.captures,
+        evidence.observations,
+        history.inspections,
+        history.prunes,
+        history.reaches,
+        evidence.scope.repositories,
+    )
+    return evidence.once("holdings", of, lambda: Holdings(evidence))
 
 
 class Holdings:
@@ -52,8 +66,9 @@ class Holdings:
         answered = _answered(evidence)
         self.away: dict[str, str] = {}
         for reach in evidence.history.reaches:
-            last = answered.get(reach.repository)
-            if reach.reached or (last is not None and last > reach.at):
+            # What was asked just now has no record yet.
+            since = reach.seq and answered.get(reach.repository, 0) > reach.seq
+            if reach.reached or since:
                 self.away.pop(reach.repository, None)
             else:
                 self.away[reach.repository] = reach.error
@@ -72,17 +87,19 @@ class Holdings:
         return tuple(one for one in self._configured if one in found)
 
 
-def _answered(evidence: Evidence) -> dict[str, datetime]:
-    """When each repository last did what it was asked for."""
+def _answered(evidence: Evidence) -> dict[str, int]:
+    """In which record each repository last did what it was asked for. Their order is known, however
+    clocks were set meanwhile."""
     history = evidence.history
-    found: dict[str, datetime] = {}
-    for name, at in itertools.chain(
-        ((one.repository, one.ended_at or one.begun_at) for one in evidence.captures),
-        ((one.repository, one.at) for one in evidence.observations if one.checked > 0),
-        ((one.repository, one.at) for one in history.inspections),
-        ((one.repository, one.at) for one in history.prunes if one.ended),
+    found: dict[str, int] = {}
+    for newest in (
+        {one.repository: one.seq for one in evidence.captures},
+        {one.repository: one.seq for one in evidence.observations if one.checked > 0},
+        {one.repository: one.seq for one in history.inspections},
+        {one.repository: one.seq for one in history.prunes if one.ended},
     ):
-        found[name] = max(found.get(name, at), at)
+        for name, seq in newest.items():
+            found[name] = max(found.get(name, seq), seq)
     return found
 
 
@@ -221,8 +238,11 @@ def _space(
         f"{newest.free_bytes * 100 // newest.total_bytes} %" if newest.total_bytes else "nothing"
     )
     told = f"{size(newest.free_bytes)} of {size(newest.total_bytes)} free ({share})"
-    full_at = _full_at(found)
-    usual = _added(evidence, store.name)
+    full_at = evidence.once(
+        f"full {store.name}", (evidence.history.spaces,), lambda: _full_at(found)
+    )
+    captures = evidence.captures
+    usual = evidence.once("added", (captures,), lambda: _added(captures)).get(store.name, 0)
     full_soon = full_at is not None and full_at - now < _SOON
     if full_at is not None and full_at - now < _FAR:
         told += f"; at this rate full on {max(full_at, now):%Y-%m-%d}"
@@ -260,13 +280,14 @@ def _wanted(promise: Promise, one: Space) -> int:
     return round(promise.space_share * one.total_bytes)
 
 
-def _added(evidence: Evidence, repository: str) -> int:
-    """What a run adds to a repository, by the last ones."""
-    runs: dict[int, int] = {}
-    for one in evidence.captures:
-        if one.repository == repository and not one.is_copy:
-            runs[one.seq] = runs.get(one.seq, 0) + (one.added_bytes or 0)
-    return round(median(list(runs.values())[-_LAST_RUNS:])) if runs else 0
+def _added(captures: Sequence[Capture]) -> dict[str, int]:
+    """What a run adds to each repository, by the last ones."""
+    runs: dict[str, dict[int, int]] = {}
+    for one in captures:
+        if not one.is_copy:
+            own = runs.setdefault(one.repository, {})
+            own[one.seq] = own.get(one.seq, 0) + (one.added_bytes or 0)
+    return {name: round(median([*own.values()][-_LAST_RUNS:])) for name, own in runs.items()}
 
 
 def _full_at(found: Sequence[Space]) -> datetime | None:
@@ -275,7 +296,10 @@ def _full_at(found: Sequence[Space]) -> datetime | None:
     newest = found[-1]
     if len(found) < _LEAST_MEASURES or newest.at - found[0].at < _LEAST_SPAN:
         return None
-    days = [((one.at - newest.at) / _DAY, float(one.total_bytes - one.free_bytes)) for one in found]
+    days = [
+        ((one.at - newest.at) / _DAY, float(one.total_bytes - one.free_bytes))
+        for one in found[-MOST_POINTS:]
+    ]
     growth = slope(days)
     if growth is None or growth <= 0:
         return None
@@ -343,15 +367,20 @@ def _damaged(evidence: Evidence, name: str, found: Sequence[Inspection]) -> Insp
     """The check that found damage which no later one shows to be over. A check that reads nothing
     doesn't see what is wrong with stored bytes, nor one that reads others."""
     standing: Inspection | None = None
+    since: datetime | None = None
     for one in found:
         if not one.is_sound:
-            standing = one if standing is None or one.content or not standing.content else standing
-        elif standing is not None:
-            since = standing.at
+            if standing is None or one.content or not standing.content:
+                standing, since = one, one.at
+        elif standing is not None and since is not None:
             repaired = any(
-                where == name and since < at <= one.at for at, where in evidence.history.repairs
+                where == name and standing.seq < seq < one.seq
+                for seq, where in evidence.history.repairs
             )
-            again = one.oldest_read_at is not None and one.oldest_read_at >= since
+            # What was read by the check that found it was not read again; and a clock that was set
+            # back since does not make it come later than what followed.
+            since = min(since, one.at)
+            again = one.oldest_read_at is not None and one.oldest_read_at > since
             if not standing.content or again or (repaired and one.read_data):
                 standing = None
     return standing

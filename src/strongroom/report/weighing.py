@@ -151,8 +151,8 @@ def source_line(
 ) -> SourceLine:
     """How a source stands: by its newest proof, and by each copy that failed since."""
     counted = [one for one in proofs_of(evidence, source.name) if is_wanted(evidence, one)]
-    stored = [one for one in evidence.captures if one.source == source.name and not one.is_copy]
-    capture = stored[-1] if stored else None
+    stored = (one for one in reversed(evidence.captures) if one.source == source.name)
+    capture = next((one for one in stored if not one.is_copy), None)
     failed = _failed_copies(evidence, source.name, promise, now)
     if not counted and not failed:
         return SourceLine(

@@ -111,9 +111,11 @@ def proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict
     found: dict[str, tuple[datetime | None, Verdict]] = {}
     try:
         for entry in application.ledger.entries():
+            if entry.kind not in _PROOF_KINDS:
+                continue
             verdict = str(entry.fields.get("verdict"))
             of_now = "store_as_of" not in entry.fields
-            if entry.kind in _PROOF_KINDS and of_now and verdict in Verdict.__members__:
+            if of_now and verdict in Verdict.__members__:
                 snapshot = str(entry.fields.get("snapshot"))
                 # What a drill in parts found sound takes nothing away from a proof of the whole.
                 if entry.fields.get("sample") and verdict != Verdict.FAILED and snapshot in found:

@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from strongroom.errors import ConfigError, StorageError
 from strongroom.evidence import Entry
@@ -34,6 +34,9 @@ from strongroom.service.selection import (
     recorded_capture,
     survey,
 )
+
+# The kinds of records that tell of captures and pins.
+_TELLING: Final = frozenset({"backup", "copy", "pin", "unpin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Memory:
         if not tells_of_snapshots(entry):
             return
         self._begun_at = self._begun_at or entry.at
+        if entry.kind not in _TELLING:
+            return
         fields = entry.fields
         if fields.get("application") != application:
             return

@@ -409,7 +409,7 @@ def _decide(
 ) -> tuple[Decision, ...]:
     """A decision for each snapshot, source by source, by a ledger that can be relied on."""
     _trust_ledger(application, snapshots)
-    return tuple(_decide_all(application, repository, snapshots, now))
+    return tuple(decide_all(application, repository, snapshots, now))
 
 
 def _trust_ledger(application: Application, snapshots: Sequence[Snapshot]) -> None:
@@ -430,9 +430,10 @@ def _is_mine(application: Application, one: Snapshot) -> bool:
     return one.application == application.name and one.source in application.settings.sources
 
 
-def _decide_all(
+def decide_all(
     application: Application, repository: str, snapshots: Sequence[Snapshot], now: datetime
 ) -> Iterator[Decision]:
+    """A decision for each of these snapshots of a repository, by what the ledger knows."""
     memory = remembered(application)
     known = proofs(application)
     order, failed = _captures(application, repository)

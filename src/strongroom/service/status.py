@@ -15,7 +15,7 @@ from typing import Any, Final
 from strongroom.report.history import Beat
 from strongroom.report.judgement import Report, judge_evidence
 from strongroom.report.observation import Evidence, Promise
-from strongroom.report.store_check import Holdings
+from strongroom.report.store_check import holdings_of
 from strongroom.report.summary import check_json, exempt_json, objective_json
 from strongroom.service.application import Application
 from strongroom.service.gathering import EXITS, gather_here, promise_of
@@ -85,7 +85,7 @@ def status(application: Application, now: datetime, *, beats: Sequence[Beat] = (
 def status_of(evidence: Evidence, promise: Promise, now: datetime) -> StatusReport:
     """What this evidence amounts to at `now`."""
     report = judge_evidence(evidence, promise, now)
-    holdings = Holdings(evidence)
+    holdings = holdings_of(evidence)
     copies = {
         one.name: holdings.of(one.capture) for one in report.sources if one.capture is not None
     }
