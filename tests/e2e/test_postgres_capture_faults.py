@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import re
 import signal
 import threading
 import time
@@ -124,7 +125,9 @@ def test_a_lost_leader_is_told_where_its_snapshot_is_missed(
     with pytest.raises(SourceError) as caught:
         capture_database(source, CaptureOptions(jobs=1, programs=programs), store)
     assert caught.value.code == "capture-aborted"
-    assert "terminating connection due to administrator command" in caught.value.message
+    # On a busy host the leader may still read, and tell itself what became of it.
+    lost = "snapshot was lost: |terminating connection|server closed the connection"
+    assert re.search(lost, caught.value.message), caught.value.message
     assert_nothing_runs(cluster)
 
 
