@@ -16,6 +16,7 @@ from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
 from strongroom.report.field import begin, mapping, mappings, moment, number, text
 from strongroom.report.field import verdict as read_verdict
+from strongroom.report.fleet import Fleet
 from strongroom.report.history import History, Timetable
 from strongroom.report.noticed import Noticed, found_in, noticed, severity
 
@@ -200,7 +201,8 @@ class Promise:
 class Evidence:
     """All that was observed, oldest first. With `since`, older proofs don't count; with `drill`
     only those of the run that this record belongs to. Without a `timetable`, nobody knows what was
-    due."""
+    due; `fleet` is what a controller sees, None where none records it; `alone_since` is since when
+    this host is cut off from what orders its runs in a fleet."""
 
     scope: Scope
     chain: Chain
@@ -210,6 +212,8 @@ class Evidence:
     drill: int | None = None
     history: History = field(default_factory=History)
     timetable: Timetable | None = None
+    fleet: Fleet | None = None
+    alone_since: datetime | None = None
 
 
 def observation(
