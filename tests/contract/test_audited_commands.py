@@ -78,8 +78,8 @@ WORDS: Mapping[str, str] = {
 }
 # Their exit status is a verdict, or there is nobody to tell here.
 VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test"})
-# Run in `test_audit` or `test_demo_story`.
-ELSEWHERE = frozenset({"demo", "serve", "step"})
+# Run in `test_audit`, `test_fleet` or `test_demo_story`.
+ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
 # What only says what would be done.
 HARMLESS = ("restore uploads --to NEW --preview", "prune --dry-run", "repair --dry-run", "doctor")
 # Those that fail otherwise than by a wrong password.

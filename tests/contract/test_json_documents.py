@@ -189,6 +189,12 @@ FAILURES: Mapping[str, str] = {
     "report --config NOWHERE": "config-missing",
     "alert list --config NOWHERE": "config-missing",
     "alert test nobody": "usage",
+    "fleet": "usage",
+    "serve --controller": "usage",
+    "serve --agent a --drills UPLOADS --controller": "usage",
+    "serve --agent A": "usage",
+    "serve --agent a --heartbeat 1s": "usage",
+    "serve --agent a --most-drills 2": "usage",
     "schedule --config NOWHERE": "config-missing",
     "schedule --systemd --cron": "usage",
     "schedule --output NEW": "usage",
@@ -295,7 +301,7 @@ def _leaves(group: click.Group, above: str = "") -> Iterator[str]:
 
 def test_every_command_is_asked() -> None:
     """A new command gets its line above. `test_demo_story` asks the demo; `serve` answers over
-    HTTP alone, and `step` is for the service, whose tests ask it."""
+    HTTP alone, `step` is for the service, whose tests ask it, and so do a fleet's `fleet`."""
     assert isinstance(strongroom, click.Group)
-    for command in set(_leaves(strongroom)) - {"demo", "serve", "step"}:
+    for command in set(_leaves(strongroom)) - {"demo", "serve", "step", "fleet"}:
         assert any(one == command or one.startswith(command + " ") for one in KEYS), command

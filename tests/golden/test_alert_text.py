@@ -38,6 +38,8 @@ SEEN = {
     "copies": ("database", "1 copy, 2 are promised"),
     "off-site": ("", "all repositories are on this host"),
     "schedule": ("", "the capture of 02:00 did not run"),
+    "agent": ("crm-2", "crm was last heard of 4 min ago, and said PROVEN"),
+    "workers": ("", "0 of 2 drill workers there; away: drill-1, drill-2"),
     "delivery": ("operators", "the last message did not arrive: the connection was refused"),
     "proof": ("database", "the newest proof is 9 days old, 7 days are promised"),
     "files": ("uploads", "3 files could not be read"),

@@ -27,8 +27,8 @@ class Behaviour:
 class CuttingProxy:
     """Passes everything on to a port, except for what its behaviour says."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._target = (host, port)
         self.behaviour = Behaviour(cuts=0)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -78,7 +78,7 @@ class CuttingProxy:
                 return
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self._target)) as server,
+                socket.create_connection(self._target) as server,
             ):
                 _pass_on(client, server, behaviour)
 
@@ -109,9 +109,9 @@ def _pass_on(client: socket.socket, server: socket.socket, behaviour: Behaviour)
 
 
 @contextlib.contextmanager
-def cutting_proxy(port: int) -> Iterator[CuttingProxy]:
+def cutting_proxy(port: int, host: str = "127.0.0.1") -> Iterator[CuttingProxy]:
     """A proxy in front of a port of loopback."""
-    proxy = CuttingProxy(port)
+    proxy = CuttingProxy(port, host)
     try:
         yield proxy
     finally:

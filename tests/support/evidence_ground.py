@@ -8,7 +8,9 @@ from typing import Any
 
 from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
+from strongroom.report.fleet import AGENT, DRILLS, Fleet, Look
 from strongroom.report.history import (
+    Beat,
     Delivery,
     Due,
     Ending,
@@ -159,6 +161,31 @@ def due(action: str = "capture", subject: str = "database", **more: Any) -> Due:
 
 
 TIMETABLE = Timetable((due(), due(subject="uploads")))
+BEAT = Beat("service", ago(seconds=30), timedelta(minutes=1))
+# Of a controller, which runs.
+WATCHED = Timetable(TIMETABLE.dues, (BEAT,))
+
+
+def look(name: str = "crm-2", **more: Any) -> Look:
+    """An agent that is there and well, but for what is given."""
+    fields: dict[str, Any] = {
+        "role": AGENT, "application": "crm", "is_there": True, "verdict": Verdict.PROVEN,
+        "heartbeat": timedelta(minutes=3),
+    } | more  # fmt: skip
+    return Look(name=name, **fields)
+
+
+def worker(name: str = "drill-1", *, is_there: bool = True) -> Look:
+    """A drill worker."""
+    seen_at = None if is_there else ago(minutes=4)
+    return look(name, role=DRILLS, application="", is_there=is_there, verdict=None, seen_at=seen_at)
+
+
+def fleet(*looks: Look) -> Fleet:
+    """What a controller recorded of these two hours ago, in record 8."""
+    names = [one.name for one in looks]
+    since = dict.fromkeys(names, ago(hours=2))
+    return Fleet(dict(zip(names, looks, strict=True)), since, dict.fromkeys(names, 8))
 
 
 def evidence(*observations: Observation, **more: Any) -> Evidence:

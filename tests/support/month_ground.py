@@ -18,6 +18,7 @@ from strongroom.service.health import Board
 from strongroom.service.order import Order, Outcome
 from strongroom.service.point import new_point_id
 from strongroom.service.runner import job_fields
+from strongroom.service.tick import Placed
 from strongroom.service.ticking import Ticker
 from tests.support import year_records
 
@@ -60,13 +61,21 @@ class Month:
 
     # What the ticks ask of an engine
 
-    def jobs(self, application: str) -> dict[str, datetime]:
-        assert application == self.application.name
+    def refresh(self, application: Application) -> None:
+        assert application is self.application
+
+    def jobs(self) -> dict[str, datetime]:
         return {}
 
-    def order(self, queue: str, order: Order, workflow: str) -> None:
+    def forget(self, before: datetime) -> None:
+        del before
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def order(self, placed: Placed) -> None:
         """Carry it out, and write down how it ended."""
-        del queue
+        order, workflow = placed.order, placed.workflow
         fails = order.action == "capture" and self.now.weekday() == 6
         match order.action:
             case "capture":

@@ -72,7 +72,9 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def new_repository(storage: Storage | Path | None = None, name: str = "store") -> Repository:
+def new_repository(
+    storage: Storage | Path | None = None, name: str = "store", password: str = PASSWORD
+) -> Repository:
     """An empty repository, in memory unless a store or a directory is given."""
     if storage is None:
         storage = MemoryStorage()
@@ -80,11 +82,11 @@ def new_repository(storage: Storage | Path | None = None, name: str = "store") -
         storage = LocalStorage(storage)
     storage.create()
     master = (os.urandom(32), os.urandom(16), os.urandom(16))
-    content = key_file(master)
+    content = key_file(master, password)
     storage.save(f"keys/{hashlib.sha256(content).hexdigest()}", content)
     config = {"version": 2, "id": os.urandom(32).hex(), "chunker_polynomial": "3da3358b4dc173"}
     storage.save("config", seal(master, json.dumps(config).encode()))
-    return Repository.open(storage, PASSWORD, name=name)
+    return Repository.open(storage, password, name=name)
 
 
 def reopened(repository: Repository) -> Repository:

@@ -1,4 +1,4 @@
-"""The service as a process of its own, for as long as a context lasts."""
+"""The service as a process of its own, as an operator has it: its log, its face, its end."""
 
 from __future__ import annotations
 
@@ -10,50 +10,54 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 
 
-class Service:
-    """A running service; what it logs stands in a file."""
+class RunningService:
+    """A running service; what it logs stands in a file. `words` are those of the command line, of
+    which --listen is added where it is missing."""
 
-    def __init__(self, place: Place, *options: str, **environment: str) -> None:
-        self.place = place
-        self.log = place.path / "service.log"
-        program = [sys.executable, "-m", "strongroom", "--config", str(place.config), "serve"]
-        listen = () if "--listen" in options else ("--listen", "127.0.0.1:0")
-        with self.log.open("ab") as log:
+    def __init__(
+        self, words: tuple[str, ...], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
+        self._begin = log.stat().st_size if log.exists() else 0
+        listen = () if "--listen" in words else ("--listen", "127.0.0.1:0")
+        with self.log.open("ab") as written:
             self.child = subprocess.Popen(
-                [*program, *listen, *options],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **environment},
+                [sys.executable, "-m", "strongroom", *words, *listen],
+                stdout=written,
+                stderr=written,
+                env=dict(os.environ if environment is None else environment),
             )
 
     @property
     def text(self) -> str:
-        return self.log.read_text()
+        """What it has logged; not what one before it did."""
+        return self.log.read_bytes()[self._begin :].decode()
 
     def wait_for(self, *words: str) -> None:
         """Until the log has all these words."""
-        wait_until(lambda: all(one in self.text for one in words) or self._ended())
+        wait_until(lambda: all(one in self.text for one in words) or self.has_ended)
         assert all(one in self.text for one in words), self.text
 
     def wait_until_ready(self) -> None:
         """Until all was judged, and told, once."""
-        wait_until(lambda: self._ended() or self.ask("/readyz")[0] == 200)
-        assert not self._ended(), self.text
+        wait_until(lambda: self.has_ended or self.ask("/readyz")[0] == 200)
+        assert not self.has_ended, self.text
 
-    def _ended(self) -> bool:
+    @property
+    def has_ended(self) -> bool:
         return self.child.poll() is not None
 
     @property
     def url(self) -> str:
-        self.wait_for("serving tms on http://")
-        found = re.findall(r"serving tms on (http://\S+)", self.text)
-        return str(found[-1])
+        self.wait_for(" on http://")
+        return str(re.findall(r" on (http://\S+)", self.text)[-1])
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and body of a GET."""
@@ -68,6 +72,21 @@ class Service:
         self.child.send_signal(number)
         return self.child.wait(60)
 
+    def kill(self) -> None:
+        """At once, if it is still there."""
+        if not self.has_ended:
+            self.child.kill()
+            self.child.wait()
+
+
+class Service(RunningService):
+    """The service of a place."""
+
+    def __init__(self, place: Place, *options: str, **environment: str) -> None:
+        self.place = place
+        words = ("--config", str(place.config), "serve", *options)
+        super().__init__(words, place.path / "service.log", {**os.environ, **environment})
+
 
 @contextlib.contextmanager
 def serving(place: Place, *options: str, **environment: str) -> Iterator[Service]:
@@ -76,7 +95,5 @@ def serving(place: Place, *options: str, **environment: str) -> Iterator[Service
     try:
         yield service
     finally:
-        if service.child.poll() is None:
-            service.child.kill()
-            service.child.wait()
+        service.kill()
         wait_until(lambda: not processes(str(place.config)))

@@ -26,7 +26,7 @@ def main() -> None:
 
     from strongroom.service.application import Application, make_private
     from strongroom.service.child import Children
-    from strongroom.service.engine import Engine, EngineClient, QueueLimits, state_url
+    from strongroom.service.engine import HOST, Engine, EngineClient, QueueLimits
     from strongroom.service.order import parse_order
     from strongroom.service.runner import Runner
 
@@ -36,10 +36,10 @@ def main() -> None:
     children = Children(Path(config))
     _die(DBOS, children, when, int(step))
     runner = Runner(lambda: application, children)
-    engine = Engine(state_url(application.state), "here", runner)
-    engine.launch([QueueLimits("host", 1)])
-    engine.order("host", parse_order(json.loads(order)), workflow)
-    client = EngineClient(state_url(application.state))
+    engine = Engine(application.state, HOST.application, "here")
+    engine.launch(runner, [QueueLimits(HOST)])
+    client = EngineClient(application.state)
+    client.order(HOST, parse_order(json.loads(order)), workflow)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (outcome := client.outcome(workflow)) is None:
         assert time.monotonic() < deadline, "the run never ended"

@@ -22,11 +22,10 @@ from strongroom.evidence import Entry, Ledger
 from strongroom.model import Verdict
 from strongroom.service.application import Application, make_private
 from strongroom.service.child import Children
-from strongroom.service.engine import Engine, QueueLimits, state_url
 from strongroom.service.health import Board
 from strongroom.service.occupancy import SERVICE, Hold, sole
 from strongroom.service.runner import Runner
-from strongroom.service.tick import DRILL_QUEUE, HOST_QUEUE
+from strongroom.service.runs import HostRuns
 from strongroom.service.ticking import Ticker
 from tests.support.demo_ground import DemoGround
 
@@ -49,7 +48,7 @@ class Week:
     ground: DemoGround
     begin: datetime
     board: Board
-    engine: Engine
+    runs: HostRuns
     ticker: Ticker
     clock: time_machine.Traveller
     hold: Hold
@@ -88,9 +87,9 @@ class Week:
         """Whether anything ran; it has ended."""
         begun = time.monotonic()
         ran = False
-        while self.engine.live():
+        while self.runs.jobs():
             ran = True
-            assert time.monotonic() - begun < _PATIENCE_SECONDS, self.engine.live()
+            assert time.monotonic() - begun < _PATIENCE_SECONDS, self.runs.jobs()
             time.sleep(0.05)
         return ran
 
@@ -133,16 +132,12 @@ def week_of(ground: DemoGround) -> Iterator[Week]:
     with sole(folder, SERVICE) as hold, time_machine.travel(begin, tick=True) as clock:
         children = Children(ground.config)
         board = Board()
-        engine = Engine(
-            state_url(folder),
-            "here",
-            Runner(lambda: Application.load(ground.config), children),
-        )
-        engine.launch([QueueLimits(HOST_QUEUE, 1), QueueLimits(DRILL_QUEUE, 1)])
+        runner = Runner(lambda: Application.load(ground.config), children)
+        runs = HostRuns(folder, application.name, "here", runner)
         try:
-            yield Week(ground, begin, board, engine, Ticker(engine, board), clock, hold)
+            yield Week(ground, begin, board, runs, Ticker(runs, board), clock, hold)
         finally:
-            engine.close()
+            runs.close()
             children.end(timedelta())
             for name, value in before.items():
                 os.environ.pop(name, None)

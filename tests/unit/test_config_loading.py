@@ -106,6 +106,8 @@ def test_relative_places_are_seen_from_the_files_folder(monkeypatch: pytest.Monk
     assert settings.repositories["local"].password == "file:/etc/tms/keys/local"
     assert settings.repositories["offsite"].location == "s3:https://s3.example.com/bucket"
     assert settings.state == "/etc/tms/state"
+    fleet = _with("state: env:STATE_DATABASE_URL\nstate_folder: state")
+    assert (fleet.state, fleet.state_folder) == ("env:STATE_DATABASE_URL", Path("/etc/tms/state"))
 
 
 def test_production_is_daily_and_development_weekly() -> None:
@@ -247,6 +249,8 @@ def test_aliases_that_multiply_end_early() -> None:
         ("alerts: [{to: env:A, repeat: 30s}]", "at least 5m"),
         ("monitoring: {mail_server: 'smtp://mail'}", "HOST or HOST:PORT"),
         ("state: postgresql://app@db/state", "by a reference"),
+        ("state_folder: /var/lib/x", "belongs to a `state` that names a database"),
+        ("state_folder: /var/lib/x\nstate: /var/lib/y", "a folder stands in `state` itself"),
         ("engine: {memory: 1MiB}", "at least 64MiB"),
         ("application_check: {start: x, http: [{path: health}]}", "begins with a slash"),
         ("schedule: {time_zone: Dubai}", "no time zone of this name"),

@@ -14,21 +14,29 @@ from strongroom.report.checking import checks, exempt
 from strongroom.report.history import Ending, Timetable
 from strongroom.report.judgement import judge_evidence
 from strongroom.report.observation import WHOLE, Observation, Promise
-from tests.support.check_cases import BOTH, CASES, GIB, scope, warning
+from tests.support.check_cases import BOTH, GIB, scope, warning
+from tests.support.check_cases import CASES as OF_ONE_HOST
 from tests.support.evidence_ground import (
     NOW,
     PROMISE,
     SCOPE,
     STORES,
+    WATCHED,
     ago,
     captures_of,
     evidence,
+    fleet,
     history,
+    look,
     proof,
     run,
     space,
+    worker,
 )
 from tests.support.evidence_ground import WHOLE as CHAIN
+from tests.support.fleet_check_cases import FLEET_CASES
+
+CASES = {**OF_ONE_HOST, **FLEET_CASES}
 
 PROVEN, STALE, UNKNOWN, FAILED = Verdict.PROVEN, Verdict.STALE, Verdict.UNKNOWN, Verdict.FAILED
 PROOFS = (proof(2), proof(3, "uploads"))
@@ -43,13 +51,14 @@ def made(
 
 
 def test_when_all_is_in_order_every_check_is_well() -> None:
-    found = made()
+    watched: dict[str, Any] = {"fleet": fleet(look(), worker()), "timetable": WATCHED}
+    found = made(**watched)
     assert {one: check.verdict for one, check in found.items() if not check.is_well} == {}
     assert {one.name for one in found.values()} == set(CHECK_KINDS)
     assert list(found) == sorted(
         found, key=lambda key: list(CHECK_KINDS).index(key.partition(":")[0])
     )
-    report = judge_evidence(evidence(*PROOFS), PROMISE, NOW)
+    report = judge_evidence(evidence(*PROOFS, **watched), PROMISE, NOW)
     assert report.verdict is PROVEN
     assert report.checks == tuple(found.values())
 
@@ -213,7 +222,10 @@ def test_what_does_not_apply_is_told_and_not_judged() -> None:
         ("off-site", ""), ("schedule", ""), ("delivery", ""), ("files", ""), ("space", "offsite"),
         ("retention", "local"), ("retention", "offsite"),
     }  # fmt: skip
-    assert names == CHECK_KINDS.keys() - {"off-site", "schedule", "delivery", "files", "retention"}
+    of_others = {"agent", "workers"}  # which are a controller's to make
+    assert names == CHECK_KINDS.keys() - of_others - {
+        "off-site", "schedule", "delivery", "files", "retention"
+    }  # fmt: skip
     assert exempt(evidence(*PROOFS)) == tuple(one for one in exempt(known) if one.name == "space")
 
 
@@ -233,6 +245,8 @@ WEIGHTS = {
     ("copies", STALE): STALE, ("copies", UNKNOWN): UNKNOWN,
     ("off-site", FAILED): STALE, ("off-site", UNKNOWN): STALE,
     ("schedule", UNKNOWN): STALE, ("schedule", STALE): STALE, ("delivery", FAILED): STALE,
+    ("agent", STALE): STALE, ("agent", UNKNOWN): UNKNOWN, ("agent", FAILED): FAILED,
+    ("workers", STALE): STALE, ("workers", UNKNOWN): STALE,
     ("files", UNKNOWN): STALE, ("files", FAILED): FAILED,
     ("space", STALE): STALE, ("space", UNKNOWN): STALE, ("space", FAILED): FAILED,
     ("integrity", UNKNOWN): STALE, ("integrity", FAILED): FAILED,

@@ -3,6 +3,7 @@ trace that its run leaves in the ledger."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import click
 
 from strongroom.cli.audit import auditor_of
 from strongroom.cli.run import Run
+from strongroom.errors import ConfigError
+from strongroom.service.lifeline import COMMANDS
 
 _LEAST_RATE = 1024
 _COMMAND_NAMED = f"{__name__}.command-named"
@@ -55,7 +58,24 @@ class Command(click.Command):
 def _attend(context: click.Context) -> None:
     """From now on this is the command whose run is recorded."""
     run = context.ensure_object(Run)
+    commands = os.environ.get(COMMANDS)
+    if commands is not None:
+        if context.info_name not in commands.split():
+            raise _refused(context)
+    elif run.state is not None and context.info_name != "serve":
+        # Elsewhere a run would leave its trace in a ledger that nobody looks at.
+        raise click.UsageError("--state is for services and what they start.", context)
     run.auditor = auditor_of(context, context.meta[_WORDS], run.reason)
+
+
+def _refused(context: click.Context) -> ConfigError:
+    """What a service is ordered to do may come from another host of a fleet."""
+    return ConfigError(
+        "no service carries this out",
+        subject=context.command_path,
+        code="usage",
+        hint="Run the command yourself, where no service does.",
+    )
 
 
 class Group(click.Group):
@@ -210,6 +230,13 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             is_flag=True,
             help="Say what is done, and trace bugs.",
             **_kept(hidden),
+        ),
+        click.Option(
+            ["--state"],
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="The folder of this host's own records, in the place of the configured one.",
+            **_kept(hidden=True),
         ),
         click.Option(
             ["--limit-upload"],

@@ -30,6 +30,7 @@ from strongroom.cli.copies import copy
 from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
+from strongroom.cli.fleet import fleet
 from strongroom.cli.key import key
 from strongroom.cli.log import log, report
 from strongroom.cli.prune import prune
@@ -77,6 +78,7 @@ COMMANDS: Final = (
     alert,
     doctor,
     serve,
+    fleet,
     step,
 )
 

@@ -42,6 +42,7 @@ class Run:
     limit_upload: int | None = None
     limit_download: int | None = None
     store_as_of: str | None = None
+    state: Path | None = None
     # The command line as it was given.
     words: tuple[str, ...] = ()
     reason: str = ""
@@ -62,6 +63,7 @@ class Run:
         application = Application.load(self.config, progress=self.progress(), say=self.say)
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
+        application.state_folder = self.state
         if self.store_as_of is not None:
             from strongroom.service.selection import parse_moment
 
@@ -77,20 +79,22 @@ class Run:
         no service is there."""
         from strongroom.config import find_config
         from strongroom.service.lifeline import JOB
-        from strongroom.service.occupancy import SERVICE, holder_note, is_occupied
+        from strongroom.service.occupancy import is_served
 
         if JOB in os.environ:
             return None  # the service itself has started this process
         self._spare = application = self.application()
-        folder = application.state
-        config = str(find_config(self.config).resolve())
-        if not is_occupied(folder, SERVICE) or holder_note(folder, SERVICE) != config:
+        config = find_config(self.config).resolve()
+        # Nothing of the engine is loaded where nobody serves.
+        if not is_served(application.state, str(config)):
             return None
         from strongroom.service.following import follow
 
         if self.auditor is not None:
             self.auditor.job = f"{action}:asked"
         outcome = follow(application, action, _without_config(self.words), sources, self.say)
+        if outcome is None:
+            return None
         for line in outcome.messages:
             self.say(line)
         if outcome.output:
@@ -167,13 +171,13 @@ class Run:
 
 
 def _without_config(words: Sequence[str]) -> list[str]:
-    """The command line for a process that has the same configuration already."""
+    """The command line for a process that has the same configuration and state folder already."""
     kept: list[str] = []
     given = iter(words)
     for word in given:
-        if word in ("-c", "--config"):
+        if word in ("-c", "--config", "--state"):
             next(given, None)
-        elif not word.startswith(("--config=", "-c=")):
+        elif not word.startswith(("--config=", "--state=", "-c")):
             kept.append(word)
     return kept
 

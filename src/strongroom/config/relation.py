@@ -15,7 +15,7 @@ from typing import Final
 from strongroom.config.alert_relation import check_alerts
 from strongroom.config.application_relation import check_application
 from strongroom.config.fault import Fault, Path, nearest
-from strongroom.config.value import location_scheme, parse_duration
+from strongroom.config.value import is_reference, location_scheme, parse_duration
 
 # What each kind of store understands of `access`.
 ACCESS_FIELDS = {
@@ -68,11 +68,26 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_access(repositories)
     yield from _check_keys(_mapping(root.get("repositories")))
     yield from _check_object_lock(repositories)
+    yield from _check_state(root, base)
     copies = root.get("minimum_copies")
     if isinstance(copies, int) and copies > len(repositories) > 0:
         yield Fault(
             ("minimum_copies",), f"there are only {len(repositories)} repositories to hold a copy"
         )
+
+
+def _check_state(root: Mapping[str, object], base: Folder) -> Iterator[Fault]:
+    """Two folders would be one too many."""
+    state, folder = root.get("state"), root.get("state_folder")
+    if (
+        not isinstance(folder, str)
+        or not folder
+        or (isinstance(state, str) and is_reference(state))
+    ):
+        return
+    if not isinstance(state, str) or _folder(state, base) != _folder(folder, base):
+        message = "it belongs to a `state` that names a database; a folder stands in `state` itself"
+        yield Fault(("state_folder",), message)
 
 
 def _check_source_names(

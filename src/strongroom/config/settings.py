@@ -397,7 +397,8 @@ class FileReference(Section):
 # --- The whole -----------------------------------------------------------------------------
 
 
-def _default_state() -> str:
+def default_state() -> str:
+    """The folder of this program's own records where nothing else is said."""
     if os.geteuid() == 0:
         return "/var/lib/strongroom"
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
@@ -477,9 +478,16 @@ class Settings(Section):
         "How `drill --application` starts the application and asks it.", default=None
     )
     state: State = setting(
-        "Where the program keeps its own records: a folder, or a reference to a database's URL. "
+        "Where the program keeps its own records: a folder, or for a fleet a reference to the URL "
+        "of the database that its hosts have in common. "
         "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
-        factory=_default_state,
+        factory=default_state,
+        examples=["/var/lib/strongroom", "env:STATE_DATABASE_URL"],
+    )
+    state_folder: AbsolutePath | None = setting(
+        "Where this host's own records stay when `state` names a database. "
+        "Without it /var/lib/strongroom for root, ~/.local/state/strongroom for others.",
+        default=None,
         examples=["/var/lib/strongroom"],
     )
 

@@ -114,6 +114,8 @@ _STALE: Final = Verdict.STALE
 _DAILY: Final = frozenset({Checklist.DAILY})
 _WEEKLY: Final = frozenset({Checklist.WEEKLY})
 _MONTHLY: Final = frozenset({Checklist.MONTHLY})
+# The procedures know no fleet.
+_NONE: Final[frozenset[Checklist]] = frozenset()
 
 CHECK_KINDS: Final[dict[str, CheckKind]] = {
     one.name: one
@@ -173,6 +175,25 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "Nothing is captured, checked or proven by itself.",
             "Start the service: `systemctl start strongroom`.",
             "seconds",
+            most=_STALE,
+        ),
+        CheckKind(
+            "agent",
+            "Agent",
+            "Every host of the fleet is heard of, and well",
+            _NONE,
+            "Whether that application is captured and proven is not known, or it is not well.",
+            "Run `strongroom status` on that host; without an answer, look at its service.",
+            "seconds",
+        ),
+        CheckKind(
+            "workers",
+            "Drill workers",
+            "Somebody is there to drill",
+            _NONE,
+            "Drills wait, and proofs grow old.",
+            "Start a drill worker: `systemctl start strongroom-drills`.",
+            "workers",
             most=_STALE,
         ),
         CheckKind(

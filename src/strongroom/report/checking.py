@@ -16,6 +16,7 @@ from typing import Final
 from strongroom.model import Verdict
 from strongroom.report.capture_check import check_captures, check_files, check_sizes
 from strongroom.report.check import CHECK_KINDS, Check, Exempt
+from strongroom.report.fleet import check_fleet
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.operation_check import check_anomalies, check_delivery, check_review
 from strongroom.report.proof_check import (
@@ -62,6 +63,8 @@ def _made(evidence: Evidence, promise: Promise, now: datetime) -> Iterator[Check
     yield from check_copies(evidence, promise, holdings)
     yield from check_off_site(evidence, holdings)
     yield from check_schedule(evidence, promise, now)
+    beats = evidence.timetable.beats if evidence.timetable is not None else ()
+    yield from check_fleet(evidence.fleet, beats, evidence.alone_since, now)
     yield from check_delivery(evidence, promise, now)
     yield from check_proofs(lines, promise, now)
     yield from check_files(evidence)

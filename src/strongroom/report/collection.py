@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from strongroom.report.fleet import Fleet, seen_in
+from strongroom.report.handed_over import as_observed, put_in_order
 from strongroom.report.history import Frozen, HistoryBuilder, Record, Timetable
 from strongroom.report.observation import (
     PROOF_ACTIONS,
@@ -34,15 +36,28 @@ class Collection:
         self._frozen = Frozen()
         # What was worked out holds for the next evidence, too, as far as nothing was added.
         self._worked_out: dict[str, Any] = {}  # Any: as Evidence has it
+        self._fleet: Fleet | None = None
+        self._alone_since: datetime | None = None
 
     def add(self, one: Record) -> None:
         """Whatever this record tells."""
+        self._of_fleet(one)
+        one = as_observed(one)
         if one.kind in PROOF_ACTIONS:
             seen = observation(one.seq, one.at, one.kind, one.fields)
             if seen is not None:
-                self._observations.append(seen)
+                put_in_order(self._observations, seen, one)
         self._captures.extend(captures(one.seq, one.at, one.kind, one.fields))
         self._history.add(one)
+
+    def _of_fleet(self, one: Record) -> None:
+        if one.kind == "fleet":
+            self._fleet = seen_in(self._fleet, one.seq, one.at, one.fields)
+        elif one.kind == "state-database":
+            reached = one.fields.get("reached") is True
+            self._alone_since = None if reached else self._alone_since or one.at
+        elif one.kind == "service" and not one.fields.get("agent", True):
+            self._alone_since = None  # it is in no fleet any more
 
     def evidence(
         self,
@@ -63,6 +78,8 @@ class Collection:
             drill,
             self._history.history(),
             timetable,
+            self._fleet,
+            self._alone_since,
             self._worked_out,
         )
 

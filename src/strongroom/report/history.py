@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from strongroom.findings import Severity
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
+from strongroom.report.handed_over import Record, as_observed, put_in_order
 from strongroom.report.noticed import Noticed, noticed
 
 __all__ = [
@@ -39,19 +40,6 @@ __all__ = [
 
 
 _One = TypeVar("_One")
-
-
-class Record(Protocol):
-    """A record of the ledger."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def fields(self) -> Mapping[str, Any]: ...  # Any: JSON values
 
 
 class Ending(StrEnum):
@@ -173,6 +161,10 @@ class History:
     acts: tuple[Act, ...] = ()
 
 
+# How many signs of life may be missing.
+_MISSED_BEATS: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is to run by itself: the newest times at which it was due, newest first, and the next
@@ -191,6 +183,11 @@ class Beat:
     name: str
     at: datetime
     every: timedelta
+
+    @property
+    def silent_from(self) -> datetime:
+        """From when on it is silent, without another sign."""
+        return self.at + _MISSED_BEATS * self.every
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +227,7 @@ class HistoryBuilder:
 
     def add(self, record: Record) -> None:
         """Whatever this record tells."""
+        record = as_observed(record)
         if self.begun_at is None:
             self.begun_at = record.at
         reader = _READERS.get(record.kind)
@@ -243,7 +241,7 @@ class HistoryBuilder:
         begun_at = begin(one.at, one.fields)
         due = moment(one.fields.get("scheduled_for"))
         run = Run(one.seq, one.at, action, subject, ending, begun_at, error, due)
-        self.runs.append(run)
+        put_in_order(self.runs, run, one)
 
     def history(self) -> History:
         """What the records told, so far."""

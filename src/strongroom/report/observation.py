@@ -16,6 +16,7 @@ from strongroom.findings import Severity
 from strongroom.model import Digests, Stage, Verdict
 from strongroom.report.field import begin, mapping, mappings, moment, number, text
 from strongroom.report.field import verdict as read_verdict
+from strongroom.report.fleet import Fleet
 from strongroom.report.history import History, Timetable
 from strongroom.report.noticed import Noticed, found_in, noticed, severity
 
@@ -49,6 +50,7 @@ class Observation:
 
     `left_out` counts findings that the record doesn't hold, by severity; `error` is what ended the
     run; with `of_past` a store was read as it once was, which says nothing of what is there now.
+    What was `handed_over` was observed before its record was written, by another host.
     """
 
     seq: int
@@ -75,6 +77,7 @@ class Observation:
     config_digest: str = ""
     error: str = ""
     of_past: bool = False
+    handed_over: bool = False
 
     @property
     def seconds(self) -> float:
@@ -202,7 +205,8 @@ class Promise:
 class Evidence:
     """All that was observed, oldest first. With `since`, older proofs don't count; with `drill`
     only those of the run that this record belongs to. Without a `timetable`, nobody knows what was
-    due. `worked_out` is for `once`."""
+    due; `fleet` is what a controller sees, None where none records it; `alone_since` is since when
+    this host is cut off from what orders its runs in a fleet. `worked_out` is for `once`."""
 
     scope: Scope
     chain: Chain
@@ -212,6 +216,8 @@ class Evidence:
     drill: int | None = None
     history: History = field(default_factory=History)
     timetable: Timetable | None = None
+    fleet: Fleet | None = None
+    alone_since: datetime | None = None
     worked_out: dict[str, tuple[tuple[object, ...], Any]] = field(  # Any: what `once` gives
         default_factory=dict, repr=False, compare=False
     )
@@ -261,6 +267,7 @@ def observation(
         config_digest=text(fields.get("config_digest")),
         error=text(error.get("message")),
         of_past="store_as_of" in fields,
+        handed_over="observed_at" in fields,
     )
 
 

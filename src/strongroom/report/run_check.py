@@ -15,6 +15,7 @@ from typing import Final
 
 from strongroom.model import Verdict
 from strongroom.report.check import Check, worst
+from strongroom.report.fleet import is_alone
 from strongroom.report.history import CHANGED, Beat, Due, Ending, History, Run, Timetable
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.weighing import TOLERANCE
@@ -26,8 +27,6 @@ _FEW: Final = 3
 _LAST_RUNS: Final = 5
 # How long after its time a run must have begun and ended, at least; see `_patience`.
 _LEAST_PATIENCE: Final = timedelta(minutes=15)
-# How many signs of life may be missing.
-_MISSED_BEATS: Final = 3
 
 
 @dataclass(slots=True)
@@ -120,6 +119,7 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
         *(_due(one, runs, evidence.history, promise, now, evidence.scope.time_zone)
           for one in timetable.dues),
         *(_beat(one, now) for one in timetable.beats),
+        _alone(evidence, now),
     ]  # fmt: skip
     known = [one for one in states if one is not None]
     beat = max((one.at for one in timetable.beats), default=None)
@@ -211,15 +211,26 @@ def _patience(runs: Sequence[Run], promise: Promise) -> timedelta:
 
 
 def _beat(beat: Beat, now: datetime) -> _State:
-    silent = max(now - beat.at, timedelta())
-    if silent <= _MISSED_BEATS * beat.every:
+    if now <= beat.silent_from:
         return _State(Verdict.PROVEN, f"{beat.name} runs")
-    since = beat.at + _MISSED_BEATS * beat.every
-    return _State(Verdict.STALE, f"{beat.name} gave no sign of life for {age(silent)}", since)
+    told = f"{beat.name} gave no sign of life for {age(now - beat.at)}"
+    return _State(Verdict.STALE, told, beat.silent_from)
+
+
+def _alone(evidence: Evidence, now: datetime) -> _State | None:
+    """Of a host of a fleet that is cut off from what orders its runs; None of any other."""
+    since = evidence.alone_since
+    if since is None or not is_alone(since, now):
+        return None
+    told = (
+        f"the state database is out of reach for {age(now - since)}: only captures and copies "
+        "run by themselves meanwhile"
+    )
+    return _State(Verdict.STALE, told, since)
 
 
 def _until(timetable: Timetable) -> datetime | None:
     """When something must have run next, at the earliest."""
     ends = [one.next_at + _LEAST_PATIENCE for one in timetable.dues if one.next_at is not None]
-    ends += [one.at + _MISSED_BEATS * one.every for one in timetable.beats]
+    ends += [one.silent_from for one in timetable.beats]
     return min(ends, default=None)

@@ -8,6 +8,7 @@ cannot disagree. Invariants: it is never better than its report, and no longer s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,6 +37,8 @@ __all__ = [
 
 # How far the clocks of two hosts may differ.
 _TOLERANCE: Final = timedelta(minutes=1)
+# Agents' names come out of a database that others write to.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class Result(StrEnum):
@@ -85,6 +88,7 @@ class Standing:
     recovery_seconds: float | None = None
     attempt: Attempt | None = None
     spaces: tuple[Space, ...] = ()
+    agents: tuple[str, ...] = ()
 
     @property
     def captured_at(self) -> datetime | None:
@@ -131,7 +135,14 @@ def standing_of(
         took.total_seconds() if took is not None else None,
         attempt_of(history.runs),
         tuple(spaces.values()),
+        _agents(evidence),
     )
+
+
+def _agents(evidence: Evidence) -> tuple[str, ...]:
+    """The agents that a controller watches, as far as they are called as they must be."""
+    looks = evidence.fleet.looks if evidence.fleet is not None else {}
+    return tuple(one for one in looks if _NAME.fullmatch(one))
 
 
 def _source(
@@ -180,7 +191,8 @@ def aged(standing: Standing, now: datetime) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is told of a check: no text of its own; `subject` is a source, a repository or empty."""
+    """What is told of a check: no text of its own; `subject` is a source, a repository, an agent
+    or empty."""
 
     name: str
     subject: str
@@ -199,9 +211,10 @@ class Shown:
 
 
 def shown(standing: Standing) -> tuple[Shown, ...]:
-    """The checks as others are told of them. A subject that is no source or repository is left
-    out; of several checks that look the same then, the worst is told."""
+    """The checks as others are told of them. A subject that is no source, repository or agent is
+    left out; of several checks that look the same then, the worst is told."""
     public = {*standing.repositories, *(one.name for one in standing.sources)}
+    public.update(standing.agents)
     found: dict[str, Shown] = {}
     for check in standing.checks:
         subject = check.subject if check.subject in public else ""

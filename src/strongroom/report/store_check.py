@@ -89,12 +89,16 @@ class Holdings:
 
 def _answered(evidence: Evidence) -> dict[str, int]:
     """In which record each repository last did what it was asked for. Their order is known, however
-    clocks were set meanwhile."""
+    clocks were set meanwhile; but for what was handed over, which is older than its record."""
     history = evidence.history
     found: dict[str, int] = {}
     for newest in (
         {one.repository: one.seq for one in evidence.captures},
-        {one.repository: one.seq for one in evidence.observations if one.checked > 0},
+        {
+            one.repository: one.seq
+            for one in evidence.observations
+            if one.checked > 0 and not one.handed_over
+        },
         {one.repository: one.seq for one in history.inspections},
         {one.repository: one.seq for one in history.prunes if one.ended},
     ):

@@ -21,6 +21,7 @@ from strongroom.config import (
     load_settings,
     resolve_secret,
 )
+from strongroom.config.settings import default_state
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger, utc_now
@@ -60,11 +61,11 @@ class Application:
     """The settings with everything they name. Safe to use from one thread at a time.
 
     `say` receives what a person should know meanwhile, `progress` how far a run is. The limits,
-    bytes a second, go before those of the settings, and so does `patience`, which is how long
-    stores are tried. `clock` says when something was captured or recorded, and how old it is by
-    now; how long a run takes is measured without it. With `store_as_of`, stores are read as they
-    were at that moment, which only buckets with versions know, and each record says so. With
-    `deep`, drills look as deep as they can.
+    bytes a second, go before those of the settings, and so do `state_folder` and `patience`, which
+    is how long stores are tried. `clock` says when something was captured or recorded, and how old
+    it is by now; how long a run takes is measured without it. With `store_as_of`, stores are read
+    as they were at that moment, which only buckets with versions know, and each record says so.
+    With `deep`, drills look as deep as they can.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Application:
         # What the records of one run of a command have in common.
         self.run = secrets.token_hex(8)
         self.deep = False
+        self.state_folder: Path | None = None
         self.config_file: Path | None = None
         # Whether the ledger holds these settings as the newest ones, by this run's doing.
         self.config_recorded = False
@@ -268,14 +270,19 @@ class Application:
 
     @property
     def state(self) -> Path:
-        """The folder of this program's own records; ConfigError when it isn't one."""
+        """The folder of this program's own records on this host."""
+        if self.state_folder is not None:
+            return self.state_folder
         if is_reference(self.settings.state):
-            raise ConfigError(
-                "a state database is not supported by this version",
-                subject="state",
-                hint="Name a folder.",
-            )
+            return self.settings.state_folder or Path(default_state())
         return Path(self.settings.state)
+
+    @property
+    def state_database(self) -> str | None:
+        """The URL of the database that a fleet has in common, a secret; None without a fleet.
+        ConfigError when it can't be had."""
+        given = self.settings.state
+        return resolve_secret(given) if is_reference(given) else None
 
     @property
     def ledger(self) -> Ledger:
@@ -322,10 +329,7 @@ class Application:
     @property
     def ledger_was_removed(self) -> bool:
         """Whether there is no ledger any more, though something was recorded here."""
-        try:
-            return self.ledger.was_removed
-        except StrongroomError:  # no folder is configured
-            return False
+        return self.ledger.was_removed
 
     def sandbox_folder(self) -> Path:
         """Where drills put what they restore; made on demand."""

@@ -23,21 +23,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from strongroom.errors import ERROR_KINDS
-from strongroom.service.lifeline import JOB, LIFELINE
+from strongroom.service.lifeline import COMMANDS, JOB, LIFELINE
 
 LOG: Final = logging.getLogger("strongroom.run")
 _MOST_MESSAGES: Final = 200
 _POLL_SECONDS: Final = 0.1
 _FOR_EVER_SECONDS: Final = 3600
+# What a service carries out, by its schedule or when it is asked.
+_OF_SERVICE: Final = ("backup", "copy", "check", "prune", "drill", "verify", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run ended: its exit status, negative for a signal, and all that it answered."""
+    """How a run ended: its exit status, negative for a signal, and all that it answered; `records`
+    are those that it made for another host's ledger."""
 
     exit_status: int
     output: str
     messages: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
 
     @property
     def document(self) -> dict[str, Any]:  # Any: JSON values
@@ -60,12 +64,13 @@ class Ran:
 
 
 class Children:
-    """The runs that are under way. Safe to use from several threads."""
+    """The runs that are under way, of these commands and no others. Safe to use from several
+    threads."""
 
-    def __init__(self, config: Path) -> None:
-        self._config = config
+    def __init__(self, config: Path, commands: Sequence[str] = _OF_SERVICE) -> None:
+        self._config, self._commands = config, commands
         self._guard = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: dict[subprocess.Popen[bytes], str] = {}
         self._stopped: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
@@ -75,17 +80,21 @@ class Children:
         given: Mapping[str, Any] | None = None,  # Any: JSON values
         *,
         job: str = "",
+        config: Path | None = None,
     ) -> Ran:
         """Run `strongroom ARGUMENTS` to its end; `given` goes to its standard input as JSON.
+        `config` goes before the service's own.
 
         Does not return when the service stops it, or is about to end: what a stopped run answers
         counts for nothing, and the next service does it again.
         """
-        command = [sys.executable, "-m", "strongroom", "--config", str(self._config), *arguments]
+        named = str(config or self._config)
+        command = [sys.executable, "-m", "strongroom", "--config", named, *arguments]
         watched, held = os.pipe()
         try:
-            environment = {**os.environ, LIFELINE: str(watched), JOB: job}
-            child = self._start(command, environment, watched)
+            told = {LIFELINE: str(watched), JOB: job, COMMANDS: " ".join(self._commands)}
+            environment = {**os.environ, **told}
+            child = self._start(command, environment, watched, job)
         except BaseException:
             os.close(held)
             raise
@@ -97,14 +106,14 @@ class Children:
         finally:
             os.close(held)
             with self._guard:
-                self._running.discard(child)
+                self._running.pop(child, None)
                 stopped = child in self._stopped
         while stopped:  # nobody is to write down what came of it; the process is about to end
             time.sleep(_FOR_EVER_SECONDS)
         return ran
 
     def _start(
-        self, command: Sequence[str], environment: Mapping[str, str], watched: int
+        self, command: Sequence[str], environment: Mapping[str, str], watched: int, job: str
     ) -> subprocess.Popen[bytes]:
         while True:
             with self._guard:
@@ -118,7 +127,7 @@ class Children:
                         pass_fds=(watched,),
                         process_group=0,  # a terminal's Ctrl-C is the service's to handle
                     )
-                    self._running.add(child)
+                    self._running[child] = job
                     return child
             time.sleep(_FOR_EVER_SECONDS)
 
@@ -129,7 +138,7 @@ class Children:
             self._closed = True
         self._wait(grace)
         with self._guard:
-            self._stopped |= self._running
+            self._stopped |= self._running.keys()
             for child in self._stopped:
                 with contextlib.suppress(ProcessLookupError):
                     child.send_signal(signal.SIGTERM)
@@ -150,6 +159,12 @@ class Children:
         """How many are under way."""
         with self._guard:
             return len(self._running)
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        """The jobs that are under way."""
+        with self._guard:
+            return frozenset(self._running.values())
 
 
 def _followed(child: subprocess.Popen[bytes], given: Mapping[str, Any] | None) -> Ran:  # Any: JSON

@@ -12,6 +12,8 @@ from typing import Final
 LIFELINE: Final = "STRONGROOM_LIFELINE"
 # Which run of the schedule a child is, for its records.
 JOB: Final = "STRONGROOM_JOB"
+# Which commands a child may carry out: what is ordered may come from another host of a fleet.
+COMMANDS: Final = "STRONGROOM_COMMANDS"
 
 
 def watch_lifeline() -> None:

@@ -33,9 +33,9 @@ class Hold:
     path: Path
     _descriptor: int
 
-    def note(self, text: str) -> None:
-        """Leave a note of one line for others."""
-        _write_holder(self._descriptor, text)
+    def note(self, *lines: str) -> None:
+        """Leave notes, of one line each, for others."""
+        _write_holder(self._descriptor, *lines)
 
     def is_kept(self) -> bool:
         """Whether others would still find it: not once the folder was removed or replaced."""
@@ -98,6 +98,11 @@ def is_occupied(folder: Path, what: str) -> bool:
     return False
 
 
+def is_served(folder: Path, config: str) -> bool:
+    """Whether a service is there that has this very configuration, and takes orders."""
+    return is_occupied(folder, SERVICE) and holder_notes(folder, SERVICE)[:1] == [config]
+
+
 def touch(folder: Path, what: str) -> None:
     """Whoever does this lives: see `last_sign`."""
     with contextlib.suppress(OSError):
@@ -114,13 +119,13 @@ def last_sign(folder: Path, what: str) -> datetime | None:
         return None
 
 
-def holder_note(folder: Path, what: str) -> str:
-    """What whoever did this last left for others; empty when nothing is known."""
+def holder_notes(folder: Path, what: str) -> list[str]:
+    """What whoever did this last left for others; nothing when nothing is known."""
     try:
         lines = _path(folder, what).read_text(errors="replace").split("\n")
     except OSError:
-        return ""
-    return lines[1] if len(lines) > 1 else ""
+        return []
+    return lines[1:-1]
 
 
 def is_held_by(folder: Path, what: str, process: int) -> bool:
@@ -146,9 +151,10 @@ def _opened(folder: Path, what: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write_holder(descriptor: int, note: str = "") -> None:
+def _write_holder(descriptor: int, *notes: str) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
+    lines = [str(os.getpid()), *notes]
+    os.pwrite(descriptor, "".join(f"{one}\n" for one in lines).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -16,7 +16,9 @@ class Order:
     """What is to be run: a job of the schedule, or a command that somebody gave beside the service.
 
     `arguments` are those of the command line, the command's name first. Where somebody asked,
-    `scheduled_for` is empty, nothing is tried twice, and `output` is what that command says.
+    `scheduled_for` is empty, nothing is tried twice, and `output` is what that command says. Of an
+    order that any drill worker of a fleet may carry out, `agent` is whose it is, to whom the
+    evidence goes.
     """
 
     application: str
@@ -27,6 +29,7 @@ class Order:
     repository: str | None = None
     scheduled_for: str = ""
     because: str = ""
+    agent: str = ""
 
     @property
     def was_asked_for(self) -> bool:
@@ -51,12 +54,14 @@ def parse_order(given: Mapping[str, Any]) -> Order:  # Any: JSON values
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended: its exit status, its answer as JSON, and what whoever asked is to see on
-    standard output and standard error."""
+    standard output and standard error. `records` are those that it made for another host's ledger.
+    """
 
     exit_status: int
     document: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
     output: str = ""
     messages: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
 
     @property
     def error(self) -> Mapping[str, Any] | None:  # Any: JSON values
@@ -69,7 +74,7 @@ class Outcome:
         return found if isinstance(found, str) else None
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        return {**asdict(self), "messages": list(self.messages)}
+        return {**asdict(self), "messages": list(self.messages), "records": list(self.records)}
 
 
 def parse_outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
@@ -79,4 +84,5 @@ def parse_outcome(given: Mapping[str, Any]) -> Outcome:  # Any: JSON values
         given["document"],
         str(given.get("output", "")),
         tuple(given.get("messages", ())),
+        tuple(given.get("records", ())),
     )

@@ -22,6 +22,7 @@ from strongroom.errors import StorageError, StrongroomError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, Stage, Verdict, finding
 from strongroom.plan.rotation import Drilled, next_drill, next_repository
+from strongroom.report.handed_over import observed_at
 from strongroom.repository import Snapshot
 from strongroom.service.application import LOG, Application, trace_errors
 from strongroom.service.drill import DrillReport, DrillRun, drill_sources, worst
@@ -177,7 +178,7 @@ def _drilled(application: Application, points: Iterable[Point]) -> Iterator[Dril
                 yield Drilled(
                     str(fields.get("source")),
                     str(fields["repository"]),
-                    entry.at,
+                    observed_at(entry),
                     by_snapshot.get(str(fields.get("snapshot"))),
                     older=bool(fields.get("older")),
                 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from strongroom.config import Settings
 from strongroom.evidence import Entry
@@ -18,22 +18,10 @@ from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
 from strongroom.service.gathering import scope_of
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
-from strongroom.service.order import Order
 from strongroom.service.recollection import Recollection
+from strongroom.service.runs import Runs
 from strongroom.service.status import StatusReport
 from strongroom.service.tick import Placed, safely, tick
-
-
-class Runs(Protocol):
-    """Where orders go, and which are under way."""
-
-    def order(self, queue: str, order: Order, workflow: str) -> None:
-        """Let it be run, once for each `workflow`."""
-        ...
-
-    def jobs(self, application: str) -> dict[str, datetime]:
-        """The jobs that wait or are under way, and since when."""
-        ...
 
 
 class Ticker:
@@ -44,6 +32,7 @@ class Ticker:
 
     def tick(self, application: Application, now: datetime) -> None:
         """All that is to be done at `now`."""
+        safely("the runs", lambda: self._runs.refresh(application))
         tick(_Here(application, self._runs, self._board), now)
 
 
@@ -66,13 +55,13 @@ class _Here:
         return scope_of(self.settings)
 
     def live(self) -> Mapping[str, datetime]:
-        return self._runs.jobs(self._application.name)
+        return self._runs.jobs()
 
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         return self._application.record(kind, fields)
 
     def order(self, placed: Placed) -> None:
-        self._runs.order(placed.queue, placed.order, placed.workflow)
+        self._runs.order(placed)
 
     def show(self, found: StatusReport) -> None:
         now = found.report.made_at

@@ -21,15 +21,18 @@ from strongroom.service.order import Order, Outcome, parse_order, parse_outcome
 from strongroom.service.rendering import time_json
 
 RUN: Final = "strongroom.run"
+EVIDENCE: Final = "strongroom.evidence"
 # After how long a run that failed, as it might not do later, is made again.
 _PATIENCE_SECONDS: Final = (60, 300)
+# After how long evidence that could not be written down is tried again.
+_AGAIN_SECONDS: Final = 300
 
 
 class Hall(Protocol):
     """What the steps need of the service. Everything that it does may be done again."""
 
-    def begin(self, order: Order) -> None:
-        """A run begins: whom that concerns is told."""
+    def begin(self, order: Order) -> bool:
+        """A run begins: whom that concerns is told. False when it has become needless."""
         ...
 
     def run(
@@ -40,6 +43,11 @@ class Hall(Protocol):
 
     def record(self, order: Order, workflow: str, begun_at: datetime, outcome: Outcome) -> None:
         """The run's line in the ledger, written once, and whom it concerns is told."""
+        ...
+
+    def take(self, workflow: str, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Records that another host made for this one's application go into the ledger, once;
+        False when they can't be written now. `Any`: JSON values."""
         ...
 
 
@@ -56,14 +64,27 @@ def run_order(given: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     """Carry out an order in steps; returns how it ended, as JSON."""
     hall, order = _halls[0], parse_order(given)
     begun_at = DBOS.run_step({"name": "begin"}, _begin, hall, order)
+    if not begun_at:
+        return Outcome(0).as_json()
     outcome = _capture(hall, order) if order.action == "capture" else _command(hall, order)
     DBOS.run_step({"name": "record"}, _record, hall, order, begun_at, outcome)
     return outcome
 
 
+@DBOS.workflow(name=EVIDENCE)
+def take_evidence(given: dict[str, Any]) -> bool:  # Any: JSON values
+    """Take what another host did for an application of this one's, however long that takes."""
+    while not DBOS.run_step({"name": "take"}, _take, _halls[0], given):
+        DBOS.sleep(_AGAIN_SECONDS)
+    return True
+
+
+def _take(hall: Hall, given: Mapping[str, Any]) -> bool:  # Any: JSON values
+    return hall.take(str(given["workflow"]), given["records"])
+
+
 def _begin(hall: Hall, order: Order) -> str:
-    hall.begin(order)
-    return time_json(datetime.now(UTC))
+    return time_json(datetime.now(UTC)) if hall.begin(order) else ""
 
 
 def _record(hall: Hall, order: Order, begun_at: str, outcome: dict[str, Any]) -> bool:
@@ -142,7 +163,7 @@ def _run(
     hall: Hall, order: Order, arguments: Sequence[str], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     ran = hall.run(order, arguments, given)
-    return Outcome(ran.exit_status, ran.document, ran.output, ran.messages).as_json()
+    return Outcome(ran.exit_status, ran.document, ran.output, ran.messages, ran.records).as_json()
 
 
 def _may_succeed_later(document: Mapping[str, Any]) -> bool:
