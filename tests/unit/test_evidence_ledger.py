@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import ConfigError, StorageError
-from strongroom.evidence import Entry, Ledger
+from strongroom.evidence import Entry, Ledger, records
 
 
 @pytest.fixture
@@ -73,6 +73,35 @@ def test_an_edit_shows(ledger: Ledger, what: str, edit: object) -> None:
     assert callable(edit)
     ledger.path.write_bytes(b"".join(edit(_lines(ledger))))
     assert ledger.verify() != [], what
+    # Whoever writes next covers nothing up.
+    with contextlib.suppress(ConfigError):
+        ledger.append("drill", {"verdict": "PROVEN", "number": 4})
+        ledger.append("drill", {"verdict": "PROVEN", "number": 5})
+    assert ledger.verify() != [], what
+
+
+def test_what_was_cut_off_before_somebody_wrote_on_stays_a_fault(ledger: Ledger) -> None:
+    for number in range(4):
+        ledger.append("drill", {"verdict": "FAILED", "number": number})
+    ledger.path.write_bytes(b"".join(_lines(ledger)[:2]))
+    assert ledger.append("drill", {"verdict": "PROVEN"}).seq == 4
+    assert [one.kind for one in ledger.entries()] == ["drill", "drill", "ledger-cut", "drill"]
+    (fault,) = ledger.verify()
+    assert fault.line == 3
+    assert fault.message == "records were missing here: the last one was 2, and 4 had been written"
+    with pytest.raises(ConfigError, match="records were missing here"):
+        records(ledger.content())  # nobody goes on from such a copy
+
+
+def test_another_last_record_stays_a_fault(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.append("drill", {"verdict": "FAILED"})
+    other = Ledger(tmp_path / "forged.jsonl")
+    other.append("drill", {"verdict": "PROVEN"})
+    ledger.path.write_bytes(other.content())
+    ledger.append("drill", {"verdict": "PROVEN"})
+    assert [one.message for one in ledger.verify()] == [
+        "records were missing here: record 1 was another one"
+    ]
 
 
 def test_a_forged_line_with_its_own_right_hash_shows(tmp_path: Path, ledger: Ledger) -> None:

@@ -8,7 +8,9 @@ secrets (invariant I6), or anything that cannot be lost with this host.
 Invariants: `append` returns after the line is on stable storage; writers of several processes
 take turns; a line is never changed. Any edit, removal, insertion or exchange of lines breaks the
 chain, and the `.head` file beside it shows when lines are missing from the end. A line that a
-power cut tore is set aside by the next writer, which says so in a record of its own.
+power cut tore is set aside by the next writer, which says so in a record of its own. One that finds
+fewer records than the head knows says so as well, and that record is a fault for ever: whoever
+writes next must not cover up what somebody took away.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ BEGUN: Final = "command-begun"
 CONFIGURATION: Final = "configuration"
 # They tell nothing of what is stored: a ledger of these alone knows no capture.
 AUDIT_KINDS: Final = frozenset({COMMAND, BEGUN, CONFIGURATION})
+# What a writer found to be missing from the end.
+_CUT: Final = "ledger-cut"
 _GENESIS: Final = "0" * 64
 _OWN_FIELDS: Final = frozenset({"seq", "at", "kind", "previous", "hash"})
 _TAIL_BYTES: Final = 64 << 10
@@ -103,8 +107,12 @@ class Ledger:
             if fields is None:
                 return None
             head, torn = self._last(file)
+            missing = self._missing(head)
             if torn:
                 head = self._set_aside(file, head, torn)
+            if missing is not None:
+                cut = self._write(file, head, _CUT, missing)
+                head = _Head(cut.seq, cut.hash)
             return self._write(file, head, kind, fields)
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
@@ -304,6 +312,14 @@ class Ledger:
             ) from error
         return _Head(last.seq, last.hash), torn
 
+    def _missing(self, last: _Head) -> dict[str, Any] | None:  # Any: JSON values
+        """What the head knows of and this last record isn't: told before another head is saved.
+        Between a record and its head a writer may be killed, so a head may be behind."""
+        head = self._read_head()
+        if head is None or head.seq < last.seq or head == last:
+            return None
+        return {"after": last.seq, "head": {"seq": head.seq, "hash": head.hash}}
+
     def _set_aside(self, file: int, head: _Head, torn: bytes) -> _Head:
         os.ftruncate(file, os.fstat(file).st_size - len(torn))
         fields = {"torn_bytes": len(torn), "torn_sha256": hashlib.sha256(torn).hexdigest()}
@@ -398,9 +414,20 @@ def _broken(
             faults.append(Fault(number, "it does not follow from the line before"))
         previous, seq = entry.hash, entry.seq
         hashes[seq] = entry.hash
+        if entry.kind == _CUT:
+            faults.append(Fault(number, f"records were missing here: {_told(entry)}"))
         if take is not None:
             take(entry)
     return faults, hashes, number
+
+
+def _told(cut: Entry) -> str:
+    """What a writer found to be missing."""
+    after, head = cut.fields.get("after"), cut.fields.get("head")
+    last = head.get("seq") if isinstance(head, dict) else None
+    if last == after:
+        return f"record {last} was another one"
+    return f"the last one was {after}, and {last} had been written"
 
 
 def _backwards(file: BinaryIO) -> Iterator[bytes]:

@@ -283,6 +283,7 @@ _ACTS: Final[Mapping[str, str]] = {
     "unlock": "locks removed",
     "ledger-adopted": "a ledger taken up from a copy",
     "ledger-torn": "a torn line of the ledger set aside",
+    "ledger-cut": "records missing from the ledger's end",
 }
 # The commands that do what the schedule does, too.
 _COMMANDS: Final[Mapping[str, str]] = {
