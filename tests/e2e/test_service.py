@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.evidence import Ledger
+from strongroom.service.application import Application
+from strongroom.service.child import Children
+from strongroom.service.order import Order
+from strongroom.service.runner import Runner
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 from tests.support.repository_ground import PASSWORD, new_repository
@@ -139,6 +143,24 @@ def test_a_new_configuration_counts_when_it_has_no_faults(place: Place) -> None:
         assert service.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize("what", ["faulty", "of another application", "gone"])
+def test_a_run_of_the_schedule_goes_by_the_configuration_in_force(place: Place, what: str) -> None:
+    application = Application.load(place.config)
+    runner = Runner(lambda: application, Children(place.config))
+    if what == "gone":
+        place.config.unlink()
+    else:
+        words = ("sources:", "source:") if what == "faulty" else ("tms", "other")
+        place.write_config(place.config.read_text().replace(*words))
+    order = Order("tms", "capture", "capture", ("backup",), scheduled_for="2026-11-26T02:00:00Z")
+    ran = runner.run(order, order.arguments, None)
+    assert ran.exit_status == 0, ran
+    assert [one["application"] for one in records(place, "backup")] == ["tms"]
+    if what == "faulty":  # somebody who gives a command sees the file, and means it
+        asked = replace(order, scheduled_for="")
+        assert runner.run(asked, asked.arguments, None).exit_status == 2
+
+
 def test_a_supervisor_is_told(place: Place, tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
@@ -175,7 +197,7 @@ def test_a_service_whose_state_was_taken_away_ends(place: Place) -> None:
     """Another one could run beside it, and what it knew is gone."""
     with serving(place) as service:
         service.wait_for("capture ended with status 0")
-        shutil.rmtree(place.path / "state")
+        (place.path / "state").rename(place.path / "taken away")
         assert service.stop(signal.SIGHUP) == 4
         assert "it was removed or replaced while the service ran" in service.text
     with serving(place) as service:

@@ -3,7 +3,9 @@ undisturbed run leaves."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -45,15 +47,19 @@ OTHERS = {
     "prune": Order("tms", "prune", "prune", ("prune",)),
     "verify": Order("tms", "verify-daily", "verify-daily", ("verify", "daily")),
 }
+HOSTS = itertools.count()
+IN_NAMESPACE = ("unshare", "--uts", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))
 # Begin, begin the capture, each of two sources, conclude, record.
 STEPS = 6
 
 
 def attempt(place: Place, when: str = "never", step: int = 0, order: Order = CAPTURE) -> Any:
-    """One life of the service; its outcome, None when it was killed. `Any`: JSON values."""
+    """One life of the service, on a host of another name than any before: its state folder may
+    have been moved. Its outcome, None when it was killed. `Any`: JSON values."""
     arguments = [str(place.config), "run-1", json.dumps(order.as_json()), when, str(step)]
     program = [sys.executable, "-m", "tests.support.service_ground", *arguments]
-    ended = subprocess.run(program, capture_output=True, check=False, timeout=300)
+    elsewhere = [*IN_NAMESPACE, "sh", "-c", f'hostname host-{next(HOSTS)}; exec "$@"', "sh"]
+    ended = subprocess.run([*elsewhere, *program], capture_output=True, check=False, timeout=300)
     if when != "never" and ended.returncode == KILLED:
         return None
     assert ended.returncode == 0, ended.stderr.decode()

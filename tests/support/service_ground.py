@@ -26,9 +26,11 @@ def main() -> None:
 
     from strongroom.service.application import Application, make_private
     from strongroom.service.child import Children
-    from strongroom.service.engine import HOST, Engine, EngineClient, QueueLimits
+    from strongroom.service.engine import EngineClient
     from strongroom.service.order import parse_order
     from strongroom.service.runner import Runner
+    from strongroom.service.runs import HostRuns
+    from strongroom.service.tick import HOST_QUEUE, Placed
 
     config, workflow, order, when, step = sys.argv[1:]
     application = Application.load(Path(config))
@@ -36,16 +38,15 @@ def main() -> None:
     children = Children(Path(config))
     _die(DBOS, children, when, int(step))
     runner = Runner(lambda: application, children)
-    engine = Engine(application.state, HOST.application, "here")
-    engine.launch(runner, [QueueLimits(HOST)])
+    runs = HostRuns(application.state, application.name, runner)
+    runs.order(Placed(HOST_QUEUE, parse_order(json.loads(order)), workflow))
     client = EngineClient(application.state)
-    client.order(HOST, parse_order(json.loads(order)), workflow)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (outcome := client.outcome(workflow)) is None:
         assert time.monotonic() < deadline, "the run never ended"
         time.sleep(0.05)
     client.close()
-    engine.close()
+    runs.close()
     children.end(timedelta())
     print(json.dumps(outcome.as_json()))
     sys.stdout.flush()

@@ -133,7 +133,7 @@ def week_of(ground: DemoGround) -> Iterator[Week]:
         children = Children(ground.config)
         board = Board()
         runner = Runner(lambda: Application.load(ground.config), children)
-        runs = HostRuns(folder, application.name, "here", runner)
+        runs = HostRuns(folder, application.name, runner)
         try:
             yield Week(ground, begin, board, runs, Ticker(runs, board), clock, hold)
         finally:

@@ -6,7 +6,7 @@ and explanations come from it (see `description` and `sample`, imported only whe
 """
 
 from strongroom.config.fault import ConfigFaultsError, Fault
-from strongroom.config.loading import find_config, load_settings, parse_settings
+from strongroom.config.loading import find_config, load_settings, parse_settings, read_config
 from strongroom.config.secret import resolve_secret
 from strongroom.config.settings import (
     Engine,
@@ -33,5 +33,6 @@ __all__ = [
     "find_config",
     "load_settings",
     "parse_settings",
+    "read_config",
     "resolve_secret",
 ]

@@ -52,7 +52,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     there is none; `ConfigFaultsError` with every fault when it isn't valid.
     """
     file = find_config(path, environ)
-    return parse_settings(_read(file), base=file.parent, subject=str(file))
+    return parse_settings(read_config(file), base=file.parent, subject=str(file))
 
 
 def parse_settings(
@@ -97,7 +97,8 @@ def _validate(document: Document, base: Path, faults: list[Fault]) -> Settings |
         return None
 
 
-def _read(file: Path) -> str:
+def read_config(file: Path) -> str:
+    """The text of a configuration file; ConfigError when it is none, or can't be read."""
     try:
         with file.open("rb") as stream:
             content = stream.read(_SIZE_LIMIT_BYTES + 1)

@@ -18,7 +18,8 @@ from strongroom.config import (
     RepositorySettings,
     Settings,
     find_config,
-    load_settings,
+    parse_settings,
+    read_config,
     resolve_secret,
 )
 from strongroom.config.settings import default_state
@@ -26,6 +27,7 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, IntegrityError, StorageError, StrongroomError
 from strongroom.evidence import Entry, Ledger, utc_now
 from strongroom.model import Finding, Progress, Silent, finding
+from strongroom.service.lifeline import configuration_in_force
 from strongroom.service.rendering import time_json
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class Application:
         self.deep = False
         self.state_folder: Path | None = None
         self.config_file: Path | None = None
+        self.config_text: str | None = None  # as it was read
         # Whether the ledger holds these settings as the newest ones, by this run's doing.
         self.config_recorded = False
         # What the record of this run's command says beside its own: see `note`.
@@ -104,10 +107,14 @@ class Application:
         progress: Progress | None = None,
         say: Callable[[str], None] = _nobody,
     ) -> Application:
-        """The application of a configuration file, or of the first one found."""
-        file = find_config(path)
-        application = cls(load_settings(file), progress=progress, say=say)
-        application.config_file = file
+        """The application of a configuration file, or of the first one found; in a run of the
+        schedule that of the text which the service has in force, whatever the file holds by now."""
+        text = configuration_in_force()
+        file = find_config(path) if text is None or path is None else path.absolute()
+        text = read_config(file) if text is None else text
+        settings = parse_settings(text, base=file.parent, subject=str(file))
+        application = cls(settings, progress=progress, say=say)
+        application.config_file, application.config_text = file, text
         return application
 
     @property

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from strongroom.errors import ERROR_KINDS
-from strongroom.service.lifeline import COMMANDS, JOB, LIFELINE
+from strongroom.service.lifeline import COMMANDS, IN_FORCE, JOB, LIFELINE
 
 LOG: Final = logging.getLogger("strongroom.run")
 _MOST_MESSAGES: Final = 200
@@ -81,9 +81,10 @@ class Children:
         *,
         job: str = "",
         config: Path | None = None,
+        text: str | None = None,
     ) -> Ran:
         """Run `strongroom ARGUMENTS` to its end; `given` goes to its standard input as JSON.
-        `config` goes before the service's own.
+        `config` goes before the service's own file, and `text` before what the file holds.
 
         Does not return when the service stops it, or is about to end: what a stopped run answers
         counts for nothing, and the next service does it again.
@@ -94,7 +95,12 @@ class Children:
         try:
             told = {LIFELINE: str(watched), JOB: job, COMMANDS: " ".join(self._commands)}
             environment = {**os.environ, **told}
-            child = self._start(command, environment, watched, job)
+            with _readable(text) as descriptor:
+                inherited = [watched]
+                if descriptor is not None:
+                    environment[IN_FORCE] = str(descriptor)
+                    inherited.append(descriptor)
+                child = self._start(command, environment, inherited, job)
         except BaseException:
             os.close(held)
             raise
@@ -113,7 +119,11 @@ class Children:
         return ran
 
     def _start(
-        self, command: Sequence[str], environment: Mapping[str, str], watched: int, job: str
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        inherited: Sequence[int],
+        job: str,
     ) -> subprocess.Popen[bytes]:
         while True:
             with self._guard:
@@ -124,7 +134,7 @@ class Children:
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE,
-                        pass_fds=(watched,),
+                        pass_fds=inherited,
                         process_group=0,  # a terminal's Ctrl-C is the service's to handle
                     )
                     self._running[child] = job
@@ -165,6 +175,21 @@ class Children:
         """The jobs that are under way."""
         with self._guard:
             return frozenset(self._running.values())
+
+
+@contextlib.contextmanager
+def _readable(text: str | None) -> Iterator[int | None]:
+    """A descriptor that a child can read this text from, without a file that others could see."""
+    if text is None:
+        yield None
+        return
+    descriptor = os.memfd_create("configuration")
+    try:
+        os.write(descriptor, text.encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _followed(child: subprocess.Popen[bytes], given: Mapping[str, Any] | None) -> Ran:  # Any: JSON

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,7 +111,7 @@ class Daemon:
         runner = Runner(lambda: self._application, self._children, self._wake.set)
         url = application.state_database
         if url is None and member is None:
-            return HostRuns(folder, application.name, socket.gethostname(), runner)
+            return HostRuns(folder, application.name, runner)
         if url is None or member is None:
             raise _unfit(is_shared=url is not None)
         runs = FleetRuns(

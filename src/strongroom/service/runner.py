@@ -85,13 +85,16 @@ class Runner:
         arguments: Sequence[str],
         given: Mapping[str, Any] | None,  # Any: JSON values
     ) -> Ran:
-        """One command, to its end."""
-        if (refused := refusal(order, self._application().name)) is not None:
+        """One command, to its end. A run of the schedule goes by the configuration that is in
+        force here; a command that somebody gave goes by the file as they see it."""
+        application = self._application()
+        if (refused := refusal(order, application.name)) is not None:
             return refused
         with self._guard:
             known = _UnderWay(order.job, datetime.now(UTC))
             self._under_way.setdefault(_key(order), known)
-        return self._children.run(words(order, arguments, given), given, job=order.job)
+        text = None if order.was_asked_for else application.config_text
+        return self._children.run(words(order, arguments, given), given, job=order.job, text=text)
 
     def record(self, order: Order, workflow: str, begun_at: datetime, outcome: Outcome) -> None:
         """The run's line in the ledger, unless it stands there already."""

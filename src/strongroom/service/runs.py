@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from strongroom.service.application import Application
 from strongroom.service.engine import HOST, HOST_DRILLS, Engine, EngineClient, QueueLimits
 from strongroom.service.tick import DRILL_QUEUE, Placed
 from strongroom.service.workflow import Hall
+
+_EXECUTOR: Final = "service"
 
 
 class Runs(Protocol):
@@ -38,11 +40,15 @@ class Runs(Protocol):
 
 
 class HostRuns:
-    """The runs of a host of its own, in a file of its state folder."""
+    """The runs of a host of its own, in a file of its state folder.
 
-    def __init__(self, folder: Path, application: str, executor: str, hall: Hall) -> None:
+    They are this folder's, not a host's: one that was renamed, or another one that the folder was
+    moved to, goes on with what a crash left.
+    """
+
+    def __init__(self, folder: Path, application: str, hall: Hall) -> None:
         self._prefix = f"{application}/"
-        self._engine = Engine(folder, HOST.application, executor)
+        self._engine = Engine(folder, HOST.application, _EXECUTOR)
         self._engine.launch(hall, (QueueLimits(HOST), QueueLimits(HOST_DRILLS)))
         self._client = EngineClient(folder)
 
