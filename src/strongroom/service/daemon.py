@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from strongroom.errors import BusyError, ConfigError, StrongroomError
 from strongroom.postgres.state_database import parse_state_database
 from strongroom.report.health import status_document
 from strongroom.service.application import Application, make_private
+from strongroom.service.bell import Bell
 from strongroom.service.child import Children
 from strongroom.service.configuration import record_configuration
 from strongroom.service.fleet import FleetRuns, Membership
@@ -80,7 +80,7 @@ class Daemon:
         self._board = Board()
         self._children = Children(options.config)
         self._supervisor = Supervisor()
-        self._wake = threading.Event()
+        self._bell = Bell()
         self._stopping = self._reloading = False
 
     def run(self) -> None:
@@ -108,7 +108,7 @@ class Daemon:
 
     def _open_runs(self, folder: Path) -> Runs:
         application, member = self._application, self._options.member
-        runner = Runner(lambda: self._application, self._children, self._wake.set)
+        runner = Runner(lambda: self._application, self._children, self._bell.ring)
         url = application.state_database
         if url is None and member is None:
             return HostRuns(folder, application.name, runner)
@@ -120,7 +120,7 @@ class Daemon:
             application,
             runner,
             self._told,
-            self._wake.set,
+            self._bell.ring,
         )
         runs.open()
         return runs
@@ -174,19 +174,18 @@ class Daemon:
         while (left := until - time.monotonic()) > 0:
             self._supervisor.alive()
             touch(self._application.state, SERVICE)
-            if self._wake.wait(min(left, step)):
-                self._wake.clear()
+            if self._bell.wait(min(left, step)):
                 return
 
     # Signals
 
     def _on_stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        self._bell.ring()
 
     def _on_reload(self) -> None:
         self._reloading = True
-        self._wake.set()
+        self._bell.ring()
 
     def _reload(self) -> None:
         """The configuration anew; the old one stays in force when the new one has faults, or names

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from strongroom.postgres.presence import Presence
 from strongroom.postgres.state_database import StateDatabase, parse_state_database
 from strongroom.report.fleet import DRILLS
 from strongroom.service.application import Application, make_private
+from strongroom.service.bell import Bell
 from strongroom.service.child import Children
 from strongroom.service.daemon import FORGET_SECONDS, forget, signals
 from strongroom.service.engine import POOL, Engine, EngineClient, QueueLimits, poll_seconds
@@ -68,7 +68,7 @@ class DrillService:
         self._folder = options.state or first.state / options.name
         self._board, self._supervisor = Board(), Supervisor()
         self._children = Children(known[0], ("drill",))
-        self._wake = threading.Event()
+        self._bell = Bell()
         self._stopping = False
         self._engine: Engine | None = None
 
@@ -77,9 +77,9 @@ class DrillService:
         name, folder = self._options.name, make_private(self._folder)
         heartbeat = self._options.heartbeat
         presence = Presence(self._database, name, DRILLS, "", heartbeat)
-        heart = Heart(presence, heartbeat, self._told, self._wake.set)
+        heart = Heart(presence, heartbeat, self._told, self._bell.ring)
         client = EngineClient(self._database, POOL.application)
-        with sole(folder, SERVICE), signals(self._on_stop, self._wake.set):
+        with sole(folder, SERVICE), signals(self._on_stop, self._bell.ring):
             worker = Worker(
                 name,
                 self._options.configurations,
@@ -120,8 +120,7 @@ class DrillService:
                 forget(client, datetime.now(UTC))
                 forgotten = time.monotonic()
             self._supervisor.alive()
-            self._wake.wait(min(_STEP_SECONDS, patience / 3) if patience else _STEP_SECONDS)
-            self._wake.clear()
+            self._bell.wait(min(_STEP_SECONDS, patience / 3) if patience else _STEP_SECONDS)
 
     def _launch(self, worker: Worker) -> None:
         engine = Engine(self._database, POOL.application, self._options.name)
@@ -139,4 +138,4 @@ class DrillService:
 
     def _on_stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        self._bell.ring()
