@@ -16,7 +16,7 @@ from typing import Final
 from strongroom.model import Verdict
 from strongroom.report.check import Check, worst
 from strongroom.report.fleet import is_alone
-from strongroom.report.history import CHANGED, Beat, Due, Ending, History, Run, Timetable
+from strongroom.report.history import Beat, Due, Ending, History, Run, Timetable
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.weighing import TOLERANCE
 from strongroom.report.wording import age, clock, count
@@ -125,7 +125,7 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
     beat = max((one.at for one in timetable.beats), default=None)
     value = max((now - beat).total_seconds(), 0.0) if beat is not None else None
     if not known:
-        told = "nothing was due since the records begin, or the settings changed"
+        told = "nothing was due since the records begin, or since it got other times"
         yield Check("schedule", "", Verdict.UNKNOWN, told, value=value, until=_until(timetable))
         return
     verdict = worst(one.verdict for one in known)
@@ -184,16 +184,19 @@ def _due(
     # One that was under way at that time is it, too: no two run at once.
     if newest.at >= expected - TOLERANCE:
         return _State(Verdict.PROVEN, f"{name} ran", seq=newest.seq)
-    if expected < _changed_at(history):
-        return None  # it may have had another time then
+    if expected < _retimed_at(history, due, now):
+        return None  # it had another time then
     told = f"{name} was due at {clock(expected, zone)} and did not run"
     return _State(Verdict.STALE, told, expected + patience, newest.seq)
 
 
-def _changed_at(history: History) -> datetime:
-    """When the settings were changed last; the beginning of the records without that."""
+def _retimed_at(history: History, due: Due, now: datetime) -> datetime:
+    """When this got other times, last; the beginning of the records without that. Other settings
+    are no reason why it did not run, and neither is what a clock that was wrong dates later."""
     assert history.begun_at is not None
-    changes = [one.at for one in history.acts if one.what == CHANGED]
+    changes = [
+        one.at for one in history.retimings if one.at <= now and any(map(due.is_timed_by, one.jobs))
+    ]
     return max(changes, default=history.begun_at)
 
 
