@@ -171,12 +171,15 @@ def _due(
 ) -> _State | None:
     """How what was due stands; None when nothing was due since the records begin."""
     runs = _newest(by_action.get(due.action, ()), due)
-    patience = _patience(runs, promise)
-    passed = [one for one in due.times if one + patience <= now]
-    if not passed or history.begun_at is None or passed[0] < history.begun_at:
+    passed = [
+        (one, patience)
+        for one, following in zip(due.times, (due.next_at, *due.times), strict=False)
+        if one + (patience := _patience(runs, promise, one, following)) <= now
+    ]
+    if not passed or history.begun_at is None or passed[0][0] < history.begun_at:
         return None
     name = f"{due.action} of {due.subject}" if due.subject else due.action
-    expected = passed[0]
+    expected, patience = passed[0]
     newest = runs[-1] if runs else None
     if newest is None:
         told = f"{name} was due at {clock(expected, zone)} and has never run"
@@ -206,11 +209,14 @@ def _newest(runs: Sequence[Run], due: Due) -> list[Run]:
     return list(islice(mine, _LAST_RUNS))[::-1]
 
 
-def _patience(runs: Sequence[Run], promise: Promise) -> timedelta:
-    """How long after its time a run may be recorded: what it waits for on purpose, and twice as
-    long as one took lately."""
+def _patience(
+    runs: Sequence[Run], promise: Promise, at: datetime, following: datetime | None
+) -> timedelta:
+    """How long after this time a run may be recorded: what it waits for on purpose, which is never
+    until the time that follows, and twice as long as one took lately."""
     longest = max((one.took for one in runs[-_LAST_RUNS:]), default=timedelta())
-    return promise.jitter + max(2 * longest, _LEAST_PATIENCE)
+    jitter = promise.jitter if following is None else min(promise.jitter, following - at)
+    return jitter + max(2 * longest, _LEAST_PATIENCE)
 
 
 def _beat(beat: Beat, now: datetime) -> _State:
