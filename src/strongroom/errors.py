@@ -68,7 +68,8 @@ ERROR_KINDS: Final[dict[str, ErrorKind]] = dict(
               "A secret reference (env:, file:, command:, keyring:) could not be resolved.",
               "Provide the secret where the reference points to."),
         _kind("prune-unconfirmed", 2, _OPERATOR, Retry.AFTER_ACTION,
-              "More than half of all snapshots would be dropped, and nobody says that it is meant.",
+              "More would be dropped than the policy drops day by day: more than half of all, and "
+              "nobody says that it is meant.",
               "Look at `strongroom prune --dry-run`, then say --yes when it is."),
         _kind("address-unavailable", 2, _OPERATOR, Retry.AFTER_ACTION,
               "The address on which health and metrics are to be told can't be listened on.",

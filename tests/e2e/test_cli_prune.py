@@ -48,6 +48,49 @@ def test_dropping_most_wants_consent_and_is_remembered(place: Place) -> None:
     stock_restics()[0].check(place.path / "local")
 
 
+def test_what_the_policy_drops_day_by_day_needs_nobody(place: Place) -> None:
+    """Many captures between two prunes, as on a host that captures each hour."""
+    for content in ("one", "two", "three", "four"):
+        model = backup(place, content)
+    assert place.run("prune").status == 0
+    assert [one["id"] for one in place.snapshots()] == [model["id"]]
+    for content in ("five", "six", "seven"):
+        backup(place, content)
+    assert place.run("prune").status == 0
+    assert len(place.snapshots()) == 1
+
+
+def test_another_policy_wants_consent_while_the_newest_capture_failed_and_after(
+    place: Place,
+) -> None:
+    """A prune that may drop nothing does not make a mistaken policy the usual one."""
+    _retain(place, "last: 1", "last: 9")
+    for content in ("one", "two", "three"):
+        backup(place, content)
+    assert place.run("prune").status == 0
+    _retain(place, "last: 9", "last: 1")
+    away = place.path / "away"
+    place.uploads.rename(away)
+    assert place.run("backup").status != 0
+    assert place.run("prune").status == 0
+    away.rename(place.uploads)
+    backup(place, "four")
+    refused = place.run("--json", "prune")
+    assert refused.document["error"]["code"] == "prune-unconfirmed"
+    assert (
+        "3 of the 3 that were not captured under this policy"
+        in (refused.document["error"]["message"])
+    )
+    assert len(place.snapshots()) == 4
+
+
+def _retain(place: Place, before: str, after: str) -> None:
+    config = place.path / "strongroom.yaml"
+    text = config.read_text()
+    assert before in text
+    config.write_text(text.replace(before, after))
+
+
 def test_the_newest_proven_stays(place: Place) -> None:
     proven = backup(place, "one")
     assert place.json("drill")["verdict"] == "PROVEN"

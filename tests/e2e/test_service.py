@@ -8,14 +8,17 @@ import signal
 import socket
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strongroom.errors import BusyError
 from strongroom.evidence import Ledger
 from strongroom.service.application import Application
 from strongroom.service.child import Children
+from strongroom.service.following import follow
 from strongroom.service.order import Order
 from strongroom.service.runner import Runner
 from tests.e2e.command_line import Place
@@ -110,6 +113,50 @@ def test_a_service_that_is_killed_in_a_run_goes_on_with_it(place: Place) -> None
     assert job["exit_status"] == 0
     assert len(records(place, "backup")) == 1
     assert place.json("drill")["verdict"] == "PROVEN"
+
+
+def test_a_command_beside_a_service_that_hangs_gives_up_and_is_not_done_later(
+    place: Place,
+) -> None:
+    with serving(place) as service:
+        service.wait_until_ready()
+        wait_until(lambda: bool(records(place, "job")))
+        application = Application.load(place.config)
+        service.child.send_signal(signal.SIGSTOP)
+        try:
+            lock = place.path / "state" / "service.lock"
+            old = lock.stat().st_mtime - 600
+            os.utime(lock, (old, old))
+            checks = len(records(place, "check"))
+            with pytest.raises(BusyError) as raised:
+                follow(
+                    application,
+                    "check",
+                    ["check"],
+                    (),
+                    lambda _: None,
+                    watched=timedelta(seconds=1),
+                )
+        finally:
+            service.child.send_signal(signal.SIGCONT)
+        assert "gave no sign of life for 10 min" in raised.value.message
+        assert "withdrawn, and nothing was done" in raised.value.message
+        assert "restart it" in str(raised.value.hint)
+        # It wakes up, and does what it is asked next; what was withdrawn would have come before.
+        assert place.run("drill").status == 0
+        assert len(records(place, "check")) == checks
+        assert records(place, "drill")
+
+
+def test_a_service_that_lives_again_is_waited_for(place: Place) -> None:
+    """As after a host slept: its last sign is old, and the next one comes."""
+    with serving(place) as service:
+        service.wait_until_ready()
+        wait_until(lambda: bool(records(place, "job")))
+        lock = place.path / "state" / "service.lock"
+        os.utime(lock, (lock.stat().st_mtime - 600,) * 2)
+        assert place.run("check").status == 0
+        assert records(place, "check")
 
 
 def test_a_stop_in_a_run_waits_for_its_step_and_goes_on_later(place: Place) -> None:

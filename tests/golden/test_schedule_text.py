@@ -111,6 +111,27 @@ def test_the_crontab_reads_well(settings: Settings) -> None:
     assert told(crontab(settings, CONFIG).lines) == CRONTAB
 
 
+def test_other_schedulers_wait_no_longer_than_until_the_next_time(tmp_path: Path) -> None:
+    eager = of(TEXT.replace("jitter: 10m", "jitter: 3000d"), tmp_path / "state")
+    lines = crontab(eager, CONFIG).lines
+    slept = {
+        one.split(" sleep ")[0]: int(one.split(" sleep ")[1].partition(";")[0])
+        for one in lines
+        if " sleep " in one
+    }
+    assert 0 < slept["15 * * * *"] < 3600
+    assert 0 < slept["0 2 * * *"] < 24 * 3600
+    assert 0 < slept["0 6 * * 0"] < 7 * 24 * 3600
+    units = systemd_units(eager, CONFIG, is_system=True).files
+    spread = {
+        one.name: int(one.content.partition("RandomizedDelaySec=")[2].partition("\n")[0])
+        for one in units
+        if one.name.endswith(".timer")
+    }
+    assert spread["strongroom-tms-capture-code.timer"] == 3600
+    assert spread["strongroom-tms-capture.timer"] == 24 * 3600
+
+
 NEXT = """\
 WHEN (Asia/Dubai)              IN  JOB           WHY
 Thu 2026-11-26 10:15  17 min 14 s  capture:code  sources.code.capture is 15 * * * *

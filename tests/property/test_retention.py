@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
+from strongroom.plan.retention import Decision, Kept, Rules, decide, shrunk
 from tests.support.retention_ground import some_rules
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -171,10 +171,3 @@ def test_the_last_days_of_a_year_belong_to_an_iso_week() -> None:
 )  # fmt: skip
 def test_a_capture_that_shrank_is_unusual(sizes: list[int | None], unusual: bool) -> None:
     assert (shrunk(sizes) is not None) == unusual
-
-
-def test_a_large_share_wants_consent() -> None:
-    keep, drop = Decision("a", True, ("x",)), Decision("b", False, ("y",))
-    assert not needs_consent([keep, drop], share=0.5)
-    assert needs_consent([keep, drop, drop], share=0.5)
-    assert not needs_consent([], share=0.5)

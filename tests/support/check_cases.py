@@ -23,6 +23,7 @@ from tests.support.evidence_ground import (
     due,
     history,
     inspection,
+    late,
     prune,
     run,
     space,
@@ -453,8 +454,7 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
     # Schedule
     "what was due did run": ({}, "schedule", PROVEN, "all 2 that were due did run"),
     "what was due did not run": (
-        {"history": history(runs=(
-            run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")))},
+        {"history": late()},
         "schedule", STALE, "capture of database was due at 2026-11-26 09:00:00 and did not run",
     ),
     "it may run yet": (
@@ -483,15 +483,23 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
         "schedule", UNKNOWN, "nothing was due since the records begin",
     ),
     "it had another time when it was not run": (
-        {"history": history(
-            runs=(run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")),
-            acts=(Act(5, ago(hours=2), CHANGED),))},
+        {"history": late(ago(hours=2), "capture:database")},
         "schedule", PROVEN, "what was due did run",
     ),
+    "another job got other times": (
+        {"history": late(ago(hours=2), "capture:uploads", "prune")},
+        "schedule", STALE, "capture of database was due at 2026-11-26 09:00:00 and did not run",
+    ),
+    "the configuration was changed, and its times were not": (
+        {"history": late(acts=(Act(5, ago(hours=2), CHANGED),))},
+        "schedule", STALE, "capture of database was due at 2026-11-26 09:00:00 and did not run",
+    ),
+    "it got other times by a clock that was wrong": (
+        {"history": late(ago(days=-3000), "capture")},
+        "schedule", STALE, "did not run",
+    ),
     "it has its time for longer": (
-        {"history": history(
-            runs=(run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")),
-            acts=(Act(5, ago(hours=4), CHANGED),))},
+        {"history": late(ago(hours=4), "capture")},
         "schedule", STALE, "did not run",
     ),
     "nobody says what was due": (

@@ -17,6 +17,7 @@ from strongroom.report.history import (
     History,
     Inspection,
     Prune,
+    Retiming,
     Run,
     Space,
     Timetable,
@@ -151,6 +152,14 @@ def history(**more: Any) -> History:
         "spaces": (space(50),),
     } | more
     return History(**fields)
+
+
+def late(retimed_at: datetime | None = None, *jobs: str, **more: Any) -> History:
+    """A history in which one of two captures is due and did not run, after these jobs got other
+    times."""
+    runs = run("capture", "database", begun_at=ago(hours=27)), run("capture", "uploads")
+    retimings = () if retimed_at is None else (Retiming(retimed_at, frozenset(jobs)),)
+    return history(runs=runs, retimings=retimings, **more)
 
 
 def due(action: str = "capture", subject: str = "database", **more: Any) -> Due:

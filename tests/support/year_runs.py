@@ -13,15 +13,17 @@ from typing import Any
 from strongroom.errors import ERROR_KINDS, Retry
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Severity, Verdict, finding
+from strongroom.plan.consent import doubt
 from strongroom.plan.rereading import choose_packs, parse_amount
-from strongroom.plan.retention import needs_consent, unusually_small
+from strongroom.plan.retention import unusually_small
 from strongroom.plan.rotation import Drillable, Drilled, next_drill
 from strongroom.report.check import Checklist
 from strongroom.repository import Snapshot
 from strongroom.service.gathering import EXITS
 from strongroom.service.order import Outcome
 from strongroom.service.point import new_point_id
-from strongroom.service.pruning import decide_all
+from strongroom.service.precedent import policies_json, precedent
+from strongroom.service.pruning import CONSENT_SHARE, decide_all, outcome_json
 from strongroom.service.runner import job_fields
 from strongroom.service.verification import lines_of, verdict_of
 from tests.support import year_records
@@ -222,6 +224,7 @@ class Runs:
             spaces=_spaces([one for one in world.stores.values() if not one.away]),
             added_bytes=_UNIQUE_BYTES,
         )
+        fields["policies"] = policies_json(world.settings, wanted)
         if not self._record(world, "backup", fields):
             return
         for name in wanted:
@@ -332,7 +335,8 @@ class Runs:
         decisions = tuple(decide_all(world.application, store.name, snapshots, self._now))
         gone = {one.id: one.because for one in decisions if not one.keep}
         self._truth.expect_no_loss(store, gone)
-        if needs_consent(decisions, share=0.5):
+        known = precedent(world.settings, world.application.ledger.entries(), store.name)
+        if doubt(decisions, known, share=CONSENT_SHARE):
             return failed("usage", f"{store.name}: {len(gone)} snapshots would be dropped")
         if store.refuses and gone:
             return failed("store-refused", f"{store.name}: it lets nothing be removed")
@@ -343,6 +347,7 @@ class Runs:
         policy = world.settings.policy_digest(store.name)
         kept = len(decisions) - len(gone)
         fields = year_records.pruned(store.name, list(gone), kept=kept, policy=policy)
+        fields |= outcome_json(decisions)
         if self._record(world, "pruned", fields):
             self._truth.pruned(store.name, self._now, world.declared["retention"])
         return Ended(0)

@@ -122,6 +122,23 @@ def test_what_comes_seldom_is_found_both_ways() -> None:
     assert calendar.newest(utc("2026-11-26")) == utc("2024-02-29")
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("* * * * *", timedelta(minutes=1)),
+        ("15 * * * *", timedelta(hours=1)),
+        ("0,59 3 * * *", timedelta(minutes=59)),
+        ("0 1,3,23 * * *", timedelta(hours=2)),
+        ("0 2 * * *", timedelta(hours=23)),  # on the day on which clocks go forward
+        ("0 2 * * 1,3", timedelta(days=2)),
+        ("0 7 1 * *", timedelta(days=28)),
+        ("0 0 29 2 *", timedelta(days=1461)),
+    ],
+)
+def test_the_shortest_time_between_two(fields: str, expected: timedelta) -> None:
+    assert Calendar(fields, "Europe/Berlin").shortest() == expected
+
+
 def test_jitter_is_the_same_for_the_same_run_and_spreads_others() -> None:
     at = utc("2026-11-26 02:00")
     most = timedelta(minutes=10)

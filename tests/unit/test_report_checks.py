@@ -27,6 +27,7 @@ from tests.support.evidence_ground import (
     evidence,
     fleet,
     history,
+    late,
     look,
     proof,
     run,
@@ -95,8 +96,8 @@ def test_every_kind_has_cases_of_well_and_of_not_well() -> None:
 
 
 def test_since_when_it_is_so() -> None:
-    late = made(captures=tuple(captures_of(*BOTH, begun_at=ago(hours=30))))["capture:uploads"]
-    assert late.since == ago(hours=30) + timedelta(hours=24, minutes=15)
+    old = made(captures=tuple(captures_of(*BOTH, begun_at=ago(hours=30))))["capture:uploads"]
+    assert old.since == ago(hours=30) + timedelta(hours=24, minutes=15)
     failed = run("capture", "database", ending=Ending.FAILED, begun_at=ago(hours=27))
     again = run("capture", "database", ending=Ending.FAILED)
     assert made(history=history(runs=(failed, again)))["errors"].since == failed.at
@@ -113,6 +114,17 @@ def test_since_when_it_is_so() -> None:
     assert made(history=missed)["schedule"].since == ago(hours=2, minutes=45)
     stale = made(proof(2, at=ago(days=9)), proof(3, "uploads"))["proof:database"]
     assert stale.since == ago(days=2)
+
+
+def test_no_run_is_waited_for_beyond_the_time_that_follows() -> None:
+    """As whoever runs it waits no longer, whatever the jitter is."""
+    patient = dataclasses.replace(PROMISE, jitter=timedelta(days=3000))
+    found = made(history=late(), promise=patient)["schedule"]
+    assert (found.verdict, found.observed) == (PROVEN, "all 2 that were due did run")
+    runs = run("capture", "database", begun_at=ago(days=2)), run("capture", "uploads")
+    found = made(history=history(runs=runs), promise=patient)["schedule"]
+    assert found.verdict is STALE
+    assert "capture of database was due at 2026-11-25 09:00:00 and did not run" in found.observed
 
 
 def test_the_numbers_stand_beside_their_limits() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from strongroom.findings import Severity
 from strongroom.report.collection import evidence_of
-from strongroom.report.history import Act, Ending, History, Run, history_of
+from strongroom.report.history import Act, Due, Ending, History, Run, history_of
 from tests.support.evidence_ground import NOW, SCOPE, WHOLE
 
 DONE, PARTIAL, FAILED, OPEN = Ending.DONE, Ending.PARTIAL, Ending.FAILED, Ending.OPEN
@@ -234,9 +234,61 @@ def test_what_people_did(case: str) -> None:
     assert [(one.what, one.about) for one in told(kind, **fields).acts] == expected
 
 
+def changed(*settings: str) -> Line:
+    changes = [{"setting": one, "before": None, "after": "x"} for one in settings]
+    return Line("configuration", {"digest_before": "a", "changes": changes})
+
+
+@pytest.mark.parametrize(
+    ("setting", "jobs"),
+    [
+        ("schedule.capture", {"capture"}),
+        ("schedule.verify_daily", {"verify-daily"}),
+        ("schedule.time_zone", {"*"}),
+        ("sources.uploads.capture", {"capture:uploads"}),
+        ("repositories.off-site.check", {"check:off-site"}),
+        ("application_check", {"application-drill"}),
+        ("application_check.url", set()),
+        ("sources.uploads.path", set()),
+        ("repositories.local.check_amount", set()),
+        ("alerts[0].to", set()),
+        ("retention.schedule.daily", set()),
+    ],
+)
+def test_a_change_of_settings_gives_other_times_to_what_has_them_from_there(
+    setting: str, jobs: set[str]
+) -> None:
+    found = history_of([changed("retention.local.daily", setting)]).retimings
+    assert [one.jobs for one in found] == ([jobs] if jobs else [])
+
+
+def test_schedules_tell_which_times_are_others() -> None:
+    def known(**times: str) -> Line:
+        jobs = [{"job": name, "fields": one, "time_zone": "UTC"} for name, one in times.items()]
+        return Line("schedule", {"jobs": jobs})
+
+    found = history_of([
+        known(capture="0 2 * * *", prune="0 4 * * *", drill="0 6 * * 0"),
+        known(capture="0 2 * * *", prune="0 4 * * *", drill="0 6 * * 0"),
+        known(capture="0 2 * * *", prune="0 5 * * *", check="0 7 * * *"),
+    ]).retimings  # fmt: skip
+    assert [one.jobs for one in found] == [{"prune", "drill", "check"}]
+
+
+@pytest.mark.parametrize(
+    ("job", "general", "own"),
+    [("*", True, True), ("capture", True, False), ("capture:uploads", True, True),
+     ("capture:invoices", False, False), ("check", False, False)],
+)  # fmt: skip
+def test_times_of_its_own_are_not_those_of_all(job: str, general: bool, own: bool) -> None:
+    assert Due("capture", "uploads", ()).is_timed_by(job) is general
+    assert Due("capture", "uploads", (), own=True).is_timed_by(job) is own
+
+
 KINDS = (
     "backup", "check", "repaired", "prune", "pruned", "drill", "application-drill", "restore",
     "copy", "verify", "alert", "job", "command", "configuration", "unlock",
+    "schedule",
 )  # fmt: skip
 
 
@@ -246,6 +298,7 @@ def test_whatever_stands_in_a_record_is_read(kind: str) -> None:
         "wanted", "snapshots", "errors", "findings", "spaces", "repository", "sound", "dropped",
         "locked", "checked", "error", "list", "reached", "to", "delivered", "action", "sources",
         "exit_status", "command", "arguments", "seconds", "begun_at", "scheduled_for", "source",
+        "changes", "jobs",
     )  # fmt: skip
     values: list[Any] = [None, 3, "text", [], {}, [3], ["x"], [{}], [{"source": 3}], True, 1e99]
     for odd in values:  # Any: JSON values

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @click.argument("repositories", nargs=-1, metavar="[REPOSITORY]...")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and why; remove nothing.")
-@click.option("--yes", is_flag=True, help="Go on even when more than half of all would be dropped.")
+@click.option("--yes", is_flag=True, help="Go on even when a new policy drops most.")
 @click.pass_obj
 def prune(run: Run, repositories: tuple[str, ...], dry_run: bool, yes: bool) -> int:
     """Drop what the retention policies don't keep, then free the space.
@@ -30,6 +30,10 @@ def prune(run: Run, repositories: tuple[str, ...], dry_run: bool, yes: bool) -> 
     A source's newest snapshot and its newest proven one always stay. Nothing goes while the newest
     capture failed or is unusually small. Where objects are locked, the locks of all that stays are
     renewed.
+
+    What a policy drops day by day needs no --yes. More than half at once does: of what was captured
+    before the policy was the present one, until a first prune by it has ended; later, when less
+    than half of what the last one left would stay.
     """
     from strongroom.service.pruning import prune as prune_all
 

@@ -58,7 +58,7 @@ class ScheduleSettings(Section):
     time_zone: TimeZone = setting("The schedule's time zone.", default="UTC")
     jitter: Duration = setting(
         "By how much a run may begin later than its time, so that many hosts don't begin at once;"
-        " the same run always waits equally long.",
+        " the same run always waits equally long, and never until the job's next time.",
         default=timedelta(),
     )
 

@@ -519,10 +519,18 @@ class Settings(Section):
         rules = DEFAULT_POLICIES.get(self.sources[source].kind, {"forever": True})
         return Policy.model_validate(rules)
 
+    def source_policy_digest(self, source: str, repository: str) -> str:
+        """16 hex digits that tell what is to be kept of `source` in `repository`."""
+        return _digest(self.policy(source, repository).model_dump(mode="json"))
+
     def policy_digest(self, repository: str) -> str:
         """16 hex digits that tell what is to be kept of every source in `repository`."""
-        policies = {
-            name: self.policy(name, repository).model_dump(mode="json") for name in self.sources
-        }
-        text = json.dumps(policies, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(
+            {name: self.policy(name, repository).model_dump(mode="json") for name in self.sources}
+        )
+
+
+def _digest(document: Any) -> str:
+    # Any: JSON values
+    text = json.dumps(document, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from itertools import islice, pairwise
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,10 @@ LAST_WEEKDAY: Final = CronSim.LAST_WEEKDAY
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
+# Any one; enough times for each week of hourly ones, and for a change of clocks of daily ones.
+_A_YEAR_BEGINS: Final = datetime(2024, 1, 1, tzinfo=UTC)
+_FIVE_YEARS: Final = timedelta(days=5 * 366)
+_TIMES_COMPARED: Final = 200
 
 _Gap: TypeAlias = tuple[datetime | None, datetime | None]
 # Two moments between which there is no other: what was worked out last, by fields and time zone.
@@ -122,6 +127,12 @@ class Calendar:
         while found is not None and found <= end:
             yield found
             found = self.after(found)
+
+    def shortest(self) -> timedelta | None:
+        """The shortest time between two moments, of a few hundred that begin with a year; None when
+        there are no two."""
+        times = islice(self.between(_A_YEAR_BEGINS, _A_YEAR_BEGINS + _FIVE_YEARS), _TIMES_COMPARED)
+        return min((later - earlier for earlier, later in pairwise(times)), default=None)
 
     # Clocks
 

@@ -75,6 +75,13 @@ class Job:
         return Calendar(self.fields, self.time_zone)
 
     @property
+    def most_jitter(self) -> timedelta:
+        """By how much each run may be late, where one answer has to do for all of them: less than
+        the time until the job's next."""
+        shortest = self.calendar.shortest() if self.jitter else None
+        return self.jitter if shortest is None else min(self.jitter, shortest)
+
+    @property
     def declared(self) -> str:
         """`schedule.capture is 0 2 * * *`"""
         return f"{self.setting} is {self.fields}"

@@ -69,11 +69,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a snapshot stays, and because of what: never empty."""
+    """Whether a snapshot stays, and because of what: never empty. `suspended`: no rule keeps it,
+    and it stays only because nothing may go now."""
 
     id: str
     keep: bool
     because: tuple[str, ...]
+    suspended: bool = False
 
 
 @dataclass(slots=True)
@@ -147,7 +149,7 @@ def decide(
         if because:
             decisions.append(Decision(one.id, True, tuple(because)))
         elif suspended:
-            decisions.append(Decision(one.id, True, (suspended,)))
+            decisions.append(Decision(one.id, True, (suspended,), suspended=True))
         else:
             decisions.append(Decision(one.id, False, ("no rule keeps it",)))
     return decisions
@@ -280,12 +282,6 @@ def unusually_small(sizes_bytes: Sequence[int | None]) -> int | None:
         return None
     usual = median(known[-1 - _USUAL_OF : -1])
     return round(usual) if known[-1] < usual * _UNUSUAL_SHARE else None
-
-
-def needs_consent(decisions: Sequence[Decision], *, share: float) -> bool:
-    """Whether more than this share of all snapshots would go: then somebody has to say yes."""
-    dropped = sum(not one.keep for one in decisions)
-    return dropped > share * len(decisions)
 
 
 def _span(span: timedelta) -> str:

@@ -19,6 +19,7 @@ from strongroom.report.handed_over import Record, as_observed, put_in_order
 from strongroom.report.noticed import Noticed, noticed
 
 __all__ = [
+    "ALL_JOBS",
     "CHANGED",
     "Act",
     "Beat",
@@ -32,6 +33,7 @@ __all__ = [
     "Prune",
     "Reach",
     "Record",
+    "Retiming",
     "Run",
     "Space",
     "Timetable",
@@ -40,6 +42,7 @@ __all__ = [
 
 
 _One = TypeVar("_One")
+ALL_JOBS: Final = "*"
 
 
 class Ending(StrEnum):
@@ -146,6 +149,14 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Retiming:
+    """That these jobs, by their names, got other times; `ALL_JOBS` stands for all."""
+
+    at: datetime
+    jobs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All of it, oldest first; `begun_at` is the time of the ledger's first record, `repairs` have
     the numbers of their records and the repositories."""
@@ -159,6 +170,7 @@ class History:
     spaces: tuple[Space, ...] = ()
     reaches: tuple[Reach, ...] = ()
     acts: tuple[Act, ...] = ()
+    retimings: tuple[Retiming, ...] = ()
 
 
 # How many signs of life may be missing.
@@ -168,12 +180,20 @@ _MISSED_BEATS: Final = 3
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is to run by itself: the newest times at which it was due, newest first, and the next
-    one. An empty `subject` means that it is about all."""
+    one. An empty `subject` means that it is about all; `own`: its times are not those of all that
+    do this."""
 
     action: str
     subject: str
     times: tuple[datetime, ...]
     next_at: datetime | None = None
+    own: bool = False
+
+    def is_timed_by(self, job: str) -> bool:
+        """Whether it has, or had, its times from this job."""
+        if job == f"{self.action}:{self.subject}":
+            return True
+        return job == ALL_JOBS or (job == self.action and not self.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +243,9 @@ class HistoryBuilder:
         self.spaces: list[Space] = []
         self.reaches: list[Reach] = []
         self.acts: list[Act] = []
+        self.retimings: list[Retiming] = []
+        # The times that a service knew last.
+        self.times: Mapping[str, tuple[str, str]] | None = None
         self._frozen = Frozen()
 
     def add(self, record: Record) -> None:
@@ -255,6 +278,7 @@ class HistoryBuilder:
             self._frozen("spaces", self.spaces),
             self._frozen("reaches", self.reaches),
             self._frozen("acts", self.acts),
+            self._frozen("retimings", self.retimings),
         )
 
 
@@ -427,6 +451,37 @@ def _configuration(made: HistoryBuilder, one: Record) -> None:
     """Others than before; that they were seen for the first time is no change."""
     if one.fields.get("digest_before"):
         made.acts.append(Act(one.seq, one.at, CHANGED, text(one.fields.get("file"))))
+    changes = mappings(one.fields.get("changes"))
+    jobs = frozenset(filter(None, (_retimed(text(each.get("setting"))) for each in changes)))
+    if jobs:
+        made.retimings.append(Retiming(one.at, jobs))
+
+
+def _retimed(setting: str) -> str:
+    """The job that has its times from this setting; empty when none has."""
+    section, _, name = setting.partition(".")
+    if section == "schedule":
+        return ALL_JOBS if name == "time_zone" else name.replace("_", "-")
+    if section == "sources" and name.endswith(".capture"):
+        return f"capture:{name.removesuffix('.capture')}"
+    if section == "repositories" and name.endswith(".check"):
+        return f"check:{name.removesuffix('.check')}"
+    # Without it the whole application is not drilled at any time.
+    return "application-drill" if setting == "application_check" else ""
+
+
+def _schedule(made: HistoryBuilder, one: Record) -> None:
+    """The times from now on; that they are known for the first time is no change."""
+    times = {
+        text(each.get("job")): (text(each.get("fields")), text(each.get("time_zone")))
+        for each in mappings(one.fields.get("jobs"))
+    }
+    before, made.times = made.times, times
+    if before is not None:
+        names = before.keys() | times.keys()
+        jobs = frozenset(name for name in names if before.get(name) != times.get(name))
+        if jobs:
+            made.retimings.append(Retiming(one.at, jobs))
 
 
 def _alert(made: HistoryBuilder, one: Record) -> None:
@@ -496,4 +551,5 @@ _READERS: Final[Mapping[str, Callable[[HistoryBuilder, Record], None]]] = {
     "job": _job,
     "command": _command,
     "configuration": _configuration,
+    "schedule": _schedule,
 }

@@ -16,7 +16,7 @@ from typing import Final
 from strongroom.model import Verdict
 from strongroom.report.check import Check, worst
 from strongroom.report.fleet import is_alone
-from strongroom.report.history import CHANGED, Beat, Due, Ending, History, Run, Timetable
+from strongroom.report.history import Beat, Due, Ending, History, Run, Timetable
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.weighing import TOLERANCE
 from strongroom.report.wording import age, clock, count
@@ -125,7 +125,7 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
     beat = max((one.at for one in timetable.beats), default=None)
     value = max((now - beat).total_seconds(), 0.0) if beat is not None else None
     if not known:
-        told = "nothing was due since the records begin, or the settings changed"
+        told = "nothing was due since the records begin, or since it got other times"
         yield Check("schedule", "", Verdict.UNKNOWN, told, value=value, until=_until(timetable))
         return
     verdict = worst(one.verdict for one in known)
@@ -171,12 +171,15 @@ def _due(
 ) -> _State | None:
     """How what was due stands; None when nothing was due since the records begin."""
     runs = _newest(by_action.get(due.action, ()), due)
-    patience = _patience(runs, promise)
-    passed = [one for one in due.times if one + patience <= now]
-    if not passed or history.begun_at is None or passed[0] < history.begun_at:
+    passed = [
+        (one, patience)
+        for one, following in zip(due.times, (due.next_at, *due.times), strict=False)
+        if one + (patience := _patience(runs, promise, one, following)) <= now
+    ]
+    if not passed or history.begun_at is None or passed[0][0] < history.begun_at:
         return None
     name = f"{due.action} of {due.subject}" if due.subject else due.action
-    expected = passed[0]
+    expected, patience = passed[0]
     newest = runs[-1] if runs else None
     if newest is None:
         told = f"{name} was due at {clock(expected, zone)} and has never run"
@@ -184,16 +187,19 @@ def _due(
     # One that was under way at that time is it, too: no two run at once.
     if newest.at >= expected - TOLERANCE:
         return _State(Verdict.PROVEN, f"{name} ran", seq=newest.seq)
-    if expected < _changed_at(history):
-        return None  # it may have had another time then
+    if expected < _retimed_at(history, due, now):
+        return None  # it had another time then
     told = f"{name} was due at {clock(expected, zone)} and did not run"
     return _State(Verdict.STALE, told, expected + patience, newest.seq)
 
 
-def _changed_at(history: History) -> datetime:
-    """When the settings were changed last; the beginning of the records without that."""
+def _retimed_at(history: History, due: Due, now: datetime) -> datetime:
+    """When this got other times, last; the beginning of the records without that. Other settings
+    are no reason why it did not run, and neither is what a clock that was wrong dates later."""
     assert history.begun_at is not None
-    changes = [one.at for one in history.acts if one.what == CHANGED]
+    changes = [
+        one.at for one in history.retimings if one.at <= now and any(map(due.is_timed_by, one.jobs))
+    ]
     return max(changes, default=history.begun_at)
 
 
@@ -203,11 +209,14 @@ def _newest(runs: Sequence[Run], due: Due) -> list[Run]:
     return list(islice(mine, _LAST_RUNS))[::-1]
 
 
-def _patience(runs: Sequence[Run], promise: Promise) -> timedelta:
-    """How long after its time a run may be recorded: what it waits for on purpose, and twice as
-    long as one took lately."""
+def _patience(
+    runs: Sequence[Run], promise: Promise, at: datetime, following: datetime | None
+) -> timedelta:
+    """How long after this time a run may be recorded: what it waits for on purpose, which is never
+    until the time that follows, and twice as long as one took lately."""
     longest = max((one.took for one in runs[-_LAST_RUNS:]), default=timedelta())
-    return promise.jitter + max(2 * longest, _LEAST_PATIENCE)
+    jitter = promise.jitter if following is None else min(promise.jitter, following - at)
+    return jitter + max(2 * longest, _LEAST_PATIENCE)
 
 
 def _beat(beat: Beat, now: datetime) -> _State:

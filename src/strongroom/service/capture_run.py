@@ -33,6 +33,7 @@ from strongroom.service.copying import copy_recorded
 from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
 from strongroom.service.point_record import PATH, PointRecord, PointSource, parse_record
+from strongroom.service.precedent import policies_json
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.room import spaces_json
 from strongroom.service.selection import (
@@ -463,6 +464,9 @@ class CaptureRun:
                 {**one.as_json(), "source": self._about.get(one)} for one in self.findings
             ],
             "errors": [{"source": name, **error_json(error)} for name, error in self.errors],
+            "policies": policies_json(
+                self.application.settings, [source.name for source in self.sources]
+            ),
             "spaces": spaces_json(self.repositories),
             "seconds": round(self.seconds, 3),
         }

@@ -42,7 +42,8 @@ STATE_NAME: Final = "runs.sqlite"
 _NAME: Final = "strongroom"
 # Changes only when steps change so that a run under way cannot be gone on with.
 _VERSION: Final = "1"
-_LIVE: Final = ["ENQUEUED", "PENDING", "DELAYED"]
+_WAITING: Final = ["ENQUEUED", "DELAYED"]
+_LIVE: Final = [*_WAITING, "PENDING"]
 _GIVEN_UP: Final = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", _GIVEN_UP]
 _POLL_SECONDS: Final = 1.0
@@ -276,6 +277,20 @@ class EngineClient:
             subject=workflow,
             hint="Look at the service's log, then run the command again.",
         )
+
+    def withdraw(self, workflow: str) -> bool:
+        """Let nobody begin a run; whether that was in time: False when it was begun, or when the
+        file that it waits in can't be written to."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if self._status(workflow).status not in _WAITING:
+            return False
+        try:
+            with self._explaining():
+                self._client.cancel_workflow(workflow)
+        except SQLAlchemyError:
+            return False
+        return True
 
     def is_handed_over(self, workflow: str) -> bool:
         """Whether the records of a run that another host carried out are in the ledger here."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 from strongroom.errors import BusyError, StrongroomError
 from strongroom.postgres.state_database import parse_state_database
+from strongroom.report.history import Beat
+from strongroom.report.wording import age
 from strongroom.service.application import Application
 from strongroom.service.engine import (
     HOST,
@@ -21,7 +25,13 @@ from strongroom.service.engine import (
     EngineClient,
     agent_address,
 )
-from strongroom.service.occupancy import SERVICE, holder_notes, is_occupied
+from strongroom.service.occupancy import (
+    SERVICE,
+    SIGN_INTERVAL,
+    holder_notes,
+    is_occupied,
+    last_sign,
+)
 from strongroom.service.order import Order, Outcome
 
 _POLL_SECONDS: Final = 0.5
@@ -36,15 +46,19 @@ def follow(
     arguments: Sequence[str],
     sources: Sequence[str],
     say: Callable[[str], None],
+    *,
+    watched: timedelta = SIGN_INTERVAL,
 ) -> Outcome | None:
     """Let the service carry a command out, and wait until it has. `sources` are those that a
     capture is of, all when there are none. None when the database of a fleet is away, so that
     nobody can be asked.
 
     Interrupted, the run goes on in the service; StrongroomError when that can't be reached.
+    BusyError when it is silent for as long as others call it dead, and for `watched` from now on:
+    after a host slept, its last sign is old, and it lives.
     """
     job = f"{action}:asked"
-    asked = _Asked(application, action, say)
+    asked = _Asked(application, action, say, watched)
     order = Order(
         application.name, job, action, tuple(arguments), tuple(sources), agent=asked.agent
     )
@@ -63,8 +77,15 @@ def follow(
 class _Asked:
     """An order to the service that runs here, and how to learn what came of it."""
 
-    def __init__(self, application: Application, action: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        action: str,
+        say: Callable[[str], None],
+        watched: timedelta,
+    ) -> None:
         self._application, self._say = application, say
+        self._signs = _Signs(application.state, watched)
         is_drill = action.endswith("drill")
         name, where = (*holder_notes(application.state, SERVICE)[1:3], "", "")[:2]
         self._workflow = f"{application.name}/{action}/{secrets.token_hex(8)}"
@@ -118,8 +139,48 @@ class _Asked:
                 subject=self._application.name,
                 hint="See `strongroom log` for what came of it.",
             )
+        silent = self._signs.silence(datetime.now(UTC), time.monotonic())
+        if silent is not None:
+            raise self._gave_up(silent)
         time.sleep(_POLL_SECONDS)
+
+    def _gave_up(self, silent: timedelta) -> BusyError:
+        """Nobody waits any longer, so nothing is to be done unseen."""
+        withdrawn = self._patiently(lambda: self._client.withdraw(self._workflow))
+        what = (
+            "so the command was withdrawn, and nothing was done"
+            if withdrawn
+            else "and the run is not waited for any longer; it goes on when it can"
+        )
+        then = "run the command again" if withdrawn else "see `strongroom log` for what came of it"
+        return BusyError(
+            f"the service gave no sign of life for {age(silent)}, {what}",
+            subject=self._application.name,
+            hint="Look at the service's log and restart it: runs go on where they were. "
+            f"Then {then}.",
+        )
 
     def close(self) -> None:
         """Give the connection back."""
         self._client.close()
+
+
+class _Signs:
+    """The service's signs of life, as somebody sees them who looks again and again."""
+
+    def __init__(self, folder: Path, watched: timedelta) -> None:
+        self._folder, self._watched = folder, watched
+        self._seen: tuple[datetime, float] | None = None
+
+    def silence(self, now: datetime, clock: float) -> timedelta | None:
+        """For how long it is silent, when that is too long; `clock` only goes forward, in seconds,
+        and stands still while the host sleeps."""
+        sign = last_sign(self._folder, SERVICE)
+        if sign is None:
+            return None
+        if self._seen is None or self._seen[0] != sign:
+            self._seen = sign, clock
+        is_dead = now > Beat(SERVICE, sign, SIGN_INTERVAL).silent_from
+        if not is_dead or clock - self._seen[1] < self._watched.total_seconds():
+            return None
+        return now - sign

@@ -242,7 +242,7 @@ def _unit_pair(settings: Settings, config: Path, job: Job, network: str) -> Iter
         ),
     )
     lines = _translated(lambda: on_calendar(job.fields, job.time_zone), job, "a systemd timer")
-    seconds = int(job.jitter.total_seconds())
+    seconds = int(job.most_jitter.total_seconds())
     yield UnitFile(
         f"{name}.timer",
         _TIMER.format(
@@ -362,7 +362,7 @@ def _crontab_line(job: Job, command: str) -> str:
         )
     fields = _translated(lambda: crontab_fields(job.fields), job, "a crontab")
     # Cron has no jitter, so each job gets its own part of it, always the same.
-    seconds = jitter(job.application, job.name, _ANY_TIME, job.jitter).total_seconds()
+    seconds = jitter(job.application, job.name, _ANY_TIME, job.most_jitter).total_seconds()
     delay = f"sleep {seconds:.0f}; " if seconds else ""
     # To cron a percent sign ends the command.
     return f"{fields} {delay}{command}".replace("%", "\\%")

@@ -31,7 +31,8 @@ from strongroom.errors import (
 )
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Verdict, finding
-from strongroom.plan.retention import Decision, Kept, Rules, decide, needs_consent, shrunk
+from strongroom.plan.consent import doubt
+from strongroom.plan.retention import Decision, Kept, Rules, decide, shrunk
 from strongroom.repository import Repository, Snapshot
 from strongroom.repository.prune import PruneOptions, PrunePlan, PruneReport, execute, plan_prune
 from strongroom.repository.renewal import RenewalReport, renew_locks
@@ -46,11 +47,12 @@ from strongroom.service.ledger_copy import (
 )
 from strongroom.service.listing import proofs
 from strongroom.service.pinning import remembered
+from strongroom.service.precedent import precedent
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.selection import say_all
 
-# Dropping more than this share at once is more often a mistake than meant.
-_CONSENT_SHARE: Final = 0.5
+# Dropping more than this share, otherwise than day by day, is more often a mistake than meant.
+CONSENT_SHARE: Final = 0.5
 KEEPS_NOTHING: Final = Keeping(versions=False)
 
 
@@ -64,6 +66,7 @@ class Pruned:
     done: PruneReport | None = None
     notes: tuple[Finding, ...] = ()
     captures: tuple[Decision, ...] = ()  # without those about copies of the ledger
+    own: tuple[Decision, ...] = ()  # and without what others captured
     keeping: Keeping = KEEPS_NOTHING
     renewal: RenewalReport | None = None
 
@@ -169,7 +172,8 @@ def prune(
 ) -> PruneResult:
     """Decide about every snapshot of the named repositories, or all; then free space.
 
-    ConfigError `prune-unconfirmed` when more than half of all would go and nobody has consented;
+    ConfigError `prune-unconfirmed` when more would go than the policy drops in its ordinary course,
+    and nobody has consented;
     IntegrityError `ledger-damaged` when nobody knows what is pinned and proven. A repository that
     others use, in which something is to stay by now that was to go, or whose store fails or lets
     nothing be removed, does not keep the others from being pruned, and nothing was removed from
@@ -209,7 +213,7 @@ def _prune_one(
         planned = _plan(application, repository, keeping, options, now)
         unneeded.update(planned.plan.unneeded)
         if not consent:
-            _must_be_meant(planned)
+            _must_be_meant(application, planned)
         done, notes = _carry_out(application, repository, planned, options, now)
     except StrongroomError:
         # What stays must not lose its locks because something else is wrong, damage least of all.
@@ -243,15 +247,19 @@ def _plan(
         )
     copies = {one.id for one in listed.snapshots if is_copy(one)}
     captures = tuple(one for one in decisions if one.id not in copies)
-    return Pruned(repository.name, decisions, plan, captures=captures, keeping=keeping)
+    mine = {one.id for one in listed.snapshots if _is_mine(application, one)}
+    own = tuple(one for one in decisions if one.id in mine)
+    return Pruned(repository.name, decisions, plan, captures=captures, own=own, keeping=keeping)
 
 
-def _must_be_meant(planned: Pruned) -> None:
-    """ConfigError `prune-unconfirmed` when more goes at once than somebody is likely to want."""
-    if needs_consent(planned.captures, share=_CONSENT_SHARE):
-        dropped = sum(not one.keep for one in planned.captures)
+def _must_be_meant(application: Application, planned: Pruned) -> None:
+    """ConfigError `prune-unconfirmed` when more goes than the policy drops in its ordinary course,
+    and somebody is likely to want."""
+    known = precedent(application.settings, application.ledger.entries(), planned.repository)
+    found = doubt(planned.own, known, share=CONSENT_SHARE)
+    if found is not None:
         raise ConfigError(
-            f"{dropped} of {len(planned.captures)} snapshots would be dropped",
+            f"{found.dropped} of {found.all} snapshots would be dropped: {found.because}",
             subject=planned.repository,
             code="prune-unconfirmed",
         )
@@ -321,6 +329,7 @@ def _record_end(
             "ended": ended,
             "policy": application.settings.policy_digest(planned.repository),
             "kept": sum(one.keep for one in planned.captures),
+            **outcome_json(planned.own),
             "dropped": report.dropped,
             "packs_deleted": len(report.deleted),
             "freed_bytes": report.freed_bytes - planned.plan.rewritten_bytes,
@@ -330,6 +339,15 @@ def _record_end(
             "locked_until": _time_or_none(report.locked_until),
         },
     )
+
+
+def outcome_json(own: Sequence[Decision]) -> dict[str, Any]:  # Any: JSON values
+    """What the next prune is compared with: how many of the application's snapshots are left, and
+    whether some are only because nothing may go now."""
+    return {
+        "left": sum(one.keep for one in own),
+        "suspended": any(one.suspended for one in own),
+    }
 
 
 def _refuse_other_decisions(

@@ -23,8 +23,9 @@ _TIMES: Final = 3
 def timetable_of(settings: Settings, now: datetime) -> tuple[Due, ...]:
     """Everything that has a time, with the times at which it was due last, and is next."""
     return tuple(
-        Due(action, subject, tuple(_before(calendar, now)), calendar.after(now))
-        for action, subject, fields in _timed(settings)
+        Due(action, subject, tuple(_before(calendar, now)), calendar.after(now), own is not None)
+        for action, subject, general, own in _timed(settings)
+        for fields in [general if own is None else own]
         if fields != NEVER
         for calendar in [Calendar(fields, settings.schedule.time_zone)]
     )
@@ -40,16 +41,17 @@ def _before(calendar: Calendar, now: datetime) -> Iterator[datetime]:
         found = calendar.newest(found - timedelta(seconds=1))
 
 
-def _timed(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def _timed(settings: Settings) -> Iterator[tuple[str, str, str, str | None]]:
+    """What is done to what, the times of all that do it, and its own, if it has any."""
     schedule = settings.schedule
     for name, source in settings.sources.items():
-        yield "capture", name, schedule.capture if source.capture is None else source.capture
+        yield "capture", name, schedule.capture, source.capture
     for name, repository in settings.repositories.items():
-        yield "check", name, schedule.check if repository.check is None else repository.check
-    yield "prune", "", schedule.prune
-    yield "drill", "", schedule.drill
+        yield "check", name, schedule.check, repository.check
+    yield "prune", "", schedule.prune, None
+    yield "drill", "", schedule.drill, None
     if settings.application_check is not None:
-        yield "application-drill", "", schedule.application_drill
-    yield "verify-daily", "", schedule.verify_daily
-    yield "verify-weekly", "", schedule.verify_weekly
-    yield "verify-monthly", "", schedule.verify_monthly
+        yield "application-drill", "", schedule.application_drill, None
+    yield "verify-daily", "", schedule.verify_daily, None
+    yield "verify-weekly", "", schedule.verify_weekly, None
+    yield "verify-monthly", "", schedule.verify_monthly, None
