@@ -16,7 +16,7 @@ from strongroom.report.check import Check
 from strongroom.report.observation import Scope
 from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
-from strongroom.service.gathering import scope_of
+from strongroom.service.gathering import obstacle_at, scope_of
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
 from strongroom.service.recollection import Recollection
 from strongroom.service.runs import Runs
@@ -56,6 +56,9 @@ class _Here:
 
     def live(self) -> Mapping[str, datetime]:
         return self._runs.jobs()
+
+    def obstacle(self) -> str:
+        return obstacle_at(self._application.state)
 
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         return self._application.record(kind, fields)
