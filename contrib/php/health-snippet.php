@@ -92,7 +92,7 @@ function strongroom_status_read(string $file, int $now): array
         );
     }
     $checks = is_array($told) ? strongroom_status_checks($told['checks'] ?? null) : null;
-    if ($checks === null || !strongroom_status_is_whole($told)) {
+    if ($checks === null || !strongroom_status_is_whole($told, $checks)) {
         return strongroom_status_unknown('The status of the backups is damaged.');
     }
     if (strongroom_status_time($told['valid_until']) < $now) {
@@ -108,8 +108,9 @@ function strongroom_status_read(string $file, int $now): array
 
 /**
  * @param array<string, mixed> $told
+ * @param array<string, string> $checks
  */
-function strongroom_status_is_whole(array $told): bool
+function strongroom_status_is_whole(array $told, array $checks): bool
 {
     $status = $told['status'] ?? null;
     $verdict = $told['verdict'] ?? null;
@@ -117,6 +118,7 @@ function strongroom_status_is_whole(array $told): bool
         && in_array($status, ['pass', 'warn', 'fail'], true)
         && in_array($verdict, ['PROVEN', 'STALE', 'UNKNOWN', 'FAILED'], true)
         && ($status === 'fail') === ($verdict !== 'PROVEN')
+        && ($status !== 'pass' || array_diff($checks, ['pass']) === [])
         && strongroom_status_time($told['generated_at'] ?? null) !== null
         && strongroom_status_time($told['valid_until'] ?? null) !== null;
 }
@@ -129,7 +131,7 @@ function strongroom_status_is_whole(array $told): bool
  */
 function strongroom_status_checks($told): ?array
 {
-    if (!is_array($told)) {
+    if (!is_array($told) || $told === []) { // something is always checked
         return null;
     }
     $checks = [];

@@ -18,8 +18,9 @@ from strongroom.report.alert_text import Item, Letter, Sender, letter, trial_let
 from strongroom.report.check import Check
 from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
-from strongroom.service.delivery import Outcome, deliver
+from strongroom.service.delivery import DELIVERY_SECONDS, Outcome, deliver
 from tests.e2e.command_line import Place, make_place
+from tests.support.failure_ground import wait_until
 from tests.support.listeners import (
     MailServer,
     WebService,
@@ -28,6 +29,7 @@ from tests.support.listeners import (
     untrusted_tls,
     web_service,
 )
+from tests.support.running_service import serving
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TOKEN = "T0K3N-of-the-hook"
@@ -52,8 +54,10 @@ def to_web(monkeypatch: pytest.MonkeyPatch, port: int, scheme: str = "json") -> 
     return "env:ALERT_URL"
 
 
-def send(to: str, message: Letter = LETTER, server: str = "localhost", **more: float) -> Outcome:
-    return deliver(to, message, mail_server=server, **more)
+def send(
+    to: str, message: Letter = LETTER, server: str = "localhost", seconds: float = DELIVERY_SECONDS
+) -> Outcome:
+    return deliver(to, message, mail_server=server, seconds=seconds)
 
 
 # One message
@@ -373,6 +377,46 @@ def test_a_ledger_that_cannot_be_written_neither_silences_nor_repeats(
     assert late == [NOW, NOW]
     assert at(3, application, capture(Verdict.PROVEN)).changes
     assert len(mail.received) == len(web.asked) == 2
+
+
+def test_what_is_under_way_at_a_stop_is_left_and_told_after_the_start(
+    tmp_path: Path, mail: MailServer, web: WebService
+) -> None:
+    application = Application.load(make(tmp_path, mail, web).config)
+    (tmp_path / "hook-url").write_text(f"json://127.0.0.1:{web.port}/x?rto=600&cto=600\n")
+    web.silent = True
+    checks = [capture(Verdict.FAILED)]
+    report = tell(application, checks, NOW, stopping=lambda: bool(web.asked and mail.received))
+    assert {one.message.to for one in report.sent} <= {"operators"}
+    assert "hook" not in {one["to"] for one in records(application, "alert")}
+    assert own_children() == []
+    web.silent = False
+    later = at(1, application, capture(Verdict.FAILED))
+    assert "hook" in {one.message.to for one in later.sent if one.outcome.delivered}
+
+
+def test_a_service_that_waits_for_a_route_stops_all_the_same(
+    tmp_path: Path, mail: MailServer, web: WebService
+) -> None:
+    """The message is neither told nor failed: nothing is recorded of it, and it is told later."""
+    place = make(tmp_path, mail, web)
+    place.write_config(
+        place.config.read_text().replace('  - {name: operators, to: "mailto:op@example.com"}\n', "")
+        .replace("when: failure", "when: warning")
+    )  # fmt: skip
+    (tmp_path / "hook-url").write_text(f"json://127.0.0.1:{web.port}/x?rto=600&cto=600\n")
+    web.silent = True
+    with serving(place) as service:
+        wait_until(lambda: bool(web.asked))
+        assert service.stop() == 0
+        assert "did not answer in time" not in service.text
+    application = Application.load(place.config)
+    assert records(application, "alert") == []
+    web.silent = False
+    with serving(place) as service:
+        wait_until(lambda: bool(records(application, "alert")))
+        assert service.stop() == 0
+    assert {one["delivered"] for one in records(application, "alert")} == {True}
 
 
 def test_of_two_checks_that_are_called_alike_the_worse_one_counts(

@@ -57,6 +57,19 @@ def edit(place: Place, before: bytes, after: bytes) -> int:
 # Records
 
 
+def test_a_long_result_does_not_stretch_the_list(place: Place) -> None:
+    """The list has the beginning of it; --verbose and JSON have all."""
+    message = f"{'it did not answer ' * 40}at all"
+    error = {"code": "store-failed", "message": message, "hint": "Wait."}
+    ledger_of(place).append("check", {"application": "tms", "error": error})
+    ledger_of(place).append("drill", {"application": "tms", "verdict": "PROVEN"})
+    lines = place.run("log").text.splitlines()
+    assert max(map(len, lines)) < 200
+    assert any("failed: it did not answer" in one and "…" in one for one in lines)
+    assert message in place.run("--verbose", "log").text
+    assert message in place.run("log", "--json").text
+
+
 def test_a_drill_records_what_an_auditor_asks(drilled: Place) -> None:
     fields = newest(drilled).fields
     (snapshot,) = [one for one in drilled.snapshots() if one["repository"] == "second"]

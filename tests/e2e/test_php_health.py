@@ -227,6 +227,9 @@ DAMAGED: dict[str, dict[str, object]] = {
     "no beginning": {"generated_at": None},
     "no checks": {"checks": None},
     "checks that are none": {"checks": "all fine"},
+    "no check at all": {"checks": {}},
+    "a pass with a check that fails": {"checks": {"capture": {"status": "fail"}}},
+    "a pass with a check that warns": {"checks": {"capture": {"status": "warn"}}},
     "a check without status": {"checks": {"capture": {}}},
     "a check with a foreign name": {"checks": {"<script>": {"status": "pass"}}},
 }

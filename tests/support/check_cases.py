@@ -515,6 +515,14 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
             Beat("the service", ago(minutes=20), timedelta(minutes=1)),))},
         "schedule", STALE, "the service gave no sign of life for 20 min",
     ),
+    "nothing can be started": (
+        {"timetable": Timetable(TIMETABLE.dues, obstacle="the disk is full")},
+        "schedule", STALE, "what is due cannot be started or recorded: the disk is full",
+    ),
+    "nothing could be started, and nothing is due": (
+        {"timetable": Timetable(obstacle="the disk is full")},
+        "schedule", STALE, "what is due cannot be started or recorded: the disk is full",
+    ),
     # Alerts
     "an alert arrived": ({}, "delivery", PROVEN, "the newest arrived 20 days ago (operators)"),
     "no alert was sent": (

@@ -87,6 +87,9 @@ class WorldPorts:
     def live(self) -> Mapping[str, datetime]:
         return self.world.engine.jobs()
 
+    def obstacle(self) -> str:
+        return ""
+
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         recorded = self.world.application.record(kind, fields)
         self._taken += isinstance(recorded, Entry)  # the tick takes it itself

@@ -39,7 +39,18 @@ def test_words(given: str, kept: str) -> None:
         ("Ticket 17: asked by amina@example.com", "Ticket 17: asked by amina@example.com"),
         ("see https://wiki/x and ask bob@x", "see https://wiki/x and ask bob@x"),
         ("into postgresql://u:p@h/d, then", "into postgresql://u:***@h/d, then"),
-        ("the password=abc was lost", "the password=***"),
+        ("the password=abc was lost, ticket 17", "the password=*** was lost, ticket 17"),
+        ("token = abc and pwd=def: ticket 17", "token = *** and pwd=*** ticket 17"),
+        ("password=\"a b\" of 'x', ticket 17", "password=*** of 'x', ticket 17"),
+        ("password='it\\'s a b' ticket 17", "password=*** ticket 17"),
+        ("password=a\\ b\"c d\"'e f' ticket 17", "password=*** ticket 17"),
+        # Where it ends is not sure.
+        ('password="a b, ticket 17', "password=***"),
+        ("password=it's a b", "password=***"),
+        ("password={a b} ticket 17", "password=***"),
+        ("password=“a b” ticket 17", "password=***"),
+        ("password=$(cat a b) ticket 17", "password=***"),
+        ("password=a\\", "password=***"),
         ("the password was lost", "the password was lost"),
     ],
 )
@@ -67,6 +78,18 @@ def test_long_texts_are_cut_and_bytes_that_are_no_text_escaped() -> None:
     assert cut("x" * 400) == "x" * 400
     assert cut("x" * 401) == "x" * 399 + "…"
     assert cut("\udcff") == "\\udcff"
+
+
+@given(
+    st.sampled_from(["password={}", "PGPASSWORD = {}", "a token={} b=c", "secret={}\tticket 17"]),
+    st.text("ab= \\\"'", max_size=8).map(lambda one: f"»{one}«"),
+    st.sampled_from("\"'"),
+)
+def test_nothing_in_quotes_survives_in_prose(form: str, secret: str, quote: str) -> None:
+    quoted = quote + secret.replace("\\", "\\\\").replace(quote, f"\\{quote}") + quote
+    kept = masked_prose(form.format(quoted))
+    assert "»" not in kept
+    assert "«" not in kept
 
 
 @given(

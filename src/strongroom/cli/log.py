@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from strongroom.service.history import History, Verification
 
 _TIME = "TIME, or how long ago, such as 7d"
+# More of a result makes the lines of all others as long; --verbose and exports have the whole.
+_MOST_RESULT = 60
 
 
 @click.command(
@@ -114,7 +116,7 @@ def log(
     The ledger is append-only, and each record is sealed to the one before. With --verify exit
     status 0 means that it is what was written; 37 that it is not; 3 that it is, as far as could be
     compared. As junit, drills are written, or what --action names. With --verbose from where each
-    command was run, too.
+    command was run, too, and each result in full.
     """
     from strongroom.service.history import Wanted, history, verify
 
@@ -169,7 +171,8 @@ def _export(run: Run, found: History, output: Path, file_format: str) -> int:
 
 def _listed_lines(found: History, zone: str, *, verbose: bool) -> list[str]:
     heads = ["RECORD", f"TIME ({zone})", "ACTION", "ABOUT", "RESULT", "BY"]
-    rows = [_row(one, zone, unended=one.seq in found.unended) for one in found.entries]
+    most = None if verbose else _MOST_RESULT
+    rows = [_row(one, zone, most, unended=one.seq in found.unended) for one in found.entries]
     if verbose:
         heads.append("FROM")
         for row, one in zip(rows, found.entries, strict=True):
@@ -184,17 +187,20 @@ def _listed_lines(found: History, zone: str, *, verbose: bool) -> list[str]:
     return lines
 
 
-def _row(entry: Entry, zone: str, *, unended: bool) -> list[str]:
+def _row(entry: Entry, zone: str, most: int | None, *, unended: bool) -> list[str]:
     from strongroom.service.history import told
 
     about, result = told(entry, unended=unended)
+    result = plain(result)
+    if most is not None and len(result) > most:
+        result = result[: most - 1] + "…"
     by = entry.fields.get("by")
     return [
         str(entry.seq),
         clock(entry.at, zone),
         plain(entry.kind),
         plain(about),
-        coloured(plain(result)),
+        coloured(result),
         plain(by) if isinstance(by, str) else "-",
     ]
 

@@ -212,10 +212,12 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """What is to run by itself, and what gave signs of life."""
+    """What is to run by itself, and what gave signs of life; `obstacle` says why nothing can be
+    started or recorded now, where that is so."""
 
     dues: tuple[Due, ...] = ()
     beats: tuple[Beat, ...] = ()
+    obstacle: str = ""
 
 
 class Frozen:

@@ -111,11 +111,12 @@ def check_schedule(evidence: Evidence, promise: Promise, now: datetime) -> Itera
     if timetable is None:
         yield Check("schedule", "", Verdict.UNKNOWN, "nobody says what was due")
         return
-    if not timetable.dues and not timetable.beats:
+    if not timetable.dues and not timetable.beats and not timetable.obstacle:
         return
     all_runs = evidence.history.runs
     runs = evidence.once("runs", (all_runs,), lambda: _by_action(all_runs))
     states = [
+        _obstacle(timetable),
         *(_due(one, runs, evidence.history, promise, now, evidence.scope.time_zone)
           for one in timetable.dues),
         *(_beat(one, now) for one in timetable.beats),
@@ -224,6 +225,15 @@ def _beat(beat: Beat, now: datetime) -> _State:
         return _State(Verdict.PROVEN, f"{beat.name} runs")
     told = f"{beat.name} gave no sign of life for {age(now - beat.at)}"
     return _State(Verdict.STALE, told, beat.silent_from)
+
+
+def _obstacle(timetable: Timetable) -> _State | None:
+    """Of what keeps all from being started; None when nothing does. Since when is not known: a
+    host that can't write anything down can't write that down either."""
+    if not timetable.obstacle:
+        return None
+    told = f"what is due cannot be started or recorded: {timetable.obstacle}"
+    return _State(Verdict.STALE, told)
 
 
 def _alone(evidence: Evidence, now: datetime) -> _State | None:

@@ -12,9 +12,9 @@ recorded when that is possible again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
@@ -42,6 +42,7 @@ from strongroom.report.alert_text import Item, Letter, Sender, letter
 from strongroom.report.check import Check
 from strongroom.service.application import Application
 from strongroom.service.delivery import Outcome, deliver
+from strongroom.service.dispatch import Dispatch, never
 from strongroom.service.rendering import time_json
 
 __all__ = ["AlertReport", "Post", "Sent", "routes_of", "sender_of", "tell", "undelivered"]
@@ -49,7 +50,6 @@ __all__ = ["AlertReport", "Post", "Sent", "routes_of", "sender_of", "tell", "und
 Post: TypeAlias = Callable[[Alert, Letter], Outcome]
 """Delivers a letter to an alert's address."""
 
-_AT_ONCE: Final = 8
 _MOST_UNRECORDED: Final = 10_000
 _VERDICTS: Final = list(Verdict)
 
@@ -111,16 +111,20 @@ def tell(
     *,
     post: Post | None = None,
     told: Sequence[Record] | None = None,
+    stopping: Callable[[], bool] = never,
 ) -> AlertReport:
     """Tell everybody what is to be told at `now` of these checks, which are all that there are.
 
     Without checks nothing is done. `told` is what the ledger's records tell of it, where the caller
     has just read them; `post` delivers in the place of Apprise. Nothing is raised for what does not
-    arrive or cannot be recorded: it stands in the report.
+    arrive or cannot be recorded: it stands in the report. It takes a minute and a half at most: who
+    was not reached by then is, when it is tried again; and ends when it is `stopping`, as if what
+    was under way had not been tried.
     """
     if not checks:
         return AlertReport()
-    run = _Run(application, checks, now, post or _post(application.settings))
+    dispatch = Dispatch(stopping)
+    run = _Run(application, checks, now, post or _post(application.settings, dispatch), dispatch)
     before = run.read(told)
     standings = [Standing(one.key, one.subject, one.verdict) for one in run.checks.values()]
     plan = plan_alerts(standings, before, run.routes, run.zone, now)
@@ -135,7 +139,12 @@ class _Run:
     """What one tick has come to so far."""
 
     def __init__(
-        self, application: Application, checks: Sequence[Check], now: datetime, post: Post
+        self,
+        application: Application,
+        checks: Sequence[Check],
+        now: datetime,
+        post: Post,
+        dispatch: Dispatch,
     ) -> None:
         settings = application.settings
         self.application = application
@@ -145,7 +154,7 @@ class _Run:
             if known is None or _VERDICTS.index(one.verdict) > _VERDICTS.index(known.verdict):
                 self.checks[one.key] = one
         self.now = now
-        self.post = post
+        self.post, self.dispatch = post, dispatch
         self.routes = routes_of(settings)
         self.alerts = dict(zip(route_names(settings.alerts), settings.alerts, strict=True))
         self.zone = ZoneInfo(settings.schedule.time_zone)
@@ -252,7 +261,7 @@ class _Run:
         unreachable: set[str] = set()
         failed: list[Message] = []
         waiting = tuple(messages)
-        while waiting or failed:
+        while (waiting or failed) and not self.dispatch.is_over:
             if not waiting:
                 first = failed.pop(0)
                 waiting = stand_ins(first, told, self.routes, unreachable, self.zone, self.now)
@@ -266,15 +275,17 @@ class _Run:
             waiting = ()
 
     def _deliver(self, messages: Sequence[Message]) -> list[Sent]:
-        """At the same time, so that a service that hangs holds no other up."""
+        """At the same time; those that were tried."""
         if not messages:
             return []
-        with ThreadPoolExecutor(min(len(messages), _AT_ONCE), "alert") as pool:
-            asked = [
-                pool.submit(self.post, self.alerts[one.to], self._letter(one)) for one in messages
-            ]
-            outcomes = [one.result() for one in asked]
-        return [Sent(*one) for one in zip(messages, outcomes, strict=True)]
+        self.dispatch.share(len(messages))
+        tasks = [partial(self.post, self.alerts[one.to], self._letter(one)) for one in messages]
+        outcomes = self.dispatch.carry_out(tasks)
+        return [
+            Sent(message, outcome)
+            for message, outcome in zip(messages, outcomes, strict=True)
+            if outcome is not None
+        ]
 
     def _letter(self, message: Message) -> Letter:
         items = [
@@ -323,8 +334,14 @@ def undelivered(route: str, outcome: Outcome) -> Finding:
     return finding("alert-undelivered", route, outcome.error or "it did not arrive")
 
 
-def _post(settings: Settings) -> Post:
+def _post(settings: Settings, dispatch: Dispatch) -> Post:
     def post(alert: Alert, message: Letter) -> Outcome:
-        return deliver(alert.to, message, mail_server=settings.monitoring.mail_server)
+        return deliver(
+            alert.to,
+            message,
+            mail_server=settings.monitoring.mail_server,
+            seconds=dispatch.each_seconds,
+            stopping=dispatch.stopping,
+        )
 
     return post

@@ -146,7 +146,7 @@ class Daemon:
         application.record("service", fields)
 
     def _work(self, runs: Runs, hold: Hold) -> None:
-        ticker = Ticker(runs, self._board)
+        ticker = Ticker(runs, self._board, lambda: self._stopping)
         forgotten = None
         while not self._stopping:
             if not hold.is_kept():

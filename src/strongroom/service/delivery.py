@@ -16,7 +16,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ DELIVERY_SECONDS: Final = 30.0
 PING_SECONDS: Final = 10.0
 # So long the messenger has to say itself that time is over.
 _GRACE_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.2
 _PROGRAM: Final = "from strongroom.service.messenger import main; main()"
 _MAIL: Final = "mailto:"
 _MAIL_NAME: Final = Path("/etc/mailname")
@@ -48,10 +50,16 @@ class Outcome:
 
 
 def deliver(
-    to: str, letter: Letter, *, mail_server: str, seconds: float = DELIVERY_SECONDS
+    to: str,
+    letter: Letter,
+    *,
+    mail_server: str,
+    seconds: float = DELIVERY_SECONDS,
+    stopping: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Send a letter to `mailto:NAME@HOST`, by way of the mail server, or to where a reference
-    leads. Takes `seconds` at most, and the time that the reference takes."""
+    leads. Takes `seconds` at most, and the time that the reference takes; is left at once when it
+    is `stopping`."""
     try:
         address = mail_url(to, mail_server) if to.startswith(_MAIL) else resolve_secret(to)
     except ConfigError as error:
@@ -65,7 +73,7 @@ def deliver(
         "tone": letter.tone.value,
         "seconds": seconds,
     }
-    return _run(task, seconds)
+    return _run(task, seconds, stopping)
 
 
 def ping(address: str, body: str, *, seconds: float = PING_SECONDS) -> Outcome:
@@ -95,7 +103,11 @@ def _own_address() -> str:
     return f"strongroom@{name}" if "." in name else f"strongroom@{name or 'host'}.localdomain"
 
 
-def _run(task: Mapping[str, Any], seconds: float) -> Outcome:  # Any: JSON values
+def _run(
+    task: Mapping[str, Any],  # Any: JSON values
+    seconds: float,
+    stopping: Callable[[], bool] | None = None,
+) -> Outcome:
     try:
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
@@ -108,12 +120,31 @@ def _run(task: Mapping[str, Any], seconds: float) -> Outcome:  # Any: JSON value
         reason = f"no process could be started for it: {error.strerror}"
         return Outcome(False, reason, "Run `strongroom doctor`.")
     try:
-        answer, _ = child.communicate(json.dumps(task).encode(), timeout=seconds + _GRACE_SECONDS)
+        answer = _answer(child, json.dumps(task).encode(), seconds + _GRACE_SECONDS, stopping)
     except subprocess.TimeoutExpired:
         return Outcome(False, LATE, "Look at the service and at the way to it.")
     finally:
         _end(child)
     return _outcome(answer)
+
+
+def _answer(
+    child: subprocess.Popen[bytes],
+    task: bytes,
+    seconds: float,
+    stopping: Callable[[], bool] | None,
+) -> bytes:
+    """What the messenger says; TimeoutExpired when it says nothing in time, or all is to stop."""
+    deadline = time.monotonic() + seconds
+    given: bytes | None = task
+    while True:
+        left = max(deadline - time.monotonic(), 0.0)
+        try:
+            return child.communicate(given, min(left, _POLL_SECONDS) if stopping else left)[0]
+        except subprocess.TimeoutExpired:
+            given = None  # what is not written yet is kept
+            if stopping is None or stopping() or time.monotonic() >= deadline:
+                raise
 
 
 def _outcome(answer: bytes) -> Outcome:

@@ -15,9 +15,11 @@ and nobody asks for the queues of another one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,8 +35,9 @@ from dbos import (
 )
 from dbos import error as of_engine
 
-from strongroom.errors import BusyError, StorageError
+from strongroom.errors import BusyError, StorageError, StrongroomError
 from strongroom.postgres.state_database import StateDatabase, explaining, refused
+from strongroom.service.occupancy import has_room
 from strongroom.service.order import Order, Outcome, parse_order, parse_outcome
 from strongroom.service.workflow import EVIDENCE, RUN, Hall, serve_in
 
@@ -123,7 +126,7 @@ class Engine:
     """The engine of one service process. Launch once; close once."""
 
     def __init__(self, home: Path | StateDatabase, application: str, executor: str) -> None:
-        self._is_shared = isinstance(home, StateDatabase)
+        self._explaining = _explaining_at(home)
         config: DBOSConfig = {
             "name": application,
             "application_version": _version(application),
@@ -149,7 +152,7 @@ class Engine:
         serve_in(hall)
         quieten()
         try:
-            with _explaining() if self._is_shared else _explaining_file():
+            with self._explaining():
                 DBOS(config=self._config)
                 DBOS.listen_queues([one.address.queue for one in queues])
                 DBOS.launch()
@@ -173,13 +176,13 @@ class Engine:
 
 
 class EngineClient:
-    """Puts orders in, and knows what became of them. Errors of a fleet's database are
-    SourceErrors, at once."""
+    """Puts orders in, and knows what became of them. Errors of a host's file are StorageErrors,
+    and those of a fleet's database SourceErrors, at once."""
 
     def __init__(self, home: Path | StateDatabase, application: str = _NAME) -> None:
         self._application = application
         self._pool = None
-        self._is_shared = isinstance(home, StateDatabase)
+        self._explaining = _explaining_at(home)
         where: dict[str, Any] = {}  # Any: what the library takes
         if isinstance(home, StateDatabase):
             where["system_database_engine"] = self._pool = home.engine(kept=False)
@@ -330,26 +333,59 @@ class EngineClient:
         if self._pool is not None:
             self._pool.dispose()
 
-    def _explaining(self) -> contextlib.AbstractContextManager[None]:
-        return _explaining() if self._is_shared else contextlib.nullcontext()
+
+def _explaining_at(
+    home: Path | StateDatabase,
+) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """What to be within while the database there is asked."""
+    if isinstance(home, StateDatabase):
+        return _explaining
+    return functools.partial(_explaining_file, home / STATE_NAME)
 
 
 @contextlib.contextmanager
-def _explaining_file() -> Iterator[None]:
-    """Within it, whatever goes wrong with the file of a host's runs is a StorageError."""
+def _explaining_file(file: Path) -> Iterator[None]:
+    """Within it, whatever goes wrong with the file of a host's runs is a StorageError; BusyError
+    when somebody else holds it for long."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except SQLAlchemyError as error:
+        # What follows the first line, and the error itself, may quote a statement and its values.
         why = str(getattr(error, "orig", None) or type(error).__name__).split("\n")[0]
-        raise StorageError(
-            f"the record of runs under way cannot be used: {why}",
-            subject=STATE_NAME,
-            code="store-refused",
-            hint=f"Let this user write to it, or move {STATE_NAME} aside: runs under way are "
-            "begun anew, and the ledger keeps all evidence.",
-        ) from error
+        told = f"the record of runs under way cannot be used: {why}"
+        raise _refused_file(file, told, _sqlite_code(error)) from error
+
+
+def _sqlite_code(error: BaseException) -> int:
+    """What SQLite calls it, without the particulars; 0 when nobody knows."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return int(code) & 0xFF if isinstance(code, int) else 0
+
+
+def _refused_file(file: Path, told: str, code: int) -> StrongroomError:
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return BusyError(told, subject=str(file), hint="End what reads it, or wait for it.")
+    # A disk may refuse what SQLite needs beside the file before it is full to the last byte.
+    is_full = code == sqlite3.SQLITE_FULL or (
+        code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and not has_room(file.parent)
+    )
+    if is_full:
+        return StorageError(
+            told,
+            subject=str(file),
+            code="store-full",
+            hint="Free space where the state folder is: meanwhile nothing can be recorded, and no "
+            "run begins.",
+        )
+    return StorageError(
+        told,
+        subject=str(file),
+        code="store-refused",
+        hint=f"Let this user write to it, or move {STATE_NAME} aside: runs under way are "
+        "begun anew, and the ledger keeps all evidence.",
+    )
 
 
 @contextlib.contextmanager

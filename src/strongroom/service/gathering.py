@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.config import Settings
@@ -28,14 +29,14 @@ from strongroom.report.collection import Collection
 from strongroom.report.history import Beat, Timetable
 from strongroom.report.observation import Chain, Evidence, Promise, Scope, SourceScope
 from strongroom.service.application import Application
-from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, last_sign
+from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, has_room, last_sign
 from strongroom.service.place import Mount, mounts, store_of
 from strongroom.service.timetable import timetable_of
 
 if TYPE_CHECKING:
     from strongroom.service.history import Verification
 
-__all__ = ["EXITS", "Reading", "gather", "gather_here", "promise_of", "scope_of"]
+__all__ = ["EXITS", "Reading", "gather", "gather_here", "obstacle_at", "promise_of", "scope_of"]
 
 EXITS: Final = {
     Verdict.PROVEN: EXIT_FINE,
@@ -130,7 +131,13 @@ def _timetable(application: Application, now: datetime, beats: Sequence[Beat]) -
     signs = list(beats)
     if not signs and (sign := last_sign(application.state, SERVICE)) is not None:
         signs.append(Beat(SERVICE, sign, SIGN_INTERVAL))
-    return Timetable(timetable_of(application.settings, now), tuple(signs))
+    dues = timetable_of(application.settings, now)
+    return Timetable(dues, tuple(signs), obstacle_at(application.state))
+
+
+def obstacle_at(state: Path) -> str:
+    """Why nothing can be started or recorded where the records are kept; empty where it can."""
+    return "" if has_room(state) else "the state folder has no space left"
 
 
 def scope_of(settings: Settings, known: list[Mount] | None = None) -> Scope:

@@ -16,6 +16,12 @@ _MOST_CHARACTERS: Final = 400
 _SECRET_WORD: Final = re.compile(
     r"\w*(?:pass|pwd|secret|token|credential|api_?key|access_?key)\w*\s*=\s*(?=\S)", re.IGNORECASE
 )
+# A value that ends where a space does that is neither in quotes nor escaped, if it surely ends
+# there: not one with a quote that nothing closes, a bracket, or a quote of another kind.
+_VALUE: Final = re.compile(
+    r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\`´(\[{<«»“”„‘’‚‹›])+(?=\s|$)""",
+    re.DOTALL,
+)
 
 
 def masked(text: str) -> str:
@@ -23,12 +29,18 @@ def masked(text: str) -> str:
     follows the `=` of what is called a secret."""
     if "://" in text:
         return _without_secret_words(_without_login(text))
-    return masked_prose(text)
+    return _without_secret_words(_without_logins(text))
 
 
 def masked_prose(text: str) -> str:
-    """What a person has written, masked word by word."""
-    return _without_secret_words(re.sub(r"\S+", lambda word: _without_login(word[0]), text))
+    """What a person has written, masked word by word: of what is called a secret the one word
+    after the `=`, or what stands there in quotes; all that follows where its end is not sure."""
+    kept, rest = "", _without_logins(text)
+    while found := _SECRET_WORD.search(rest):
+        kept += rest[: found.end()] + HIDDEN
+        value = _VALUE.match(rest, found.end())
+        rest = rest[value.end() :] if value is not None else ""
+    return kept + rest
 
 
 def masked_reference(text: str) -> str:
@@ -46,6 +58,10 @@ def cut(text: str) -> str:
     """At most 400 characters; bytes that are no text are escaped."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+
+
+def _without_logins(text: str) -> str:
+    return re.sub(r"\S+", lambda word: _without_login(word[0]), text)
 
 
 def _without_login(text: str) -> str:

@@ -119,6 +119,16 @@ def last_sign(folder: Path, what: str) -> datetime | None:
         return None
 
 
+def has_room(folder: Path) -> bool:
+    """Whether anything can still be written there, as far as its file system says."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return True  # whoever writes there learns why that fails
+    # Some say nothing of their size.
+    return found.f_blocks == 0 or found.f_bavail > 0
+
+
 def holder_notes(folder: Path, what: str) -> list[str]:
     """What whoever did this last left for others; nothing when nothing is known."""
     try:

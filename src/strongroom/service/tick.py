@@ -50,6 +50,8 @@ __all__ = [
 LOG: Final = logging.getLogger("strongroom.service")
 HOST_QUEUE: Final = "host"
 DRILL_QUEUE: Final = "drill"
+# That a fleet's database is away is noticed by whoever asks it, and no matter for a moment.
+_AWAY: Final = "database-unreachable"
 _DRILLS: Final = frozenset({DRILL, APPLICATION_DRILL})
 
 
@@ -71,6 +73,10 @@ class Ports(Protocol):
 
     def live(self) -> Mapping[str, datetime]:
         """The jobs that wait or are under way, and since when."""
+        ...
+
+    def obstacle(self) -> str:
+        """Why nothing can be started or recorded, as far as can be seen; empty where it can."""
         ...
 
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
@@ -115,33 +121,58 @@ def tick(ports: Ports, now: datetime) -> None:
     known = safely("reading the ledger", ports.recall)
     if known is None:
         return
-    safely("planning", lambda: _start(ports, known, now))
-    safely("judging", lambda: _judge(ports, known, now))
+    obstacle = _started(ports, known, now)
+    safely("judging", lambda: _judge(ports, known, obstacle, now))
 
 
-def safely(what: str, effect: Callable[[], Any]) -> Any:  # Any: whatever it gives
-    """What the effect gives; None when it fails, which is logged."""
+def safely(
+    what: str,
+    effect: Callable[[], Any],  # Any: whatever it gives
+    failed: Callable[[Exception], None] = lambda _: None,
+) -> Any:
+    """What the effect gives; None when it fails, which is logged, and `failed` is told."""
     try:
         return effect()
     except StrongroomError as error:
         LOG.error("%s: %s", what, error)
-    except Exception:  # the edge of a tick: the next one is to come
+        failed(error)
+    except Exception as error:  # the edge of a tick: the next one is to come
         LOG.exception("%s: something that nobody foresaw", what)
+        failed(error)
     return None
 
 
-def _start(ports: Ports, known: Recollection, now: datetime) -> None:
+def _started(ports: Ports, known: Recollection, now: datetime) -> str:
+    """Start what is due. Returns why nothing can be started or recorded, empty when it can: it is
+    judged at once, since the ledger may be what can't be written."""
+    obstacles: list[str] = []
+
+    def failed(error: Exception) -> None:
+        if not isinstance(error, StrongroomError):
+            obstacles.append(f"a failure that nobody foresaw ({type(error).__name__})")
+        elif error.code != _AWAY:
+            obstacles.append(error.message)
+
+    safely("planning", lambda: obstacles.extend(_start(ports, known, now)), failed)
+    safely("looking for room", lambda: obstacles.append(ports.obstacle()))
+    return next(filter(None, obstacles), "")
+
+
+def _start(ports: Ports, known: Recollection, now: datetime) -> list[str]:
     planned = plan(ports.settings, known, ports.live(), now)
+    unrecorded = []
     if planned.announcement is not None:
         recorded = ports.record(ANNOUNCED, planned.announcement)
         if isinstance(recorded, Finding):
             LOG.error("%s: %s", recorded.subject, recorded.message)
+            unrecorded.append(recorded.message)
         else:
             known.take(recorded)
     for note in planned.notes:
         LOG.warning("%s", note)
     for placed in planned.orders:
         ports.order(placed)
+    return unrecorded
 
 
 def plan(
@@ -197,10 +228,11 @@ def order_of(application: str, one: Due) -> Order:
     )
 
 
-def _judge(ports: Ports, known: Recollection, now: datetime) -> None:
+def _judge(ports: Ports, known: Recollection, obstacle: str, now: datetime) -> None:
     settings = ports.settings
     beats = (Beat(SERVICE, now, SIGN_INTERVAL),)
-    evidence = known.evidence(ports.scope(), Timetable(dues_of(settings, now), beats))
+    timetable = Timetable(dues_of(settings, now), beats, obstacle)
+    evidence = known.evidence(ports.scope(), timetable)
     found = status_of(evidence, promise_of(settings), now)
     ports.show(found)
     for one in ports.tell(found.report.checks, known.told, now).findings:

@@ -4,7 +4,7 @@ engine, and the board. Nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from strongroom.report.check import Check
 from strongroom.report.observation import Scope
 from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
-from strongroom.service.gathering import scope_of
+from strongroom.service.dispatch import never
+from strongroom.service.gathering import obstacle_at, scope_of
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
 from strongroom.service.recollection import Recollection
 from strongroom.service.runs import Runs
@@ -25,22 +26,25 @@ from strongroom.service.tick import Placed, safely, tick
 
 
 class Ticker:
-    """Ticks for one service."""
+    """Ticks for one service; one that is under way when it is `stopping` ends soon."""
 
-    def __init__(self, runs: Runs, board: Board) -> None:
-        self._runs, self._board = runs, board
+    def __init__(self, runs: Runs, board: Board, stopping: Callable[[], bool] = never) -> None:
+        self._runs, self._board, self._stopping = runs, board, stopping
 
     def tick(self, application: Application, now: datetime) -> None:
         """All that is to be done at `now`."""
         safely("the runs", lambda: self._runs.refresh(application))
-        tick(_Here(application, self._runs, self._board), now)
+        tick(_Here(application, self._runs, self._board, self._stopping), now)
 
 
 class _Here:
     """The ports of a service: see `Ports`."""
 
-    def __init__(self, application: Application, runs: Runs, board: Board) -> None:
+    def __init__(
+        self, application: Application, runs: Runs, board: Board, stopping: Callable[[], bool]
+    ) -> None:
         self._application, self._runs, self._board = application, runs, board
+        self._stopping = stopping
 
     @property
     def settings(self) -> Settings:
@@ -56,6 +60,9 @@ class _Here:
 
     def live(self) -> Mapping[str, datetime]:
         return self._runs.jobs()
+
+    def obstacle(self) -> str:
+        return obstacle_at(self._application.state)
 
     def record(self, kind: str, fields: Mapping[str, Any]) -> Entry | Finding:  # Any: JSON values
         return self._application.record(kind, fields)
@@ -74,4 +81,4 @@ class _Here:
             safely("the metrics file", lambda: publish_metrics(standing, metrics, now))
 
     def tell(self, checks: Sequence[Check], told: Sequence[Record], now: datetime) -> AlertReport:
-        return tell(self._application, checks, now, told=told)
+        return tell(self._application, checks, now, told=told, stopping=self._stopping)
