@@ -34,6 +34,7 @@ from tests.support.alert_ground import (
     all_but,
     standings,
 )
+from tests.support.alert_ledger import SILENCE, Teller
 
 KEYS = ("capture:database", "capture:uploads", "space:local", "review")
 NAMES = ("operators", "on-call", "dba")
@@ -298,6 +299,27 @@ def test_what_is_not_looked_at_any_more_is_withdrawn_once(
         ]
     assert sorted(withdrawn) == sorted(told_of)
     assert all(world.belief(name, key) is Verdict.PROVEN for name, key in told_of)
+
+
+@given(steps, st.sets(st.integers(0, 24)), st.integers(1, 3))
+def test_what_is_not_recorded_changes_nothing(
+    given_steps: list[Step], full: set[int], times: int
+) -> None:
+    """The service, which records few of the attempts that fail again, and at times nothing, sends
+    what would be sent if all were recorded."""
+    teller = Teller()
+    world = World(teller.routes)
+    at, known = NOW, dict.fromkeys(KEYS, Verdict.PROVEN)
+    for number, (minutes, seen, away) in enumerate(given_steps * times):
+        at += minutes * MINUTE
+        known = whole(known, seen)
+        teller.away = dict.fromkeys(away, SILENCE)
+        teller.ledger.is_full = number in full
+        report = teller.tick(at, known)
+        tick = world.tick(at, known, all_but(away))
+        assert report.changes == tick.plan.changes
+        sent = [(one.message, one.outcome.delivered) for one in report.sent]
+        assert sent == list(tick.sent)
 
 
 @pytest.mark.parametrize("delivered", [True, False])

@@ -423,3 +423,12 @@ def test_routes_come_from_the_settings_in_their_order() -> None:
         Route("1", False, 6 * HOUR, NIGHT),
         Route("on-call", True, 24 * HOUR, None, frozenset({"uploads", "local"})),
     )
+
+
+def test_the_error_of_an_attempt_is_known_and_plans_nothing() -> None:
+    read = told_record("alert", NOW, ALERT)
+    assert isinstance(read, Delivery)
+    assert read.error == "it did not answer in time"
+    odd = told_record("alert", NOW, {**ALERT, "error": 5})
+    assert isinstance(odd, Delivery)
+    assert (odd, odd.error) == (read, "")

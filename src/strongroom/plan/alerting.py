@@ -111,7 +111,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One check in one message to one route, and whether it arrived. `instead_of` names the route
-    that could not be reached."""
+    that could not be reached; by the `error` nothing is planned."""
 
     key: str
     to: str
@@ -120,6 +120,7 @@ class Delivery:
     at: datetime
     delivered: bool
     instead_of: str = ""
+    error: str = field(default="", compare=False)
 
 
 Record: TypeAlias = Change | Delivery
@@ -542,7 +543,7 @@ def told_record(
     to, event = fields.get("to"), _event(fields.get("event"))
     if not isinstance(to, str) or event is None:
         return None
-    instead_of = fields.get("instead_of")
+    instead_of, error = fields.get("instead_of"), fields.get("error")
     return Delivery(
         key,
         to,
@@ -551,6 +552,7 @@ def told_record(
         at,
         fields.get("delivered") is True,
         instead_of if isinstance(instead_of, str) else "",
+        error if isinstance(error, str) else "",
     )
 
 

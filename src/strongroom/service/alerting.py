@@ -4,6 +4,9 @@ It reads from the ledger what was told before, plans (`plan.alerting`), delivers
 changed and what was told. Between a delivery and its record lies a moment in which a kill makes a
 message come twice: rather that than never.
 
+Of a message that again does not arrive, for the same reason, not each attempt is recorded: see
+`retry`.
+
 Invariants: only what arrived counts as told. A ledger that cannot be written stops no alert, and
 does not make each tick tell everything again: what was told stays known in this process, and is
 recorded when that is possible again.
@@ -30,6 +33,7 @@ from strongroom.plan.alerting import (
     Change,
     Delivery,
     Message,
+    Notice,
     Record,
     Route,
     Standing,
@@ -44,6 +48,7 @@ from strongroom.service.application import Application
 from strongroom.service.delivery import Outcome, deliver
 from strongroom.service.dispatch import Dispatch, never
 from strongroom.service.rendering import time_json
+from strongroom.service.retry import Retries, is_repeated, is_to_be_recorded
 
 __all__ = ["AlertReport", "Post", "Sent", "routes_of", "sender_of", "tell", "undelivered"]
 
@@ -56,6 +61,8 @@ _VERDICTS: Final = list(Verdict)
 _Fields: TypeAlias = dict[str, Any]  # Any: JSON values
 # What this process could not record yet, by ledger.
 _UNRECORDED: Final[dict[Path, list[tuple[str, _Fields]]]] = {}
+# What it need not record, by ledger.
+_RETRIES: Final[dict[Path, Retries]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,11 @@ class _Run:
         self.changed_at: Mapping[str, datetime] = {}
         self.sent: list[Sent] = []
         self.findings: list[Finding] = []
+        self.retries = _RETRIES.setdefault(self._ledger, Retries())
+        # How many records there are, those included that wait to be written; the newest of each
+        # route.
+        self.place = 0
+        self.newest: dict[str, Delivery] = {}
 
     # The ledger
 
@@ -171,7 +183,10 @@ class _Run:
         waiting = [*_UNRECORDED.get(self._ledger, ())]
         self._record_late()
         records += [told_record(kind, self.now, fields) for kind, fields in waiting]
-        return Told(tuple(one for one in records if one is not None))
+        known = [one for one in records if one is not None]
+        self.place = len(known)
+        self.newest = {one.to: one for one in known if isinstance(one, Delivery)}
+        return Told(tuple(self.retries.among(known)))
 
     def _recorded(self) -> Iterator[Record | None]:
         name = self.application.name
@@ -196,25 +211,54 @@ class _Run:
                 },
             )
 
-    def _note_delivery(self, sent: Sent) -> list[Delivery]:
-        made = []
-        for notice in sent.message.notices:
-            fields = {
-                "key": notice.key,
-                "event": notice.event.value,
-                "verdict": notice.verdict.value,
-                "to": sent.message.to,
-                "delivered": sent.outcome.delivered,
-                "error": sent.outcome.error,
-                **self._of_check(self.checks.get(notice.key)),
-                "because": notice.because,
-                "instead_of": sent.message.instead_of or None,
-            }
-            self._record(ALERT_RECORD, fields)
-            record = told_record(ALERT_RECORD, self.now, fields)
-            assert isinstance(record, Delivery)
-            made.append(record)
-        return made
+    def _note_delivery(self, sent: Sent, told: Told) -> list[Delivery]:
+        """Record what is new in this attempt, and remember the rest of it; all of it is known from
+        then on."""
+        route, outcome = sent.message.to, sent.outcome
+        made = [(notice, self._delivery_of(notice, sent)) for notice in sent.message.notices]
+        if outcome.delivered:
+            self.retries.arrived(route, (notice.key for notice, _ in made))
+        again = [not one.delivered and is_repeated(one, told.records) for _, one in made]
+        tries = 1
+        if all(again):
+            tries = self.retries.tried(route)
+            newest = self.newest.get(route)
+            again[0] = not is_to_be_recorded(newest, outcome.error or "", self.now)
+        recorded = [each for each, silent in zip(made, again, strict=True) if not silent]
+        for notice, one in recorded:
+            self.newest[route] = one
+            self.retries.recorded(route)
+            self._record(ALERT_RECORD, self._of_delivery(notice, sent, tries))
+        left = [one for (_, one), silent in zip(made, again, strict=True) if silent]
+        self.retries.note(self.place, left)
+        return [*(one for _, one in recorded), *left]
+
+    def _delivery_of(self, notice: Notice, sent: Sent) -> Delivery:
+        message, outcome = sent.message, sent.outcome
+        return Delivery(
+            notice.key,
+            message.to,
+            notice.event,
+            notice.verdict,
+            self.now,
+            outcome.delivered,
+            message.instead_of,
+            outcome.error or "",
+        )
+
+    def _of_delivery(self, notice: Notice, sent: Sent, tries: int) -> _Fields:
+        return {
+            "key": notice.key,
+            "event": notice.event.value,
+            "verdict": notice.verdict.value,
+            "to": sent.message.to,
+            "delivered": sent.outcome.delivered,
+            "error": sent.outcome.error,
+            **({"tries": tries} if tries > 1 else {}),
+            **self._of_check(self.checks.get(notice.key)),
+            "because": notice.because,
+            "instead_of": sent.message.instead_of or None,
+        }
 
     def _of_check(self, check: Check | None) -> _Fields:
         since = check.since if check is not None else None
@@ -226,6 +270,7 @@ class _Run:
         }
 
     def _record(self, kind: str, fields: _Fields) -> None:
+        self.place += 1
         recorded = self.application.record(kind, fields)
         if isinstance(recorded, Finding):
             self._miss(recorded.subject, recorded.message)
@@ -267,7 +312,7 @@ class _Run:
                 waiting = stand_ins(first, told, self.routes, unreachable, self.zone, self.now)
             for sent in self._deliver(waiting):
                 self.sent.append(sent)
-                told = told.after(self._note_delivery(sent))
+                told = told.after(self._note_delivery(sent, told))
                 if not sent.outcome.delivered:
                     failed.append(sent.message)
                     unreachable.add(sent.message.to)

@@ -339,7 +339,11 @@ def _about(entry: Entry) -> str:
 
 def _told_result(fields: Any) -> str:  # Any: JSON values
     what = f"{fields.get('event')} {fields.get('verdict') or ''}".rstrip()
-    return what if fields.get("delivered") is True else f"{what}, did not arrive"
+    if fields.get("delivered") is True:
+        return what
+    tries = fields.get("tries")
+    often = f", {tries} times" if isinstance(tries, int) and tries > 1 else ""
+    return f"{what}, did not arrive{often}"
 
 
 def _result(fields: Any) -> str:  # Any: JSON values
