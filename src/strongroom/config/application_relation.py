@@ -26,8 +26,8 @@ def check_application(
     """The faults of the section, with their places."""
     if not isinstance(given, dict):
         return
-    yield from _check_kinds(given, sources)
-    yield from _check_links(given, sources)
+    yield from check_kinds(_HERE, given, sources)
+    yield from check_links(_HERE, given, sources)
     folders = {name for name, body in sources.items() if body.get("kind") in ("files", "git")}
     known = OWN_NAMES | folders
     if any(body.get("kind") == "postgres" for body in sources.values()):
@@ -35,59 +35,61 @@ def check_application(
     secrets = given.get("secrets")
     private = {f"{SECRET}{name}" for name in secrets} if isinstance(secrets, dict) else set()
     for name in _COMMANDS:
-        yield from _check_texts((_HERE, name), given.get(name), known, private)
+        yield from check_texts((_HERE, name), given.get(name), known, private)
     for name in ("environment", "render", "http"):
-        yield from _check_texts((_HERE, name), given.get(name), known | private, set())
-    yield from _check_workflow(given.get("workflow"), known | private)
+        yield from check_texts((_HERE, name), given.get(name), known | private, set())
+    yield from check_workflow(_HERE, given.get("workflow"), known | private)
 
 
-def _check_kinds(
-    given: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
+def check_kinds(
+    here: str, given: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
 ) -> Iterator[Fault]:
+    """The faults of a section that says, or leaves open, which source is code or database."""
     for key, kind in _SOURCE_OF_KIND.items():
         fitting = [name for name, body in sources.items() if body.get("kind") == kind]
         name = given.get(key)
         if isinstance(name, str):
             if name not in sources:
                 yield Fault(
-                    (_HERE, key), "there is no source of this name", nearest=nearest(name, fitting)
+                    (here, key), "there is no source of this name", nearest=nearest(name, fitting)
                 )
             elif name not in fitting:
-                yield Fault((_HERE, key), f"this must name a source of kind {kind}")
+                yield Fault((here, key), f"this must name a source of kind {kind}")
         elif len(fitting) > 1:
-            yield Fault((_HERE,), f"several sources are of kind {kind}; say which one: {key}")
+            yield Fault((here,), f"several sources are of kind {kind}; say which one: {key}")
         elif key == "code" and not fitting:
-            yield Fault((_HERE,), "no source is of kind git, so there is no code to start")
+            yield Fault((here,), "no source is of kind git, so there is no code to start")
 
 
-def _check_links(
-    given: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
+def check_links(
+    here: str, given: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
 ) -> Iterator[Fault]:
+    """The faults of a section's links, which lead to restored trees."""
     links = given.get("links")
     for place, name in links.items() if isinstance(links, dict) else ():
         if not isinstance(name, str):
             continue
-        path: Path = (_HERE, "links", str(place))
+        path: Path = (here, "links", str(place))
         if name not in sources:
             yield Fault(path, "there is no source of this name", nearest=nearest(name, sources))
         elif sources[name].get("kind") not in ("files", "git"):
             yield Fault(path, "this must name a source of kind files or git")
 
 
-def _check_workflow(given: object, known: AbstractSet[str]) -> Iterator[Fault]:
-    """Each step may use what earlier ones have taken."""
+def check_workflow(here: str, given: object, known: AbstractSet[str]) -> Iterator[Fault]:
+    """The faults of a section's workflow: each step may use what earlier ones have taken."""
     taken: set[str] = set()
     for number, step in enumerate(given if isinstance(given, list) else ()):
-        yield from _check_texts((_HERE, "workflow", number), step, known | taken, set())
+        yield from check_texts((here, "workflow", number), step, known | taken, set())
         takes = step.get("take") if isinstance(step, dict) else None
         if isinstance(takes, dict):
             taken |= {f"{ANSWER}{name}" for name in takes}
 
 
-def _check_texts(
+def check_texts(
     path: Path, given: object, known: AbstractSet[str], private: AbstractSet[str]
 ) -> Iterator[Fault]:
-    """The placeholders of a value and all that it holds."""
+    """The faults of placeholders in a value and all that it holds."""
     if isinstance(given, str):
         for name in names_in(given):
             if name in private:
@@ -99,7 +101,7 @@ def _check_texts(
     elif isinstance(given, dict):
         for key, item in given.items():
             if key != "take":
-                yield from _check_texts((*path, str(key)), item, known, private)
+                yield from check_texts((*path, str(key)), item, known, private)
     elif isinstance(given, list):
         for number, item in enumerate(given):
-            yield from _check_texts((*path, number), item, known, private)
+            yield from check_texts((*path, number), item, known, private)

@@ -14,6 +14,8 @@ from typing import Final
 OWN_NAMES: Final = frozenset({
     "port", "home", "mail.host", "mail.port", "sink.host", "sink.port", "sink.url",
 })  # fmt: skip
+# What a recovery knows in its place: where everything lies, and where the application answers.
+RECOVERY_NAMES: Final = frozenset({"directory", "url", "port"})
 DATABASE_NAMES: Final = frozenset({
     "database.host", "database.port", "database.name", "database.user", "database.password",
     "database.url", "database.dsn",

@@ -25,6 +25,7 @@ from strongroom.config.operation import (
     Review,
     ScheduleSettings,
 )
+from strongroom.config.recovery_settings import Recovery
 from strongroom.config.scalar import (
     AbsolutePath,
     AnswerExpectation,
@@ -476,6 +477,9 @@ class Settings(Section):
     )
     application_check: ApplicationCheck | None = setting(
         "How `drill --application` starts the application and asks it.", default=None
+    )
+    recovery: Recovery | None = setting(
+        "How `recover` brings the whole application back on an empty machine.", default=None
     )
     state: State = setting(
         "Where the program keeps its own records: a folder, or for a fleet a reference to the URL "

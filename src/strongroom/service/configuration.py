@@ -2,7 +2,7 @@
 
 Each record holds the settings whole, so that the next one tells the difference from the ledger
 alone. Secrets stay references, and what may hold one in plain words (headers, forms and files of
-`application_check`) is not shown: that it changed is told all the same.
+`application_check` and `recovery`) is not shown: that it changed is told all the same.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from strongroom.service.masking import HIDDEN, cut, masked
 from strongroom.service.origin import origin
 
 _MOST_CHANGES: Final = 100
-# Of `application_check`: free texts, which people fill with test passwords.
+# Of `application_check` and `recovery`: free texts, which people fill with test passwords.
 _UNSHOWN: Final = frozenset({"environment", "headers", "render", "send"})
+_OF_APPLICATION: Final = (("application_check",), ("recovery",))
 UNSHOWN_CHANGE: Final = "a value that is not shown"
 
 
@@ -126,7 +127,7 @@ def _shown(value: Any, above: tuple[str, ...]) -> Any:  # Any: JSON values
         return value
     if is_reference(value):
         return cut(value)
-    if above[:1] == ("application_check",) and _UNSHOWN & set(above):
+    if above[:1] in _OF_APPLICATION and _UNSHOWN & set(above):
         return HIDDEN
     return cut(masked(value))
 
