@@ -45,6 +45,7 @@ WORDS: Mapping[str, str] = {
     "diff": "latest:uploads latest:code",
     "dump": "latest:uploads UPLOADS/lpos/LPO-1.pdf --output NEW --reason asked",
     "restore": "uploads --to NEW --include *.pdf --include *.txt --reason drill",
+    "recover": "--to NEW --reason lost",
     "prove": "uploads --target UPLOADS",
     "drill": "uploads --repository local",
     "check": "local --read-data=10%",
@@ -77,11 +78,14 @@ WORDS: Mapping[str, str] = {
     "alert list": "",
 }
 # Their exit status is a verdict, or there is nobody to tell here.
-VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test"})
+VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test", "recover"})
 # Run in `test_audit`, `test_fleet` or `test_demo_story`.
 ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
 # What only says what would be done.
-HARMLESS = ("restore uploads --to NEW --preview", "prune --dry-run", "repair --dry-run", "doctor")
+HARMLESS = (
+    "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",
+    "repair --dry-run", "doctor",
+)  # fmt: skip
 # Those that fail otherwise than by a wrong password.
 FAILING: Mapping[str, tuple[str, str]] = {
     "hook install": ("uploads", "usage"),

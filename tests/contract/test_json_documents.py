@@ -49,7 +49,7 @@ STAGE = ("name", "seconds")
 PROOF = {"verdict": (), "findings": FINDING, "stages": STAGE, "evidence": ()}
 LIST = {"verdict": (), "checks": ("name", "line", "verdict", "observed", "evidence")}
 # Whose exit status is the verdict.
-VERDICTS = ("report", "status", "verify")
+VERDICTS = ("report", "status", "verify", "recover")
 # Command, and what its document holds; a tuple names the keys of each item of a list.
 KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "init": {"created": ("repository", "location"), "existing": ("repository", "location")},
@@ -71,6 +71,21 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restore uploads --to NEW": {"target": (), "seconds": (), "findings": FINDING},
     "restore uploads --to NEW --preview": {"target": (), "seconds": (), "findings": FINDING},
     "prove uploads --target UPLOADS": PROOF,
+    "recover --to NEW": {
+        **PROOF,
+        "sources": ("source", "repository", "snapshot", "target", "verdict", "stages"),
+        "rto_seconds": (),
+        "rpo_seconds": (),
+        "objectives": (),
+        "by_hand": (),
+    },
+    "recover --to NEW --dry-run": {
+        "stages": ("name", "what", "seconds"),
+        "rto_seconds": (),
+        "rpo_seconds": (),
+        "point": (),
+        "findings": FINDING,
+    },
     "drill": {**PROOF, "drills": ("source", "repository", "snapshot", "verdict"), "point": ()},
     "drill --next": {**PROOF, "point": ()},
     "drill uploads --sample=10%": PROOF,
@@ -157,6 +172,10 @@ FAILURES: Mapping[str, str] = {
     "dump latest:uploads /x --output NEW": "wrong-password",
     "restore uploads --to NEW": "wrong-password",
     "prove uploads --target UPLOADS": "wrong-password",
+    "recover --to NEW": "wrong-password",
+    "recover": "usage",
+    "recover --to UPLOADS": "target-not-empty",
+    "recover --to NEW --dry-run": "wrong-password",
     "drill": "wrong-password",
     "drill --next": "wrong-password",
     "drill --point 01": "wrong-password",

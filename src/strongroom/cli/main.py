@@ -34,6 +34,7 @@ from strongroom.cli.fleet import fleet
 from strongroom.cli.key import key
 from strongroom.cli.log import log, report
 from strongroom.cli.prune import prune
+from strongroom.cli.recover import recover
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, output_failed, redact, write_err
@@ -62,6 +63,7 @@ COMMANDS: Final = (
     restore,
     prove,
     drill,
+    recover,
     check,
     repair,
     copy,

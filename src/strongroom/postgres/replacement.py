@@ -12,12 +12,20 @@ import contextlib
 from strongroom.errors import SourceError, TargetError
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.statement import quote_name
-from strongroom.postgres.target import maintenance_connection
+from strongroom.postgres.target import find_database, maintenance_connection
 
-__all__ = ["drop_if_made", "exchange_databases", "kept_beside", "name_beside", "refuse_used"]
+__all__ = [
+    "drop_if_made",
+    "exchange_databases",
+    "kept_beside",
+    "name_beside",
+    "refuse_used",
+    "take_name",
+]
 
 _LONGEST_NAME_BYTES = 63
 _STAMP_DIGITS = 14
+_KEY_DIGITS = 8
 
 
 def refuse_used(target: Connection) -> bool:
@@ -56,6 +64,49 @@ def exchange_databases(target: Connection, beside: str, kept: str) -> None:
                 f"the databases could not be renamed: {reason}",
                 subject=target.describe(),
                 hint=f"Rename {beside} by hand, as a role that may.",
+            ) from None
+
+
+def take_name(target: Connection, beside: str) -> None:
+    """Give the target's name to the database `beside`; harmless when that has happened. A target
+    that exists and is empty gives way.
+
+    TargetError `target-not-empty` when the target holds anything, or somebody is connected to one
+    of both; then nothing was renamed.
+    """
+    if not _exists(target, beside):
+        if not _exists(target, target.database):
+            raise TargetError(f"{beside}, which was restored, is gone", subject=target.describe())
+        return
+    if not find_database(target):
+        _rename(target, beside)
+        return
+    gone = name_beside(target.database, "_empty_" + beside[-_KEY_DIGITS:])
+    exchange_databases(target, beside, gone)
+    drop_if_made(target, gone)
+
+
+def _exists(target: Connection, name: str) -> bool:
+    with target.explaining(), maintenance_connection(target) as session:
+        row = session.execute(
+            "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", [name]
+        ).fetchone()
+    return row is not None
+
+
+def _rename(target: Connection, beside: str) -> None:
+    import psycopg
+
+    with target.explaining(), maintenance_connection(target) as session:
+        statement = f"ALTER DATABASE {quote_name(beside)} RENAME TO {quote_name(target.database)}"
+        try:
+            session.execute(statement.encode())
+        except psycopg.errors.ObjectInUse as error:
+            raise _used(target, error.diag.message_primary or "it is in use") from None
+        except psycopg.Error as error:
+            reason = error.diag.message_primary or str(error)
+            raise TargetError(
+                f"{beside} could not be renamed: {reason}", subject=target.describe()
             ) from None
 
 

@@ -23,7 +23,14 @@ from strongroom.postgres.surroundings import create_database_statement
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["apply_settings", "create_roles", "maintenance_connection", "prepare_database"]
+__all__ = [
+    "apply_settings",
+    "create_roles",
+    "find_database",
+    "maintenance_connection",
+    "may_create_databases",
+    "prepare_database",
+]
 
 _MAINTENANCE: Final = ("postgres", "template1")
 _FOREIGN_SETTING: Final = re.compile(r"""( SET "(?:[^"]|"")*\.(?:[^"]|"")*" TO ).*""", re.DOTALL)
@@ -59,6 +66,27 @@ def maintenance_connection(target: Connection) -> psycopg.Connection:
             last = error
     assert last is not None
     raise last
+
+
+def find_database(target: Connection) -> bool:
+    """Whether the target exists; TargetError `target-not-empty` when it holds anything."""
+    try:
+        with target.explaining(), target.connect() as session:
+            _refuse_occupied(target, session)
+    except SourceError as error:
+        if error.code != "database-missing":
+            raise
+        return False
+    return True
+
+
+def may_create_databases(target: Connection) -> bool:
+    """Whether the target's role may make and rename databases on its server."""
+    with target.explaining(), maintenance_connection(target) as session:
+        row = session.execute(
+            b"SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        ).fetchone()
+    return bool(row and row[0])
 
 
 def prepare_database(

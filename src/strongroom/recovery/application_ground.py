@@ -21,8 +21,8 @@ from strongroom.config.application_check import ApplicationCheck
 from strongroom.config.placeholder import SECRET, fill_in
 from strongroom.config.value import is_reference
 from strongroom.confinement.enclosure import Enclosure
-from strongroom.errors import SourceError
 from strongroom.postgres.connection import Connection
+from strongroom.recovery.application_files import link_folders, render_files
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SENDMAILS: Final = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
@@ -148,40 +148,14 @@ class Ground:
 
     def render(self, check: ApplicationCheck, values: Mapping[str, str], whom: Whom) -> None:
         """Write the files that are made from templates; they may hold secrets."""
-        for name, template in check.render.items():
-            text = template
-            if is_reference(template) and template.startswith("file:"):
-                text = _read_template(Path(template.removeprefix("file:")))
-            place = self._inside(name)
-            if place.is_symlink() or place.is_dir():
-                raise SourceError(f"{name} is no plain file in the restored code", subject="render")
-            place.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(place, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(fill_in(text, values))
-            if whom.user is not None and whom.group is not None:
-                os.chown(place, whom.user, whom.group)
+        owner = None
+        if whom.user is not None and whom.group is not None:
+            owner = (whom.user, whom.group)
+        render_files(self.code, check.render, values, owner)
 
     def link(self, check: ApplicationCheck, folders: Mapping[str, Path]) -> None:
         """Let places in the code lead to the folders of restored sources."""
-        for name, source in check.links.items():
-            place = self._inside(name)
-            if place.is_symlink():
-                place.unlink()
-            elif place.is_dir() and not any(place.iterdir()):
-                place.rmdir()
-            elif place.exists():
-                raise SourceError(f"the restored code holds something at {name}", subject="links")
-            place.symlink_to(folders[source])
-
-    def _inside(self, name: str) -> Path:
-        """The place of this name in the code, its folder made; no link leads out on the way."""
-        place = self.code / name
-        existing = next(one for one in place.parents if one.exists())
-        if not existing.resolve().is_relative_to(self.code.resolve()):
-            raise SourceError(f"{name} leads out of the restored code", subject=str(self.code))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+        link_folders(self.code, check.links, folders)
 
     # Logs
 
@@ -191,19 +165,19 @@ class Ground:
 
     def log_lines(self, check: ApplicationCheck) -> Iterator[str]:
         """What the application has written: its output, then its log files."""
-        yield from _lines(self.output, 0)
+        yield from lines_of(self.output, 0)
         for place, size in self._log_files(check):
             before = self._before.get(place, 0)
-            yield from _lines(place, before if before <= size else 0)
+            yield from lines_of(place, before if before <= size else 0)
 
     def last_words(self) -> str:
         """The last line of the application's output that isn't empty."""
-        lines = [line for line in _lines(self.output, 0) if line.strip()]
+        lines = [line for line in lines_of(self.output, 0) if line.strip()]
         return lines[-1].strip() if lines else ""
 
     def mails(self) -> int:
         """How many mails were handed to what stands in for sendmail."""
-        return sum(1 for _ in _lines(self._mail / "count", 0))
+        return sum(1 for _ in lines_of(self._mail / "count", 0))
 
     def _log_files(self, check: ApplicationCheck) -> Iterator[tuple[Path, int]]:
         root = self.code.resolve()
@@ -253,15 +227,7 @@ def _database_values(database: Connection) -> dict[str, str]:
     }
 
 
-def _read_template(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SourceError(f"the template cannot be read: {reason}", subject=str(place)) from None
-
-
-def _lines(place: Path, begin: int) -> Iterator[str]:
+def lines_of(place: Path, begin: int) -> Iterator[str]:
     """The lines of a plain file from a position on; nothing when it is none."""
     try:
         # Without waiting: what was put there instead may be a pipe.

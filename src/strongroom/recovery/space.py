@@ -21,8 +21,16 @@ def space_lacking(parts: Iterable[tuple[Source, SnapshotView]], folder: Path) ->
     needed = sum(
         _TIMES.get(source.kind, 1) * (view.snapshot.size_bytes or 0) for source, view in parts
     )
-    free = shutil.disk_usage(folder).free
-    if free >= needed:
+    told = room_lacking(needed, folder)
+    return None if told is None else finding("sandbox-space", str(folder), told)
+
+
+def room_lacking(needed_bytes: int, folder: Path) -> str | None:
+    """That the folder's file system, or that of where it is to be made, has less room than this;
+    None when it has enough."""
+    absolute = folder.absolute()
+    there = next(one for one in (absolute, *absolute.parents) if one.is_dir())
+    free = shutil.disk_usage(there).free
+    if free >= needed_bytes:
         return None
-    told = f"about {needed >> 20:,} MiB are needed, {free >> 20:,} MiB are free"
-    return finding("sandbox-space", str(folder), told)
+    return f"about {needed_bytes >> 20:,} MiB are needed, {free >> 20:,} MiB are free"

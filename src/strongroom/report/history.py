@@ -299,6 +299,8 @@ CHANGED: Final = "the configuration changed"
 # Done by people, rarely, and worth knowing of when something is odd.
 _ACTS: Final[Mapping[str, str]] = {
     "restore-failed": "a restore that failed",
+    "recovery": "a recovery of the whole application",
+    "recovery-failed": "a recovery that was stopped",
     "rollback": "a restore taken back",
     "rollback-failed": "a restore that could not be taken back",
     "acknowledge": "lost snapshots acknowledged",

@@ -25,7 +25,7 @@ from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.load import LoadOptions, load_database, read_manifest
-from strongroom.postgres.manifest import Manifest
+from strongroom.postgres.manifest import Coverage, Manifest
 from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.question import Question
@@ -80,6 +80,10 @@ class DatabaseSource:
     def parts(self, view: SnapshotView) -> dict[str, int]:
         """The bytes of each part of a captured database that can be restored by itself, by name."""
         return parts_of(read_manifest(self._whole(view)))
+
+    def coverage(self, view: SnapshotView) -> tuple[Coverage, ...]:
+        """What is known to exist beside what was captured, and what became of each."""
+        return read_manifest(self._whole(view)).coverage
 
     def restrict(self, taken: Sequence[str], left: Sequence[str]) -> None:
         """From here on this object restores and proves the rows of these parts only, and all that

@@ -1,0 +1,74 @@
+"""What is written into a restored application: settings from templates, and links.
+
+Names that come out of a restored tree are never trusted: nothing is written through a link that
+leads out of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from strongroom.config.placeholder import fill_in
+from strongroom.config.value import is_reference
+from strongroom.errors import SourceError
+
+__all__ = ["link_folders", "place_inside", "render_files"]
+
+
+def render_files(
+    code: Path,
+    templates: Mapping[str, str],
+    values: Mapping[str, str],
+    owner: tuple[int, int] | None = None,
+) -> list[Path]:
+    """Write the files that are made from templates, readable by their owner alone: they may hold
+    secrets. Returns where they are; UnknownNameError for a placeholder without a value."""
+    written = []
+    for name, template in templates.items():
+        text = template
+        if is_reference(template) and template.startswith("file:"):
+            text = _read_template(Path(template.removeprefix("file:")))
+        place = place_inside(code, name)
+        if place.is_symlink() or place.is_dir():
+            raise SourceError(f"{name} is no plain file in the restored code", subject="render")
+        place.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(place, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(fill_in(text, values))
+        if owner is not None:
+            os.chown(place, *owner)
+        written.append(place)
+    return written
+
+
+def link_folders(code: Path, links: Mapping[str, str], folders: Mapping[str, Path]) -> None:
+    """Let places in the code lead to the folders of restored sources."""
+    for name, source in links.items():
+        place = place_inside(code, name)
+        if place.is_symlink():
+            place.unlink()
+        elif place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+        elif place.exists():
+            raise SourceError(f"the restored code holds something at {name}", subject="links")
+        place.symlink_to(folders[source])
+
+
+def place_inside(code: Path, name: str) -> Path:
+    """The place of this name in the code, its folder made; no link leads out on the way."""
+    place = code / name
+    existing = next(one for one in place.parents if one.exists())
+    if not existing.resolve().is_relative_to(code.resolve()):
+        raise SourceError(f"{name} leads out of the restored code", subject=str(code))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _read_template(place: Path) -> str:
+    try:
+        return place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SourceError(f"the template cannot be read: {reason}", subject=str(place)) from None

@@ -1,0 +1,394 @@
+"""Opening a recovered application again: settings, owners, commands, questions, logs.
+
+All of it bears being done again, and is, whenever a recovery goes on. What goes wrong is a finding
+and ends it: nobody is sent to an application that does not work. The watching of the logs comes
+last, and is not part of the time that recovery took.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from strongroom.config import resolve_secret
+from strongroom.config.application_check import HttpCheck, WorkflowStep
+from strongroom.config.placeholder import SECRET, UnknownNameError, fill_in
+from strongroom.config.recovery_settings import Ownership, Recovery
+from strongroom.config.value import is_reference
+from strongroom.errors import StrongroomError
+from strongroom.model import Finding, Stage, finding
+from strongroom.postgres.connection import Connection
+from strongroom.recovery.application_files import link_folders, render_files
+from strongroom.recovery.application_ground import lines_of
+from strongroom.recovery.application_probe import Conversation, hush, log_faults
+from strongroom.recovery.application_run import (
+    MARK,
+    Account,
+    Command,
+    Served,
+    end_served,
+    group_id,
+    marked,
+    run,
+    serve,
+    user_id,
+)
+from strongroom.recovery.application_visit import ask, port_of, wait_until_it_listens
+from strongroom.recovery.place import apply_ownership
+from strongroom.sources.code_git import Git
+
+__all__ = ["Grounds", "Questions", "Reopened", "Reopening"]
+
+_SUBJECT: Final = "application"
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOOK_SECONDS: Final = 1.0
+_OCTAL: Final = 8
+
+
+class _StoppedError(Exception):
+    """It goes no further; the findings say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the application is asked, and the secrets that its requests may name."""
+
+    http: Sequence[HttpCheck]
+    workflow: Sequence[WorkflowStep]
+    secrets: Mapping[str, str]  # references by name
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Where everything is: the directory, the restored folders by source, which of them is the
+    code, how its database is reached, and a folder of our own for output."""
+
+    directory: Path
+    folders: Mapping[str, Path]
+    code: Path | None
+    database: Connection | None
+    own: Path
+
+
+@dataclass(slots=True)
+class Reopened:
+    """What came of it. `answered_seconds` is when all was asked and answered, by the monotonic
+    clock; None when it was not."""
+
+    findings: list[Finding] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    checked: int = 0
+    answered_seconds: float | None = None
+
+
+class Reopening:
+    """One try. `remember` keeps what stays running, so that the next try can end it."""
+
+    def __init__(
+        self,
+        settings: Recovery,
+        grounds: Grounds,
+        questions: Questions,
+        remember: Callable[[Served | None], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings, self._grounds, self._questions = settings, grounds, questions
+        self._remember, self._say = remember, say
+        self._secrets = {
+            f"{SECRET}{name}": resolve_secret(one) for name, one in questions.secrets.items()
+        }
+        self._environment_secrets = {
+            name: resolve_secret(one)
+            for name, one in settings.environment.items()
+            if is_reference(one)
+        }
+        self._database = _as_application(settings, grounds.database)
+        self._account = Account.of(settings.user) if settings.user else None
+        self._owners = {name: _owner(one) for name, one in settings.ownership.items()}
+        self._values = self._all_values()
+        self._rendered: list[Path] = []
+        self._sizes: dict[Path, int] = {}
+        self._output = grounds.own / "output"
+        self._result = Reopened()
+
+    def carry_out(self, before: Served | None) -> Reopened:
+        """All stages as far as they go; `before` is what an earlier try has left running."""
+        try:
+            left = [before] if before is not None else []
+            for one in (*left, *marked(self._grounds.directory)):
+                end_served(one)
+            if before is not None:
+                self._remember(None)
+            self._arrange()
+            self._start()
+            self._ask()
+            self._result.answered_seconds = time.monotonic()
+            self._watch()
+        except _StoppedError:
+            pass
+        except UnknownNameError as error:
+            self._note("application-unchecked", str(error))
+        except StrongroomError as error:
+            self._note("application-unchecked", f"{error} ({error.code})")
+        return self._result
+
+    # What it needs
+
+    def _arrange(self) -> None:
+        settings, code = self._settings, self._grounds.code
+        if code is not None:
+            if settings.checkout is not None:
+                with self._measure("check out"):
+                    self._check_out(code, settings.checkout)
+            with self._measure("settings and links"):
+                link_folders(code, settings.links, self._grounds.folders)
+                self._rendered = render_files(code, settings.render, self._values)
+        if settings.ownership:
+            with self._measure("owners and modes"):
+                for name, ownership in settings.ownership.items():
+                    self._give(name, ownership)
+                self._give_rendered()
+
+    def _check_out(self, code: Path, wanted: str) -> None:
+        """The commit that runs in production; what was changed by hand is not overwritten."""
+        git = Git(code, subject=str(code)).without_filters()
+        found = git.try_run("rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}")
+        if found.status:
+            raise self._stop("application-failed", f"the restored code has no tag {wanted}")
+        commit = os.fsdecode(found.output).strip()
+        head = git.try_run("rev-parse", "--verify", "--quiet", "HEAD")
+        if os.fsdecode(head.output).strip() == commit:
+            return
+        done = git.try_run("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit)
+        if done.status:
+            told = f"{wanted} can't be checked out: {done.complaint}"
+            raise self._stop("application-failed", told)
+
+    def _give(self, name: str, ownership: Ownership) -> None:
+        apply_ownership(
+            self._grounds.folders[name],
+            owner=self._owners[name],
+            folder_mode=_octal(ownership.folder_mode),
+            file_mode=_octal(ownership.file_mode),
+            kept=frozenset(self._rendered),
+        )
+
+    def _give_rendered(self) -> None:
+        """Whoever serves must be able to read them; they belong to nobody else."""
+        if self._account is None or os.geteuid() != 0:
+            return
+        for place in self._rendered:
+            if place.lstat().st_uid == 0:
+                os.chown(place, self._account.user, self._account.group)
+
+    # It starts
+
+    def _start(self) -> None:
+        settings = self._settings
+        for words in settings.prepare:
+            self._run(f"prepare: {words[0]}", words, self._account)
+        self._sizes = dict(self._log_files())
+        for words in settings.start:
+            self._run(f"start: {words[0]}", words, None)
+        if settings.serve is not None:
+            with self._measure(f"serve: {settings.serve[0]}"):
+                command = self._command(settings.serve, self._account)
+                mark = {MARK: str(self._grounds.directory)}
+                environment = {**command.environment, **mark}
+                served = serve(replace(command, environment=environment))
+                if isinstance(served, str):
+                    raise self._stop("application-failed", f"{settings.serve[0]}: {served}")
+                self._remember(served)
+        if settings.url is not None:
+            with self._measure("wait until it answers"):
+                fault = wait_until_it_listens(settings.url, settings.start_timeout.total_seconds())
+                if fault:
+                    raise self._stop("application-failed", self._with_last_words(fault))
+        for words in settings.smoke:
+            self._run(f"smoke: {words[0]}", words, self._account)
+            self._result.checked += 1
+
+    def _run(self, name: str, words: Sequence[str], account: Account | None) -> None:
+        with self._measure(name):
+            seconds = self._settings.command_timeout.total_seconds()
+            fault = run(self._command(words, account), seconds)
+        if fault:
+            raise self._stop("application-failed", self._with_last_words(f"{name}: {fault}"))
+
+    def _command(self, words: Sequence[str], account: Account | None) -> Command:
+        filled = [fill_in(word, self._values) for word in words]
+        folder = self._grounds.code or self._grounds.directory
+        own = {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
+        given = {
+            name: self._environment_secrets.get(name) or fill_in(text, self._values)
+            for name, text in self._settings.environment.items()
+        }
+        return Command(filled, folder, own | given, self._output, account)
+
+    def _with_last_words(self, fault: str) -> str:
+        lines = [line for line in lines_of(self._output, 0) if line.strip()]
+        return f"{fault}: {lines[-1].strip()}" if lines else fault
+
+    # It is asked
+
+    def _ask(self) -> None:
+        url, questions = self._settings.url, self._questions
+        if url is None or not (questions.http or questions.workflow):
+            told = "nothing says where it answers" if url is None else "nothing says what to ask it"
+            raise self._stop("application-unchecked", told)
+        with self._measure("requests"):
+            for one in questions.http:
+                self._ask_once(url, self._conversation(), one, one.path)
+        if questions.workflow:
+            conversation = self._conversation()
+            with self._measure("workflow"):
+                for number, step in enumerate(questions.workflow, start=1):
+                    name = f"workflow step {number} ({step.name})"
+                    if not self._ask_once(url, conversation, step, name):
+                        break
+        if self._result.findings:
+            raise _StoppedError
+
+    def _conversation(self) -> Conversation:
+        return Conversation(dict(self._values), self._all_secrets())
+
+    def _ask_once(self, url: str, talk: Conversation, step: HttpCheck, name: str) -> bool:
+        timeout = step.timeout or self._settings.request_timeout
+        reply = ask(url, talk.request(step), timeout.total_seconds())
+        if isinstance(reply, str):
+            self._note("application-failed", f"{name}: {reply}")
+            return False
+        checked, faults = talk.judge(step, reply)
+        self._result.checked += checked
+        for fault in faults:
+            self._note("application-failed", f"{name}: {fault}")
+        return not faults
+
+    # It is watched
+
+    def _watch(self) -> None:
+        """Until the time is over or a log tells a failure; then it still has to answer."""
+        span = self._settings.watch.total_seconds()
+        with self._measure("watch the logs"):
+            deadline = time.monotonic() + span
+            while not (faults := self._log_faults()):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                time.sleep(min(_LOOK_SECONDS, left))
+        for line in faults:
+            self._note("application-failed", f"its log says: {line}")
+        if self._questions.http and self._settings.url is not None and not faults:
+            first = self._questions.http[0]
+            self._ask_once(self._settings.url, self._conversation(), first, f"{first.path} again")
+
+    def _log_faults(self) -> list[str]:
+        return log_faults(self._log_lines(), self._settings.logs, self._all_secrets())
+
+    def _log_lines(self) -> Iterator[str]:
+        for place, size in self._log_files():
+            before = self._sizes.get(place, 0)
+            yield from lines_of(place, before if before <= size else 0)
+
+    def _log_files(self) -> Iterator[tuple[Path, int]]:
+        code, logs = self._grounds.code, self._settings.logs
+        found = [self._output]
+        if code is not None:
+            root = code.resolve()
+            inside = (one for pattern in logs.files for one in sorted(code.glob(pattern)))
+            found += [one for one in inside if one.parent.resolve().is_relative_to(root)]
+        found += [Path(one) for pattern in logs.server for one in sorted(glob.glob(str(pattern)))]
+        for place in found:
+            with contextlib.suppress(FileNotFoundError):
+                status = place.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield place, status.st_size
+
+    # What it knows
+
+    def _all_values(self) -> dict[str, str]:
+        grounds, url = self._grounds, self._settings.url
+        values = {name: str(place) for name, place in grounds.folders.items()}
+        values |= {"directory": str(grounds.directory), **self._secrets}
+        if url is not None:
+            values |= {"url": url, "port": str(port_of(url))}
+        return values | (_database_values(self._database) if self._database else {})
+
+    def _all_secrets(self) -> list[str]:
+        password = self._database.password if self._database else None
+        own = [*self._secrets.values(), *self._environment_secrets.values()]
+        return [*own, password] if password else own
+
+    def _note(self, code: str, message: str) -> None:
+        self._result.findings.append(
+            finding(code, _SUBJECT, hush(message, self._all_secrets()))
+        )
+
+    def _stop(self, code: str, message: str) -> _StoppedError:
+        self._note(code, message)
+        return _StoppedError()
+
+    @contextlib.contextmanager
+    def _measure(self, name: str) -> Iterator[None]:
+        self._say(name)
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._result.stages.append(Stage(name, time.monotonic() - begun))
+
+
+def _owner(ownership: Ownership) -> tuple[int, int] | None:
+    if not (ownership.owner or ownership.group):
+        return None
+    return (
+        user_id(ownership.owner) if ownership.owner else -1,
+        group_id(ownership.group) if ownership.group else -1,
+    )
+
+
+def _octal(mode: str | None) -> int | None:
+    return None if mode is None else int(mode, _OCTAL)
+
+
+def _as_application(settings: Recovery, database: Connection | None) -> Connection | None:
+    """The database as the application logs in to it."""
+    if database is None:
+        return None
+    password = database.password
+    if settings.database_password is not None:
+        password = resolve_secret(settings.database_password)
+    user = settings.database_role or database.user
+    return Connection({**database.parameters, "user": user}, password)
+
+
+def _database_values(database: Connection) -> dict[str, str]:
+    user, host, port = database.user, database.host, database.port
+    password = database.password or ""
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    name = quote(database.database, safe="")
+    rest = {k: v for k, v in database.parameters.items() if k.startswith("ssl")}
+    place = f"{host}:{port}"
+    if not host or host.startswith("/"):
+        rest, place = {"host": host, "port": port, **rest}, ""
+    elif ":" in host:
+        place = f"[{host}]:{port}"
+    query = urlencode({k: v for k, v in rest.items() if v}, quote_via=quote)
+    dsn = {"host": host, "port": port, "dbname": database.database}
+    return {
+        "database.host": host,
+        "database.port": port,
+        "database.name": database.database,
+        "database.user": user,
+        "database.password": password,
+        "database.url": f"postgresql://{login}@{place}/{name}" + (f"?{query}" if query else ""),
+        "database.dsn": "pgsql:" + ";".join(f"{k}={v}" for k, v in dsn.items() if v),
+    }

@@ -1,0 +1,232 @@
+"""Which recovery point a recovery takes, from which repositories, and what earlier drills took.
+
+The rule is `plan.recovery`'s; here are the points that the repositories hold and what the ledger
+knows of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from strongroom.errors import StorageError, StrongroomError
+from strongroom.evidence import Entry
+from strongroom.model import Finding, Verdict, finding
+from strongroom.plan.recovery import Known, PointOption, Timed, choose_point, is_proven
+from strongroom.report.wording import span
+from strongroom.service.application import Application
+from strongroom.service.point_choice import Point, find_points, meant_whole
+from strongroom.service.selection import Candidate, Survey
+
+__all__ = ["Drills", "Taken", "read_drills", "take_point"]
+
+_PROOFS: Final = frozenset({"drill", "restore", "prove"})
+_WHOLE: Final = "application-drill"
+
+
+@dataclass(slots=True)
+class Drills:
+    """What the ledger knows: by source, tree and repository whether the newest proof held; by
+    source how long restores and drills took; by name how long an application's stages took."""
+
+    proofs: dict[tuple[str, str, str], Known]
+    sources: dict[str, list[Timed]]
+    stages: dict[str, list[Timed]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The point to recover, for each source its copies in the order in which to try them, why it
+    was this point, and what is to be said about the choice."""
+
+    id: str
+    captured_at: datetime
+    copies: dict[str, list[Candidate]]
+    because: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.size_of(name) or 0 for name in self.copies)
+
+    def size_of(self, source: str) -> int | None:
+        return self.copies[source][0].snapshot.size_bytes
+
+
+def read_drills(application: Application) -> Drills:
+    """All of it; nothing when the ledger can't be read, which is said."""
+    found = Drills({}, {}, {})
+    try:
+        for entry in application.ledger.entries():
+            if entry.fields.get("application") == application.name:
+                _take(found, entry)
+    except StrongroomError as error:
+        application.say(f"what is proven is not known: {error}")
+    return found
+
+
+def _take(found: Drills, entry: Entry) -> None:
+    fields = entry.fields
+    verdict = fields.get("verdict")
+    if verdict not in (Verdict.PROVEN.value, Verdict.FAILED.value) or "store_as_of" in fields:
+        return  # what is not known takes nothing back
+    is_held = verdict == Verdict.PROVEN.value
+    if entry.kind in _PROOFS:
+        _know(found, fields, Known(is_held, entry.at))
+        if is_held and entry.kind != "prove":
+            seconds = _seconds(fields)
+            timed = Timed(seconds, fields.get("bytes") or None)
+            found.sources.setdefault(str(fields.get("source")), []).append(timed)
+    elif entry.kind == _WHOLE:
+        for one in fields.get("snapshots", ()):
+            if is_held:  # a failure may be the application's own
+                _know(found, one, Known(True, entry.at))
+        for stage in fields.get("stages", ()) if is_held else ():
+            timed = Timed(float(stage["seconds"]))
+            found.stages.setdefault(str(stage["name"]), []).append(timed)
+
+
+def _know(found: Drills, fields: Any, known: Known) -> None:  # Any: JSON values
+    copy = (str(fields.get("source")), str(fields.get("tree")), str(fields.get("repository")))
+    found.proofs[copy] = known
+
+
+def _seconds(fields: Any) -> float:  # Any: JSON values
+    return sum(float(one["seconds"]) for one in fields.get("stages", ()))
+
+
+def take_point(
+    application: Application,
+    surveyed: Survey,
+    drills: Drills,
+    wanted: str | None,
+    repository: str | None,
+) -> Taken:
+    """The point that is wanted, by its id's beginning, or the one that the rule chooses.
+
+    StorageError `snapshot-missing` when there is none that holds every source, or the one that is
+    wanted doesn't.
+    """
+    points = find_points(application, surveyed)
+    configured = list(application.settings.sources)
+    whole = {one.id: one for one in points.values() if not _lacking(one, configured)}
+    if wanted is not None:
+        chosen = _named(points, wanted, configured)
+        return _taken(application, chosen, drills, repository, "it was asked for", ())
+    options = [_option(one, configured, drills) for one in whole.values()]
+    choice = choose_point(options)
+    if choice is None:
+        raise StorageError(
+            f"no recovery point holds all of {', '.join(configured)}",
+            subject=application.name,
+            code="snapshot-missing",
+            hint="Restore what there is, source by source: `strongroom restore`.",
+        )
+    findings = list(_passed_over(choice.passed_over, choice.point))
+    meant = {one.id for one in meant_whole(application, points, surveyed)}
+    findings += _incomplete(points, meant, choice.point, configured)
+    if not is_proven(choice.point):
+        told = "nobody has proven it yet; this recovery does"
+        findings.append(finding("recovery-unproven", f"point {choice.point.id}", told))
+    chosen = whole[choice.point.id]
+    return _taken(application, chosen, drills, repository, choice.because, findings)
+
+
+def _lacking(point: Point, configured: Sequence[str]) -> list[str]:
+    """The sources of which the point has no whole snapshot."""
+    return [
+        name
+        for name in configured
+        if all(one.snapshot.is_repaired for one in point.copies.get(name, ()))
+    ]
+
+
+def _named(points: dict[str, Point], wanted: str, configured: Sequence[str]) -> Point:
+    matches = [one for one in points.values() if wanted and one.id.startswith(wanted.lower())]
+    if len(matches) != 1:
+        listed = ", ".join(sorted(one.id for one in matches[:5]))
+        told = f"several recovery points have ids that begin so ({listed})"
+        raise StorageError(
+            told if matches else "no recovery point has this id",
+            subject=wanted,
+            code="snapshot-missing",
+            hint="List them with `strongroom snapshots --points`.",
+        )
+    lacking = _lacking(matches[0], configured)
+    if lacking:
+        raise StorageError(
+            f"it has no whole snapshot of {', '.join(lacking)}",
+            subject=f"point {matches[0].id}",
+            code="snapshot-missing",
+            hint="Choose another point, or restore what it has with `strongroom restore`.",
+        )
+    return matches[0]
+
+
+def _option(point: Point, configured: Sequence[str], drills: Drills) -> PointOption:
+    proofs = {name: list(_known(point.copies[name], drills)) for name in configured}
+    return PointOption(point.id, point.captured_at, proofs)
+
+
+def _known(copies: Sequence[Candidate], drills: Drills) -> Iterator[Known]:
+    for one in copies:
+        known = _proof_of(one, drills)
+        if known is not None:
+            yield known
+
+
+def _proof_of(copy: Candidate, drills: Drills) -> Known | None:
+    snapshot = copy.snapshot
+    return drills.proofs.get((str(snapshot.source), snapshot.tree, copy.repository.name))
+
+
+def _passed_over(newer: Sequence[PointOption], chosen: PointOption) -> Iterator[Finding]:
+    """That newer work is lost by the choice, of the newest point and how to get it."""
+    for one in newer[:1]:
+        why = "failed its proof" if one.has_failed else "was never proven"
+        later = span((one.captured_at - chosen.captured_at).total_seconds())
+        told = (
+            f"it is {later} newer than {chosen.id}, and {why}; --point {one.id} takes it all the "
+            "same"
+        )
+        yield finding("recovery-older-point", f"point {one.id}", told)
+
+
+def _incomplete(
+    points: dict[str, Point], meant: set[str], chosen: PointOption, configured: Sequence[str]
+) -> Iterator[Finding]:
+    """That a newer point which was meant to hold everything does not."""
+    newer = [
+        one
+        for one in points.values()
+        if one.captured_at > chosen.captured_at and one.id in meant and _lacking(one, configured)
+    ]
+    for one in sorted(newer, key=lambda one: one.captured_at, reverse=True)[:1]:
+        told = f"it is newer and lacks {', '.join(_lacking(one, configured))}"
+        yield finding("recovery-older-point", f"point {one.id}", told)
+
+
+def _taken(
+    application: Application,
+    point: Point,
+    drills: Drills,
+    repository: str | None,
+    because: str,
+    findings: Sequence[Finding],
+) -> Taken:
+    """Copies that failed a proof come last, those of a repository that holds all first."""
+    holders = point.holders
+    configured = list(application.settings.sources)
+
+    def rank(one: Candidate) -> tuple[bool, bool, bool]:
+        known = _proof_of(one, drills)
+        name = one.repository.name
+        return known is not None and not known.proven, name != repository, name not in holders
+
+    copies = {
+        name: sorted((c for c in point.copies[name] if not c.snapshot.is_repaired), key=rank)
+        for name in configured
+    }
+    return Taken(point.id, point.captured_at, copies, because, tuple(findings))

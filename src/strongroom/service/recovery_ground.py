@@ -1,0 +1,116 @@
+"""Where a recovery brings everything: its directory, the databases, and what is asked there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.config.recovery_settings import Recovery
+from strongroom.errors import ConfigError
+from strongroom.recovery.reopening import Grounds, Questions
+from strongroom.service.application import Application
+from strongroom.service.recovery_journal import FOLDER
+from strongroom.service.restoration import check_target, shown
+from strongroom.sources import Source
+from strongroom.sources.database import connection_to
+
+__all__ = ["Ground", "ground_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The targets by source: folders below the directory, and databases by URL or reference."""
+
+    application: Application
+    directory: Path
+    sources: tuple[Source, ...]
+    targets: dict[str, str]
+
+    def databases(self) -> dict[str, str]:
+        """The databases' targets without passwords, for records."""
+        names = [one.name for one in self.sources if one.kind == "postgres"]
+        return {name: shown(self.targets[name]) for name in names}
+
+    def grounds(self) -> Grounds:
+        """What reopening the application needs to know."""
+        settings = self.application.settings.recovery
+        folders = {
+            one.name: Path(self.targets[one.name]) for one in self.sources if one.kind != "postgres"
+        }
+        code = self._named("git", settings.code if settings else None)
+        database = self._named("postgres", settings.database if settings else None)
+        return Grounds(
+            self.directory,
+            folders,
+            folders[code] if code else None,
+            connection_to(self.targets[database]) if database else None,
+            self.directory / FOLDER,
+        )
+
+    def questions(self) -> Questions:
+        """What the application is asked: what a recovery says, else what a drill asks."""
+        settings = self.application.settings
+        recovery, check = settings.recovery, settings.application_check
+        http = recovery.http if recovery else ()
+        workflow = recovery.workflow if recovery else ()
+        secrets = dict(check.secrets) if check else {}
+        return Questions(
+            http or (check.http if check else ()),
+            workflow or (check.workflow if check else ()),
+            secrets | (dict(recovery.secrets) if recovery else {}),
+        )
+
+    def _named(self, kind: str, name: str | None) -> str | None:
+        """The source of a kind that is meant, None when there is none or nobody says which."""
+        fitting = [one.name for one in self.sources if one.kind == kind]
+        return name or (fitting[0] if len(fitting) == 1 else None)
+
+
+def ground_of(application: Application, directory: str, database: str | None) -> Ground:
+    """Where everything goes; ConfigError `usage` when a target is missing or none of its kind."""
+    if "://" in directory:
+        raise ConfigError(
+            "this is a URL, and the application goes into a directory",
+            subject="--to",
+            code="usage",
+            hint="Name a directory; the database's URL belongs to --database.",
+        )
+    place = Path(directory).absolute()
+    settings = application.settings.recovery or Recovery()
+    sources = tuple(application.sources())
+    databases = dict(_databases(application, settings, database))
+    targets: dict[str, str] = {}
+    for source in sources:
+        if source.kind == "postgres":
+            if source.name not in databases:
+                raise ConfigError(
+                    "nothing says which database it is restored into",
+                    subject=source.name,
+                    code="usage",
+                    hint="Give --database env:NAME, or write `recovery.databases`.",
+                )
+            targets[source.name] = databases[source.name]
+        else:
+            targets[source.name] = str(place / settings.folder_of(source.name))
+        check_target(source, targets[source.name])
+    return Ground(application, place, sources, targets)
+
+
+def _databases(
+    application: Application, settings: Recovery, given: str | None
+) -> Iterator[tuple[str, str]]:
+    yield from settings.databases.items()
+    if given is None:
+        return
+    bodies = application.settings.sources
+    names = [name for name, body in bodies.items() if body.kind == "postgres"]
+    chosen = settings.database or (names[0] if len(names) == 1 else None)
+    if chosen is None:
+        raise ConfigError(
+            f"{len(names)} sources are databases, so it is not clear which goes there",
+            subject="--database",
+            code="usage",
+            hint="Write `recovery.database`, which says it; `recovery.databases` is for others.",
+        )
+    yield chosen, given
