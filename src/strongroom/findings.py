@@ -216,7 +216,7 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "A backup of some sources only, or one that failed for a source.",
                 "Run `strongroom backup` for all sources."),
     FindingKind("rto-exceeded", _W,
-                "The drill took longer than recovery may take.",
+                "A drill or a recovery took longer than recovery may take.",
                 "More data, a slower store or host, or an objective that was too bold.",
                 "Look at the stages; speed up the longest, or change `objectives.rto`."),
     # Recovery of the whole application

@@ -246,6 +246,16 @@ def test_without_a_section_everything_is_proven_and_nothing_is_known_to_work(
     assert told(answer.document, "application-unchecked")
 
 
+def test_what_was_promised_and_not_kept_is_a_warning(
+    machine: Callable[..., Place], target: Path, port: int
+) -> None:
+    place = machine(recovery=serving(port) + "objectives: {rpo: 0s, rto: 0s}\n")
+    document = recovered(place, target)
+    assert document["verdict"] == "PROVEN", document["findings"]
+    assert told(document, "rto-exceeded")
+    assert told(document, "rpo-exceeded")
+
+
 # A tired operator
 
 
