@@ -20,6 +20,7 @@ from strongroom.errors import BusyError
 from strongroom.evidence import Ledger
 from strongroom.service.application import Application
 from strongroom.service.child import Children
+from strongroom.service.engine import HOST, EngineClient
 from strongroom.service.following import follow
 from strongroom.service.order import Order
 from strongroom.service.runner import Runner
@@ -132,6 +133,20 @@ def stop_between_writes(service: Service, file: Path) -> None:
                 return
 
 
+def assert_withdrawn_in_time_only(application: Application) -> None:
+    """While the service does not look: an order can be taken back, but for a file that is held."""
+    client = EngineClient(application.state)
+    client.order(HOST, Order("tms", "check:asked", "check", ("check",)), "tms/check/1")
+    file = application.state / "runs.sqlite"
+    with contextlib.closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert not client.withdraw("tms/check/1")
+        other.execute("ROLLBACK")
+    assert client.withdraw("tms/check/1")
+    assert not client.withdraw("tms/check/1")
+    client.close()
+
+
 def test_a_command_beside_a_service_that_was_stopped_while_it_wrote_gives_up(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,8 +164,9 @@ def test_a_command_beside_a_service_that_was_stopped_while_it_wrote_gives_up(
 
 
 def test_a_command_beside_a_service_that_hangs_gives_up_and_is_not_done_later(
-    place: Place,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("strongroom.service.engine._LOCKED_SECONDS", 1.0)
     with serving(place) as service:
         service.wait_until_ready()
         wait_until(lambda: bool(records(place, "job")))
@@ -161,6 +177,7 @@ def test_a_command_beside_a_service_that_hangs_gives_up_and_is_not_done_later(
             old = lock.stat().st_mtime - 600
             os.utime(lock, (old, old))
             checks = len(records(place, "check"))
+            assert_withdrawn_in_time_only(application)
             with pytest.raises(BusyError) as raised:
                 follow(
                     application,

@@ -285,15 +285,13 @@ class EngineClient:
 
     def withdraw(self, workflow: str) -> bool:
         """Let nobody begin a run; whether that was in time: False when it was begun, or when the
-        file that it waits in can't be written to."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        if self._status(workflow).status not in _WAITING:
-            return False
+        file that it waits in can't be used."""
         try:
+            if self._status(workflow).status not in _WAITING:
+                return False
             with self._explaining():
                 self._client.cancel_workflow(workflow)
-        except SQLAlchemyError:
+        except (BusyError, StorageError):
             return False
         return True
 
