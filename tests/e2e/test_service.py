@@ -120,8 +120,11 @@ def test_a_service_that_is_killed_in_a_run_goes_on_with_it(place: Place) -> None
 
 def stop_between_writes(service: Service, file: Path) -> None:
     """SIGSTOP, while it holds no lock of its file."""
+    tasks = Path(f"/proc/{service.child.pid}/task")
     while True:
         service.child.send_signal(signal.SIGSTOP)
+        # Its threads stop one after another, some while later.
+        wait_until(lambda: all(_is_stopped(one) for one in tasks.iterdir()))
         with contextlib.closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as other:
             try:
                 other.execute("BEGIN IMMEDIATE")
@@ -131,6 +134,14 @@ def stop_between_writes(service: Service, file: Path) -> None:
             else:
                 other.execute("ROLLBACK")
                 return
+
+
+def _is_stopped(task: Path) -> bool:
+    """A thread; one that has ended does nothing either."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def assert_withdrawn_in_time_only(application: Application) -> None:
