@@ -145,6 +145,8 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "sandbox-quarantined": (NO_FAULT, "tests/e2e/test_application_drill.py"),
     "sandbox-space": ("the host's trouble", "tests/e2e/test_failures.py"),
     "source-unsound": ("the source's own fault", "tests/e2e/test_rungs.py"),
+    "agent": ("a fleet's trouble", "tests/e2e/test_fleet.py"),
+    "workers": ("a fleet's trouble", "tests/e2e/test_fleet.py"),
     "locks-ending": ("needs a store with rights", "tests/e2e/test_cli_immutable.py"),
 }  # fmt: skip
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -18,13 +20,14 @@ from strongroom.errors import BusyError
 from strongroom.evidence import Ledger
 from strongroom.service.application import Application
 from strongroom.service.child import Children
+from strongroom.service.engine import HOST, EngineClient
 from strongroom.service.following import follow
 from strongroom.service.order import Order
 from strongroom.service.runner import Runner
 from tests.e2e.command_line import Place
 from tests.support.failure_ground import processes, wait_until
 from tests.support.repository_ground import PASSWORD, new_repository
-from tests.support.running_service import serving
+from tests.support.running_service import Service, serving
 
 CONFIG = """
 version: 1
@@ -115,19 +118,77 @@ def test_a_service_that_is_killed_in_a_run_goes_on_with_it(place: Place) -> None
     assert place.json("drill")["verdict"] == "PROVEN"
 
 
-def test_a_command_beside_a_service_that_hangs_gives_up_and_is_not_done_later(
-    place: Place,
+def stop_between_writes(service: Service, file: Path) -> None:
+    """SIGSTOP, while it holds no lock of its file."""
+    tasks = Path(f"/proc/{service.child.pid}/task")
+    while True:
+        service.child.send_signal(signal.SIGSTOP)
+        # Its threads stop one after another, some while later.
+        wait_until(lambda: all(_is_stopped(one) for one in tasks.iterdir()))
+        with contextlib.closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                service.child.send_signal(signal.SIGCONT)
+                time.sleep(0.1)
+            else:
+                other.execute("ROLLBACK")
+                return
+
+
+def _is_stopped(task: Path) -> bool:
+    """A thread; one that has ended does nothing either."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def assert_withdrawn_in_time_only(application: Application) -> None:
+    """While the service does not look: an order can be taken back, but for a file that is held."""
+    client = EngineClient(application.state)
+    client.order(HOST, Order("tms", "check:asked", "check", ("check",)), "tms/check/1")
+    file = application.state / "runs.sqlite"
+    with contextlib.closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert not client.withdraw("tms/check/1")
+        other.execute("ROLLBACK")
+    assert client.withdraw("tms/check/1")
+    assert not client.withdraw("tms/check/1")
+    client.close()
+
+
+def test_a_command_beside_a_service_that_was_stopped_while_it_wrote_gives_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("strongroom.service.engine._LOCKED_SECONDS", 1.0)
+    with serving(place) as service:
+        service.wait_until_ready()
+        application = Application.load(place.config)
+        file = place.path / "state" / "runs.sqlite"
+        with contextlib.closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(BusyError, match="database is locked"):
+                follow(application, "check", ["check"], (), lambda _: None)
+            other.execute("ROLLBACK")
+        assert follow(application, "check", ["check"], (), lambda _: None) is not None
+
+
+def test_a_command_beside_a_service_that_hangs_gives_up_and_is_not_done_later(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strongroom.service.engine._LOCKED_SECONDS", 1.0)
     with serving(place) as service:
         service.wait_until_ready()
         wait_until(lambda: bool(records(place, "job")))
         application = Application.load(place.config)
-        service.child.send_signal(signal.SIGSTOP)
+        stop_between_writes(service, place.path / "state" / "runs.sqlite")
         try:
             lock = place.path / "state" / "service.lock"
             old = lock.stat().st_mtime - 600
             os.utime(lock, (old, old))
             checks = len(records(place, "check"))
+            assert_withdrawn_in_time_only(application)
             with pytest.raises(BusyError) as raised:
                 follow(
                     application,

@@ -582,13 +582,10 @@ CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
         "anomalies", PROVEN, "nothing unusual",
     ),
     "an unusual size": (
-        {"captures": series(*[GIB] * 8, 3 * GIB)},
-        "anomalies", UNKNOWN, "uploads: its size is unusual",
-    ),
+        {"captures": series(*[GIB] * 8, 3 * GIB)}, "anomalies", UNKNOWN, "its size is unusual"),
     "an unusual size some days ago": (
-        {"captures": series(*[GIB] * 8, 3 * GIB, 3 * GIB)},
-        "anomalies", PROVEN, "an unusual size (1 time)",
-    ),
+        {"captures": series(*[GIB] * 8, 3 * GIB, 3 * GIB)}, "anomalies", PROVEN,
+        "an unusual size (1 time)"),
     # The ledger
     "a ledger that holds": (
         {"chain": dataclasses.replace(CHAIN, compared=("local",))},

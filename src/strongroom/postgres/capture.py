@@ -410,6 +410,8 @@ class _Capture:
         try:
             self.leader.rollback()
         except psycopg.OperationalError as error:
+            if not self.leader.closed:  # a request to cancel came late, and that is all
+                return ""
             why = str(error).strip().partition("\n")[0]
             return f"the session that holds the snapshot was lost: {why}"
         return ""

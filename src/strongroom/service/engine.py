@@ -50,6 +50,8 @@ _LIVE: Final = [*_WAITING, "PENDING"]
 _GIVEN_UP: Final = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", _GIVEN_UP]
 _POLL_SECONDS: Final = 1.0
+# How long somebody else may hold a host's file.
+_LOCKED_SECONDS: Final = 30.0
 # In a fleet everybody's polls meet in one database: so many of them in a heartbeat, which makes
 # five seconds of three minutes.
 _POLLS: Final = 36
@@ -283,15 +285,13 @@ class EngineClient:
 
     def withdraw(self, workflow: str) -> bool:
         """Let nobody begin a run; whether that was in time: False when it was begun, or when the
-        file that it waits in can't be written to."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        if self._status(workflow).status not in _WAITING:
-            return False
+        file that it waits in can't be used."""
         try:
+            if self._status(workflow).status not in _WAITING:
+                return False
             with self._explaining():
                 self._client.cancel_workflow(workflow)
-        except SQLAlchemyError:
+        except (BusyError, StorageError):
             return False
         return True
 
@@ -349,6 +349,7 @@ def _explaining_file(file: Path) -> Iterator[None]:
     when somebody else holds it for long."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    _wait_until_free(file)
     try:
         yield
     except SQLAlchemyError as error:
@@ -356,6 +357,24 @@ def _explaining_file(file: Path) -> Iterator[None]:
         why = str(getattr(error, "orig", None) or type(error).__name__).split("\n")[0]
         told = f"the record of runs under way cannot be used: {why}"
         raise _refused_file(file, told, _sqlite_code(error)) from error
+
+
+def _wait_until_free(file: Path) -> None:
+    """BusyError when somebody holds it for long: a service that was stopped while it wrote. The
+    engine's own library would wait for ever."""
+    if not file.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=_LOCKED_SECONDS)) as held:
+            held.isolation_level = None
+            held.execute("BEGIN IMMEDIATE")
+            held.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            told = f"the record of runs under way cannot be used: {error}"
+            raise _refused_file(file, told, code) from None
+        # All else is told by whoever uses it, where it matters.
 
 
 def _sqlite_code(error: BaseException) -> int:

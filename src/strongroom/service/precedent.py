@@ -22,7 +22,11 @@ def policies_json(settings: Settings, sources: Iterable[str]) -> dict[str, dict[
     """For a record: a digest of what is to be kept of each of these sources, by repository."""
     names = list(sources)
     return {
-        repository: {name: settings.source_policy_digest(name, repository) for name in names}
+        repository: {
+            name: settings.source_policy_digest(name, repository)
+            for name in names
+            if name in settings.sources
+        }
         for repository in settings.repositories
     }
 
