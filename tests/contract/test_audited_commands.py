@@ -30,6 +30,7 @@ sources:
 repositories:
   local: {location: local, password: file:key}
   second: {location: second, password: file:key}
+kit: {escrow: [file:key], passphrase: file:passphrase}
 state: state
 """
 SECRET = "hunter2-and-more"
@@ -58,6 +59,9 @@ WORDS: Mapping[str, str] = {
     "key remove": "second OTHER",
     "key passwd": "second --new-password file:KEY",
     "key export": "local --output NEW",
+    "kit create": "--output NEW --reason quarterly",
+    "kit open": "KIT --passphrase file:PASSPHRASE --reason asked",
+    "kit drill": "KIT",
     "export": "latest:code --format git -o NEW",
     "hook install": "code",
     "hook remove": "",
@@ -88,6 +92,8 @@ HARMLESS = (
 )  # fmt: skip
 # Those that fail otherwise than by a wrong password.
 FAILING: Mapping[str, tuple[str, str]] = {
+    "kit open": ("nowhere.age --passphrase file:PASSPHRASE", "kit-missing"),
+    "kit drill": ("nowhere.age", "kit-missing"),
     "hook install": ("uploads", "usage"),
     "hook remove": ("uploads", "usage"),
     "alert test": ("", "usage"),
@@ -102,6 +108,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     new_repository(made.path / "local")
     new_repository(made.path / "second")
     made.json("backup")
+    passphrase = made.path / "passphrase"
+    passphrase.write_text("six words are better than one")
+    passphrase.chmod(0o600)
+    made.json("kit", "create", "--output", made.path / "kits")
     return made
 
 
@@ -124,7 +134,13 @@ def typed(command: str, words: str, place: Place, new: Path) -> list[str]:
     if "OTHER" in words:  # made by the command before
         keys = place.json("key", "list", "second")["keys"]
         words = words.replace("OTHER", next(one["id"] for one in keys if not one["in_use"]))
-    places = {"UPLOADS": place.uploads, "NEW": new, "KEY": place.path / "key"}
+    places = {
+        "UPLOADS": place.uploads,
+        "NEW": new,
+        "KEY": place.path / "key",
+        "PASSPHRASE": place.path / "passphrase",
+        "KIT": next((place.path / "kits").glob("*.age")),
+    }
     for word, value in places.items():
         words = words.replace(word, str(value))
     return [*command.split(), *words.split()]

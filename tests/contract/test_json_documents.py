@@ -38,6 +38,7 @@ application_check:
   start: php -S 127.0.0.1:{port} -t .
   http: [{path: /api/health.php, values: {status: ok}}]
 alerts: [{name: hook, to: file:hook-url}]
+kit: {escrow: [file:key], passphrase: file:passphrase}
 state: state
 """
 
@@ -118,6 +119,34 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "snapshots pin latest:uploads": {"pinned": ("id", "source", "copies"), "findings": FINDING},
     "snapshots unpin latest:uploads": {"unpinned": ("id", "source", "copies"), "findings": FINDING},
     "snapshots acknowledge --all": {"acknowledged": (), "findings": FINDING},
+    "kit create --output NEW": {
+        "kit": (),
+        "file": (),
+        "page": (),
+        "sha256": (),
+        "codes": (),
+        "sealed_for": (),
+        "repositories": ("repository", "location", "id"),
+        "secrets": (),
+        "findings": FINDING,
+    },
+    "kit open KIT --passphrase file:PASSPHRASE": {
+        "kit": (),
+        "application": (),
+        "made_at": (),
+        "sha256": (),
+        "repositories": ("repository", "location", "id"),
+        "secrets": (),
+        "files": ("name", "bytes", "what"),
+        "written": (),
+    },
+    "kit drill KIT": {
+        **PROOF,
+        "kit": (),
+        "repositories": (),
+        "drills": ("source", "repository", "snapshot", "verdict"),
+        "point": (),
+    },
     "key list": {"keys": ("repository", "id", "created_at", "user", "host", "in_use", "damage")},
     "key add second --new-password file:KEY": {"added": (), "removed": (), "findings": FINDING},
     "key remove second OTHER": {"added": (), "removed": (), "findings": FINDING},
@@ -173,6 +202,14 @@ FAILURES: Mapping[str, str] = {
     "restore uploads --to NEW": "wrong-password",
     "prove uploads --target UPLOADS": "wrong-password",
     "recover --to NEW": "wrong-password",
+    "recover --to NEW --kit NOWHERE": "kit-missing",
+    "recover --to NEW --passphrase file:PASSPHRASE": "usage",
+    "kit": "usage",
+    "kit create --output NEW": "wrong-password",
+    "kit create": "usage",
+    "kit open NOWHERE": "kit-missing",
+    "kit drill": "kit-missing",
+    "kit drill NOWHERE": "kit-missing",
     "recover": "usage",
     "recover --to UPLOADS": "target-not-empty",
     "recover --to NEW --dry-run": "wrong-password",
@@ -235,6 +272,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     new_repository(made.path / "second")
     made.json("backup")
     made.json("backup", "uploads")
+    passphrase = made.path / "passphrase"
+    passphrase.write_text("six words are better than one")
+    passphrase.chmod(0o600)
+    made.json("kit", "create", "--output", made.path / "kits")
     with web_service() as service:
         hook = made.path / "hook-url"
         hook.write_text(f"json://127.0.0.1:{service.port}")
@@ -248,6 +289,8 @@ def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:
         "NEW": str(tmp_path / "new"),
         "NOWHERE": str(tmp_path / "none.yaml"),
         "KEY": str(place.path / "key"),
+        "PASSPHRASE": str(place.path / "passphrase"),
+        "KIT": str(next((place.path / "kits").glob("*.age"))),
     }
     if "OTHER" in command:  # made by the command before
         keys = place.json("key", "list", "second")["keys"]

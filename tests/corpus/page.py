@@ -61,12 +61,7 @@ def detection_page(measured: Measured) -> str:
     for group in GROUPS:
         parts += [f"## {group}\n", *_table(one for one in FAULTS if one.group == group), ""]
     parts += [
-        "## Not yet\n",
-        "Known, on the list, and not counted above.\n",
-        "| Fault | Group | Why |",
-        "|---|---|---|",
-        *(f"| {one.name} | {one.group} | {one.because} |" for one in NOT_YET),
-        "",
+        *_not_yet(),
         "## Databases that nobody here wrote\n",
         "Captured, loaded and drilled: PROVEN. What is told of one is true of it as its authors",
         "ship it, and no other warning comes. What others' schemas hold that can't be proven is in",
@@ -77,6 +72,19 @@ def detection_page(measured: Measured) -> str:
         "",
     ]
     return "\n".join(parts)
+
+
+def _not_yet() -> list[str]:
+    if not NOT_YET:
+        return []
+    return [
+        "## Not yet\n",
+        "Known, on the list, and not counted above.\n",
+        "| Fault | Group | Why |",
+        "|---|---|---|",
+        *(f"| {one.name} | {one.group} | {one.because} |" for one in NOT_YET),
+        "",
+    ]
 
 
 def _told(schema: Schema) -> str:

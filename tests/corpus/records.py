@@ -1,7 +1,6 @@
 """Time and people: what is told of the past is edited, and what is needed is about to be dropped.
 
-What passes with time is in `standing`, who is told in `telling`; what no command of today can see
-is in `NOT_YET`.
+What passes with time is in `standing`, who is told in `telling`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strongroom.evidence import Ledger
-from tests.corpus.model import Fault, Grounds, NotYet, Scene, Seen, Way, ask, healthy
+from tests.corpus.model import Fault, Grounds, Scene, Seen, Way, ask, healthy
 from tests.corpus.store import ONE_REPOSITORY, WORKER, copy_of, local, packs
 from tests.e2e.command_line import Place, make_place
 from tests.support.older_records import let_pass
@@ -188,7 +187,3 @@ FAULTS = (
     _row("newest snapshot never drilled", LIST, _capture_again, (), "UNKNOWN"),
     _row("retention would drop the last proven snapshot", PRUNE, _capture_again, (), "exit 0"),
 )  # fmt: skip
-
-NOT_YET = (
-    NotYet("recovery kit doesn't open the repository", GROUP, "there is no recovery kit yet"),
-)

@@ -13,6 +13,7 @@ from strongroom.report.check import CHECK_KINDS
 from tests.corpus import (
     capture,
     content,
+    kits,
     object_store,
     points,
     records,
@@ -43,12 +44,13 @@ FAULTS: Final[tuple[Fault, ...]] = tuple(
             *capture.OTHER_FAULTS,
             *records.FAULTS,
             *standing.FAULTS,
+            *kits.FAULTS,
             *telling.FAULTS,
         ),
         key=lambda one: GROUPS.index(one.group),
     )
 )
-NOT_YET: Final[tuple[NotYet, ...]] = records.NOT_YET
+NOT_YET: Final[tuple[NotYet, ...]] = ()
 WAYS: Final[tuple[Way, ...]] = tuple(dict.fromkeys(one.way for one in FAULTS))
 
 # What must be in the corpus, or in NOT_YET with its reason.
@@ -147,6 +149,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "source-unsound": ("the source's own fault", "tests/e2e/test_rungs.py"),
     "agent": ("a fleet's trouble", "tests/e2e/test_fleet.py"),
     "workers": ("a fleet's trouble", "tests/e2e/test_fleet.py"),
+    "kit-without-codes": ("a very large kit", "tests/e2e/test_kit.py"),
     "locks-ending": ("needs a store with rights", "tests/e2e/test_cli_immutable.py"),
 }  # fmt: skip
 

@@ -89,6 +89,9 @@ AUDITED: Final[Mapping[str, Rule]] = {
     "key remove": Rule(Trace.ADMITS),
     "key passwd": Rule(Trace.ADMITS),
     "key export": Rule(Trace.ADMITS),
+    "kit create": Rule(Trace.ADMITS),
+    "kit open": Rule(Trace.GIVES_OUT),
+    "kit drill": Rule(Trace.READS),
     "export": Rule(Trace.GIVES_OUT),
     "hook install": Rule(Trace.CHANGES),
     "hook remove": Rule(Trace.CHANGES),
@@ -117,12 +120,15 @@ SHOWN: Final = frozenset(
         "checklist",
         "database",
         "drills",
+        "file",
         "file_format",
         "forget",
         "givers",
         "grace",
         "heartbeat",
+        "identity",
         "include",
+        "kit",
         "key_id",
         "listen",
         "log_format",
@@ -132,12 +138,14 @@ SHOWN: Final = frozenset(
         "output",
         "path",
         "point",
+        "recipients",
         "replace",
         "repositories",
         "repository",
         "rollback",
         "routes",
         "share",
+        "show",
         "snapshot",
         "snapshots",
         "source",
@@ -150,7 +158,7 @@ SHOWN: Final = frozenset(
     }
 )
 # Those that say where a secret is kept; what is typed there otherwise is hidden.
-REFERENCES: Final = frozenset({"new_password"})
+REFERENCES: Final = frozenset({"new_password", "passphrase"})
 # Those that belong to the run and not to the command, or have a field of their own.
 APART: Final = frozenset(
     {

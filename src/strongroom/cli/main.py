@@ -32,6 +32,7 @@ from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
 from strongroom.cli.fleet import fleet
 from strongroom.cli.key import key
+from strongroom.cli.kit import kit
 from strongroom.cli.log import log, report
 from strongroom.cli.prune import prune
 from strongroom.cli.recover import recover
@@ -70,6 +71,7 @@ COMMANDS: Final = (
     prune,
     unlock,
     key,
+    kit,
     export,
     hook,
     status,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import REASON, STORE_AS_OF, Command
+from strongroom.cli.kit import opener_of, opening
 from strongroom.cli.run import Run
 from strongroom.cli.text import (
     clock,
@@ -20,9 +22,11 @@ from strongroom.cli.text import (
     span,
     wrapped,
 )
+from strongroom.errors import ConfigError
 from strongroom.model import Verdict
 
 if TYPE_CHECKING:
+    from strongroom.service.application import Application
     from strongroom.service.recovery_report import RecoveryPlan, RecoveryReport
 
 _MEANING = {
@@ -60,6 +64,13 @@ _MEANING = {
     help="This recovery point, by the beginning of its id; without it the newest that is proven.",
 )
 @click.option(
+    "--kit",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A recovery kit, or the texts of its printed codes: nothing else is needed then.",
+)
+@opening
+@click.option(
     "--dry-run", is_flag=True, help="Say what would be done and how long it took in drills."
 )
 @REASON
@@ -71,6 +82,9 @@ def recover(
     target: str,
     database: str | None,
     point: str | None,
+    kit: Path | None,
+    passphrase: str | None,
+    identity: Path | None,
     dry_run: bool,
     reason: str,
     repository: str | None,
@@ -81,7 +95,7 @@ def recover(
     recovery point, then does what `recovery` in the configuration says. Killed and started again it
     goes on.
     """
-    application = run.application()
+    application = _application(run, kit, passphrase, identity)
     zone = application.settings.schedule.time_zone
     if dry_run:
         from strongroom.service.recovery_planning import plan_recovery
@@ -98,6 +112,20 @@ def recover(
     )
     run.result(report.as_json(), _lines(report, zone, verbose=run.verbose))
     return report.exit_status
+
+
+def _application(
+    run: Run, kit: Path | None, passphrase: str | None, identity: Path | None
+) -> Application:
+    """The one that is configured here, or the one of a kit."""
+    if kit is not None:
+        return run.application_of_kit(kit, opener_of(kit, passphrase, identity))
+    if passphrase is not None or identity is not None:
+        raise ConfigError(
+            "it opens a kit, and none is named", subject="--kit", code="usage",
+            hint="Name the kit's file: --kit FILE.",
+        )  # fmt: skip
+    return run.application()
 
 
 def _plan_lines(plan: RecoveryPlan, zone: str, *, verbose: bool) -> Iterator[str]:

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from strongroom.cli.text import finding_lines, one_line, plain
-from strongroom.errors import ERROR_KINDS, StrongroomError, TargetError
+from strongroom.errors import ERROR_KINDS, ConfigError, StrongroomError, TargetError
 
 if TYPE_CHECKING:
     from strongroom.cli.audit import Auditor
     from strongroom.model import Finding, Progress
     from strongroom.service.application import Application
+    from strongroom.service.kit_seal import Opener
 
 _URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
 _MESSAGES: Final = frozenset({"message", "hint", "faults"})
@@ -52,6 +53,7 @@ class Run:
     _written: bool = field(default=False, repr=False)
     _applications: list[Application] = field(default_factory=list, repr=False)
     _spare: Application | None = field(default=None, repr=False)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     def application(self) -> Application:
         """The configured application, with this run's progress and messages."""
@@ -60,10 +62,31 @@ class Run:
         if self._spare is not None:
             application, self._spare = self._spare, None
             return application
-        application = Application.load(self.config, progress=self.progress(), say=self.say)
+        return self._take(Application.load(self.config, progress=self.progress(), say=self.say))
+
+    def application_of_kit(self, file: Path, opener: Opener) -> Application:
+        """The application of a recovery kit, in the place of a configured one."""
+        from strongroom.service.kit import application_of, open_kit
+
+        if self.config is not None:
+            raise ConfigError(
+                "a kit has a configuration of its own", subject="--config", code="usage",
+                hint="Leave out --config or --kit.",
+            )  # fmt: skip
+        opened = open_kit(file, opener)
+        kit = opened.kit
+        self.say(
+            f"This is the kit of {kit.application}, made {kit.made_at:%Y-%m-%d %H:%M} UTC on "
+            f"{kit.host}; SHA-256 {opened.digest}"
+        )
+        taken = application_of(opened, progress=self.progress(), say=self.say)
+        return self._take(self._stack.enter_context(taken))
+
+    def _take(self, application: Application) -> Application:
         application.limit_upload = self.limit_upload
         application.limit_download = self.limit_download
-        application.state_folder = self.state
+        if self.state is not None:
+            application.state_folder = self.state
         if self.store_as_of is not None:
             from strongroom.service.selection import parse_moment
 
@@ -128,6 +151,7 @@ class Run:
         """What was opened for this run is given back."""
         for application in self._applications:
             application.close()
+        self._stack.close()
 
     def progress(self) -> Progress:
         """Bars on a terminal, lines in a pipe, nothing when quiet."""

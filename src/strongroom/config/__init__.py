@@ -7,7 +7,7 @@ and explanations come from it (see `description` and `sample`, imported only whe
 
 from strongroom.config.fault import ConfigFaultsError, Fault
 from strongroom.config.loading import find_config, load_settings, parse_settings, read_config
-from strongroom.config.secret import resolve_secret
+from strongroom.config.secret import kept, kept_bytes, read_secret, resolve_secret
 from strongroom.config.settings import (
     Engine,
     FilesSource,
@@ -31,8 +31,11 @@ __all__ = [
     "Settings",
     "Source",
     "find_config",
+    "kept",
+    "kept_bytes",
     "load_settings",
     "parse_settings",
     "read_config",
+    "read_secret",
     "resolve_secret",
 ]

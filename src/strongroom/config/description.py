@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 from pydantic import BaseModel
 
-from strongroom.config import scalar, value
+from strongroom.config import kit_settings, scalar, value
 from strongroom.config import settings as declaration
 from strongroom.config.application_check import Command
 from strongroom.config.fault import nearest
@@ -34,6 +34,7 @@ _TYPE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (scalar.Secret, "secret reference"),
     (scalar.DatabaseUrl, "secret reference, or URL without password"),
     (scalar.Location, "location"),
+    (kit_settings.Recipient, "public key of age"),
     (scalar.Schedule, "five cron fields"),
     (scalar.ScheduleOrNever, "five cron fields, or `never`"),
     (scalar.ShareOrSize, "share or size"),

@@ -46,6 +46,11 @@ class ScheduleSettings(Section):
         "When to start the whole application from a recovery point; needs `application_check`.",
         default="0 7 1 * *",
     )
+    kit_drill: ScheduleOrNever = setting(
+        "When to recover from the recovery kit alone; needs `kit` with a folder, and a passphrase "
+        "or an identity.",
+        default="30 7 2 1,4,7,10 *",
+    )
     verify_daily: ScheduleOrNever = setting(
         "When to go through the daily checklist.", default="0 8 * * *"
     )

@@ -15,6 +15,7 @@ from typing import Final
 from strongroom.config.alert_relation import check_alerts
 from strongroom.config.application_relation import check_application
 from strongroom.config.fault import Fault, Path, nearest
+from strongroom.config.kit_relation import check_kit
 from strongroom.config.recovery_relation import check_recovery
 from strongroom.config.value import is_reference, location_scheme, parse_duration
 
@@ -61,6 +62,7 @@ def check_relations(value: object, base: Folder) -> Iterator[Fault]:
     yield from _check_source_names(root, sources)
     yield from check_application(root.get("application_check"), sources)
     yield from check_recovery(root.get("recovery"), sources, root.get("application_check"))
+    yield from check_kit(root.get("kit"))
     yield from check_alerts(root.get("alerts"), {*sources, *repositories})
     metrics = _mapping(root.get("monitoring")).get("metrics_file")
     if isinstance(metrics, str) and not metrics.endswith(_METRICS_SUFFIX):

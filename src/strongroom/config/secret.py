@@ -2,15 +2,19 @@
 
 What is returned is never logged, put into an error or handed to a program as an argument
 (invariant I6). A file that everybody can read is refused: it isn't secret any more.
+
+While a recovery kit is `kept`, what it holds stands in the place of what this host has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +23,69 @@ from strongroom.errors import ConfigError
 
 _COMMAND_TIMEOUT_SECONDS: Final = 30
 _SIZE_LIMIT_BYTES: Final = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a kit holds, by reference; `alone`: nothing else counts."""
+
+    secrets: Mapping[str, bytes] = field(repr=False)
+    alone: bool
+
+
+# Of the whole process: its threads open repositories.
+_kept: list[_Kept] = []
+
+
+@contextlib.contextmanager
+def kept(secrets: Mapping[str, bytes], *, alone: bool = False) -> Iterator[None]:
+    """Meanwhile these references lead to these values; with `alone`, no others lead anywhere."""
+    one = _Kept(secrets, alone)
+    _kept.append(one)
+    try:
+        yield
+    finally:
+        _kept.remove(one)
+
+
+def kept_bytes(reference: str) -> bytes | None:
+    """What the kit in force holds of this reference, byte by byte; None where it holds nothing of
+    it, or none is in force. ConfigError `secret-unavailable` where nothing else counts."""
+    for one in reversed(_kept):
+        if reference in one.secrets:
+            return one.secrets[reference]
+        if one.alone:
+            raise _unavailable(
+                _shown(reference), "is not in the recovery kit", "Add it to `kit.escrow`."
+            )
+    return None
+
+
+def read_secret(reference: str) -> bytes:
+    """What a reference leads to, byte by byte: of a file all that it holds, whoever can read it.
+
+    ConfigError `secret-unavailable` when it leads nowhere, or to nothing.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme != "file" or _kept:
+        return resolve_secret(reference).encode()
+    subject = f"file:{rest}"
+    try:
+        with Path(rest).expanduser().open("rb") as stream:
+            content = stream.read(_SIZE_LIMIT_BYTES + 1)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        raise _unavailable(subject, reason, "Let this user read it.") from None
+    if len(content) > _SIZE_LIMIT_BYTES:
+        raise _unavailable(subject, "is larger than 64 KiB, so no secret", "Name another file.")
+    if not content:
+        raise _unavailable(subject, "is empty", "Put the secret there.")
+    return content
+
+
+def _shown(reference: str) -> str:
+    """Arguments of a command may tell too much."""
+    return f"{reference.split(maxsplit=1)[0]} …" if reference.startswith("command:") else reference
 
 
 def resolve_secret(reference: str, environ: Mapping[str, str] | None = None) -> str:
@@ -31,7 +98,9 @@ def resolve_secret(reference: str, environ: Mapping[str, str] | None = None) -> 
     except ValueError as error:
         raise ConfigError(str(error), subject="secret", code="secret-unavailable") from None
     scheme, _, rest = reference.partition(":")
-    if scheme == "env":
+    if (held := kept_bytes(reference)) is not None:
+        secret = _decode(held, _shown(reference))
+    elif scheme == "env":
         secret = _from_environment(rest, os.environ if environ is None else environ)
     elif scheme == "file":
         secret = _from_file(Path(rest).expanduser())

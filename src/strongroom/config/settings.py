@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 
 from strongroom.config.application_check import ApplicationCheck
+from strongroom.config.kit_settings import Kit
 from strongroom.config.operation import (
     Alert,
     Contact,
@@ -480,6 +481,9 @@ class Settings(Section):
     )
     recovery: Recovery | None = setting(
         "How `recover` brings the whole application back on an empty machine.", default=None
+    )
+    kit: Kit | None = setting(
+        "What a recovery needs besides the repositories, sealed: see `kit create`.", default=None
     )
     state: State = setting(
         "Where the program keeps its own records: a folder, or for a fleet a reference to the URL "

@@ -21,11 +21,13 @@ CHECK: Final = "check"
 PRUNE: Final = "prune"
 DRILL: Final = "drill"
 APPLICATION_DRILL: Final = "application-drill"
+KIT_DRILL: Final = "kit-drill"
 
 # The most urgent first: new work is saved, gets its copies, is looked at, and only then does
 # anything go.
-_URGENCY: Final = (CAPTURE, COPY, CHECK, PRUNE, DRILL, APPLICATION_DRILL)
-_PRUNE_EXCLUDES: Final = frozenset({CAPTURE, COPY, CHECK, DRILL, APPLICATION_DRILL})
+_URGENCY: Final = (CAPTURE, COPY, CHECK, PRUNE, DRILL, APPLICATION_DRILL, KIT_DRILL)
+_DRILLS: Final = frozenset({DRILL, APPLICATION_DRILL, KIT_DRILL})
+_PRUNE_EXCLUDES: Final = frozenset({CAPTURE, COPY, CHECK, *_DRILLS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Declared:
 
     `times` has the settings of `schedule` that are times, `sources` and `repositories` the times of
     their own that some have, and `amounts` how much of a repository is read in place of
-    `check_amount`.
+    `check_amount`. `has_kit`: there is a recovery kit, and `drills_kit`: it can be drilled by
+    itself.
     """
 
     application: str
@@ -46,6 +49,8 @@ class Declared:
     check_amount: str
     amounts: Mapping[str, str] = field(default_factory=dict)
     has_application_check: bool = False
+    has_kit: bool = False
+    drills_kit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def is_in_the_way(running: str, wanted: str) -> bool:
         running == wanted
         or pair == {CAPTURE}
         or (ran, want) == (CAPTURE, COPY)
-        or pair == {DRILL, APPLICATION_DRILL}
+        or pair <= _DRILLS
         or (PRUNE in pair and bool(pair & _PRUNE_EXCLUDES))
     )
 
@@ -195,6 +200,10 @@ def _others(declared: Declared) -> Iterator[Job | Omitted]:
             continue
         if name == APPLICATION_DRILL and fields != NEVER and not declared.has_application_check:
             yield Omitted(name, "there is no application_check that says how to start it")
+        elif name == KIT_DRILL and not declared.has_kit:
+            continue
+        elif name == KIT_DRILL and fields != NEVER and not declared.drills_kit:
+            yield Omitted(name, "kit has no folder, or nothing that opens what is in it")
         else:
             yield _timed(declared, name, f"schedule.{setting}", fields)
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from strongroom.config import kept_bytes
 from strongroom.config.placeholder import fill_in
 from strongroom.config.value import is_reference
 from strongroom.errors import SourceError
@@ -29,7 +30,7 @@ def render_files(
     for name, template in templates.items():
         text = template
         if is_reference(template) and template.startswith("file:"):
-            text = _read_template(Path(template.removeprefix("file:")))
+            text = _read_template(template)
         place = place_inside(code, name)
         if place.is_symlink() or place.is_dir():
             raise SourceError(f"{name} is no plain file in the restored code", subject="render")
@@ -66,9 +67,11 @@ def place_inside(code: Path, name: str) -> Path:
     return place
 
 
-def _read_template(place: Path) -> str:
+def _read_template(template: str) -> str:
+    place = Path(template.removeprefix("file:"))
     try:
-        return place.read_text(encoding="utf-8")
+        kept = kept_bytes(template)
+        return place.read_text(encoding="utf-8") if kept is None else kept.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SourceError(f"the template cannot be read: {reason}", subject=str(place)) from None

@@ -114,7 +114,7 @@ _STALE: Final = Verdict.STALE
 _DAILY: Final = frozenset({Checklist.DAILY})
 _WEEKLY: Final = frozenset({Checklist.WEEKLY})
 _MONTHLY: Final = frozenset({Checklist.MONTHLY})
-# The procedures know no fleet.
+# The procedures know neither fleet nor kit.
 _NONE: Final[frozenset[Checklist]] = frozenset()
 
 CHECK_KINDS: Final[dict[str, CheckKind]] = {
@@ -262,6 +262,27 @@ CHECK_KINDS: Final[dict[str, CheckKind]] = {
             "After a disaster the application would be away for longer than promised.",
             "See what takes the time: `strongroom log --action drill`.",
             "seconds",
+        ),
+        CheckKind(
+            "kit",
+            "Recovery kit",
+            "The recovery kit holds what a recovery needs",
+            _NONE,
+            "On the day on which this host is gone, keys and secrets may be gone with it.",
+            "Run `strongroom kit create`, and destroy the old kit.",
+            "seconds",
+            most=_STALE,
+            unknown_as=_STALE,
+        ),
+        CheckKind(
+            "kit-drill",
+            "Lost-key drill",
+            "Everything was brought back from the recovery kit alone",
+            _NONE,
+            "Whether the kit opens the repositories is not known.",
+            "Run `strongroom kit drill`; if it fails, make a new kit.",
+            "seconds",
+            unknown_as=_STALE,
         ),
         CheckKind(
             "retention",

@@ -17,6 +17,7 @@ from strongroom.model import Verdict
 from strongroom.report.capture_check import check_captures, check_files, check_sizes
 from strongroom.report.check import CHECK_KINDS, Check, Exempt
 from strongroom.report.fleet import check_fleet
+from strongroom.report.kit_check import check_kit, check_kit_drill
 from strongroom.report.observation import Evidence, Promise
 from strongroom.report.operation_check import check_anomalies, check_delivery, check_review
 from strongroom.report.proof_check import (
@@ -72,6 +73,8 @@ def _made(evidence: Evidence, promise: Promise, now: datetime) -> Iterator[Check
     yield from check_integrity(evidence, promise, now)
     yield from check_full_restore(evidence, started, promise, now)
     yield from check_rto(evidence, lines, started, promise)
+    yield from check_kit(evidence, now)
+    yield from check_kit_drill(evidence, now)
     yield from check_retention(evidence, now)
     yield from check_ledger(evidence)
     yield from check_anomalies(evidence, now)
@@ -103,6 +106,8 @@ def _exempt(evidence: Evidence) -> Iterator[Exempt]:
         yield Exempt("schedule", "", "nothing is to run by itself")
     if not scope.told:
         yield Exempt("delivery", "", "`alerts` names nobody: who looks at the status has to tell")
+    if scope.kit is None:
+        yield Exempt("kit", "", "`kit` is not configured: keys and secrets have to be kept by hand")
     if not any(one.kind in ("files", "git") for one in scope.sources):
         yield Exempt("files", "", "there is no source of files")
     for store in scope.stores:

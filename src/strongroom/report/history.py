@@ -16,11 +16,13 @@ from typing import Any, Final, TypeVar
 from strongroom.findings import Severity
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
 from strongroom.report.handed_over import Record, as_observed, put_in_order
+from strongroom.report.kit_history import KitDrill, KitMade, KitSight, drilled, made, sight
 from strongroom.report.noticed import Noticed, noticed
 
 __all__ = [
     "ALL_JOBS",
     "CHANGED",
+    "KEY_ACTS",
     "Act",
     "Beat",
     "Delivery",
@@ -171,6 +173,9 @@ class History:
     reaches: tuple[Reach, ...] = ()
     acts: tuple[Act, ...] = ()
     retimings: tuple[Retiming, ...] = ()
+    kits: tuple[KitMade, ...] = ()
+    kit_sights: tuple[KitSight, ...] = ()
+    kit_drills: tuple[KitDrill, ...] = ()
 
 
 # How many signs of life may be missing.
@@ -246,6 +251,9 @@ class HistoryBuilder:
         self.reaches: list[Reach] = []
         self.acts: list[Act] = []
         self.retimings: list[Retiming] = []
+        self.kits: list[KitMade] = []
+        self.kit_sights: list[KitSight] = []
+        self.kit_drills: list[KitDrill] = []
         # The times that a service knew last.
         self.times: Mapping[str, tuple[str, str]] | None = None
         self._frozen = Frozen()
@@ -281,6 +289,9 @@ class HistoryBuilder:
             self._frozen("reaches", self.reaches),
             self._frozen("acts", self.acts),
             self._frozen("retimings", self.retimings),
+            self._frozen("kits", self.kits),
+            self._frozen("kit_sights", self.kit_sights),
+            self._frozen("kit_drills", self.kit_drills),
         )
 
 
@@ -313,11 +324,14 @@ _ACTS: Final[Mapping[str, str]] = {
     "ledger-torn": "a torn line of the ledger set aside",
     "ledger-cut": "records missing from the ledger's end",
 }
+# After these a repository may not open with what was written down of it before.
+KEY_ACTS: Final = frozenset(_ACTS[one] for one in ("key-add", "key-remove", "key-passwd"))
 # The commands that do what the schedule does, too.
 _COMMANDS: Final[Mapping[str, str]] = {
     "backup": "capture",
     "check": "check",
     "drill": "drill",
+    "kit drill": "kit-drill",
     "prune": "prune",
 }
 # Exit statuses that are answers: verdicts, and of a check that something is damaged.
@@ -429,6 +443,20 @@ def _application_drill(made: HistoryBuilder, one: Record) -> None:
         made.run(one, "application-drill", "", Ending.DONE)
 
 
+def _kit(history: HistoryBuilder, one: Record) -> None:
+    history.kits.append(made(one.seq, one.at, one.fields))
+    history.acts.append(Act(one.seq, one.at, "a recovery kit made"))
+
+
+def _kit_compared(history: HistoryBuilder, one: Record) -> None:
+    history.kit_sights.append(sight(one.seq, one.at, one.fields))
+
+
+def _kit_drill(history: HistoryBuilder, one: Record) -> None:
+    history.kit_drills.append(drilled(one.seq, one.at, one.fields))
+    history.run(one, "kit-drill", "", Ending.DONE)
+
+
 def _restore(made: HistoryBuilder, one: Record) -> None:
     made.acts.append(Act(one.seq, one.at, "a restore", text(one.fields.get("source"))))
 
@@ -470,6 +498,8 @@ def _retimed(setting: str) -> str:
         return f"capture:{name.removesuffix('.capture')}"
     if section == "repositories" and name.endswith(".check"):
         return f"check:{name.removesuffix('.check')}"
+    if section == "kit":  # without a way to open it, it is not drilled at any time
+        return "kit-drill"
     # Without it the whole application is not drilled at any time.
     return "application-drill" if setting == "application_check" else ""
 
@@ -548,6 +578,9 @@ _READERS: Final[Mapping[str, Callable[[HistoryBuilder, Record], None]]] = {
     "pruned": _pruned,
     "drill": _drill,
     "application-drill": _application_drill,
+    "kit": _kit,
+    "kit-compared": _kit_compared,
+    "kit-drill": _kit_drill,
     "restore": _restore,
     "copy": _copy,
     "verify": _verify,

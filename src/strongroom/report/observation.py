@@ -18,6 +18,7 @@ from strongroom.report.field import begin, mapping, mappings, moment, number, te
 from strongroom.report.field import verdict as read_verdict
 from strongroom.report.fleet import Fleet
 from strongroom.report.history import History, Timetable
+from strongroom.report.kit_history import KitScope
 from strongroom.report.noticed import Noticed, found_in, noticed, severity
 
 __all__ = [
@@ -169,7 +170,7 @@ class Scope:
     """What the report is about: the application as it is configured now.
 
     `starts` is whether it is configured how the application starts, `told` the names of those whom
-    alerts go to.
+    alerts go to, `kit` what is to be in the recovery kit, None where none is configured.
     """
 
     application: str
@@ -180,6 +181,7 @@ class Scope:
     stores: tuple[Store, ...] = ()
     starts: bool = False
     told: tuple[str, ...] = ()
+    kit: KitScope | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from strongroom.service.rendering import time_json
 if TYPE_CHECKING:
     # Imported where they are used: a status opens no repository and is asked each minute.
     from strongroom.repository import Repository, WriterOptions
+    from strongroom.repository.crypto import MasterKey
     from strongroom.repository.storage import ObjectLock, Patience, Storage
     from strongroom.sources import Source
 
@@ -92,6 +93,9 @@ class Application:
         self.state_folder: Path | None = None
         self.config_file: Path | None = None
         self.config_text: str | None = None  # as it was read
+        # Of a recovery kit: what opens repositories, and where files lie that stores ask for.
+        self.master_keys: Mapping[str, MasterKey] = {}
+        self.access_files: Mapping[str, str] = {}
         # Whether the ledger holds these settings as the newest ones, by this run's doing.
         self.config_recorded = False
         # What the record of this run's command says beside its own: see `note`.
@@ -161,6 +165,8 @@ class Application:
         from strongroom.repository import Repository, decode_master_key
 
         storage = self.storage(name, as_of=as_of)
+        if name in self.master_keys:
+            return _by_kit(storage, self.master_keys[name], name)
         if declared.password is not None:
             return Repository.open(storage, resolve_secret(declared.password), name=name)
         assert declared.master_key is not None, "the configuration has one of both"
@@ -184,7 +190,9 @@ class Application:
         declared = self.settings.repositories[name]
         # References lead to secrets, paths and plain words stay what they are.
         values = {
-            key: resolve_secret(one) if isinstance(one, str) and is_reference(one) else str(one)
+            key: resolve_secret(one)
+            if isinstance(one, str) and is_reference(one)
+            else self.access_files.get(str(one), str(one))
             for key, one in declared.access.model_dump().items()
             if one is not None
         }
@@ -362,6 +370,23 @@ def trace_errors(
     for name, error in errors:
         if error is not besides:
             LOG.debug("%s %s failed", what, name, exc_info=error)
+
+
+def _by_kit(storage: Storage, key: MasterKey, name: str) -> Repository:
+    """StorageError `kit-mismatch` when the kit's key is another repository's."""
+    from strongroom.repository import Repository
+
+    try:
+        return Repository.open_by_master_key(storage, key, name=name)
+    except StorageError as error:
+        if error.code != "wrong-password":
+            raise
+        raise StorageError(
+            "the master key in the kit does not open it: it was made anew since, or this is the "
+            "kit of another one",
+            subject=storage.location,
+            code="kit-mismatch",
+        ) from error
 
 
 def _object_lock(declared: RepositorySettings) -> ObjectLock | None:

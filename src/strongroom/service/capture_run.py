@@ -30,6 +30,7 @@ from strongroom.service.application import LOG, Application
 from strongroom.service.capture_part import Part
 from strongroom.service.catching_up import catch_up
 from strongroom.service.copying import copy_recorded
+from strongroom.service.escrow import compare
 from strongroom.service.ledger_copy import broken, store_copies, take_up
 from strongroom.service.point import new_point_id
 from strongroom.service.point_record import PATH, PointRecord, PointSource, parse_record
@@ -285,6 +286,9 @@ class CaptureRun:
     def conclude(self) -> None:
         """What the run has come to goes into the ledger, which goes where the snapshots are."""
         self._conclude_record()
+        # Whoever captures has the secrets; whoever asks how things stand may not.
+        if (unrecorded := compare(self.application, self.application.clock())) is not None:
+            self.findings.append(unrecorded)
         recorded = self.application.record("backup", self._fields())
         if isinstance(recorded, Finding):
             self.findings.append(recorded)

@@ -77,6 +77,7 @@ class DoctorReport:
 def examine(application: Application, *, clean: bool = False) -> DoctorReport:
     """Look at the engine, the state directory, sources, repositories and leftovers."""
     from strongroom.service.diagnosis import source_checks
+    from strongroom.service.kit_diagnosis import kit_checks
 
     removed = tuple(map(str, remove_leftovers(application))) if clean else ()
     checks = [
@@ -84,6 +85,7 @@ def examine(application: Application, *, clean: bool = False) -> DoctorReport:
         *_state(application),
         *source_checks(application),
         *_repositories(application),
+        *kit_checks(application),
         *_leftovers(application),
     ]
     return DoctorReport(tuple(checks), removed)

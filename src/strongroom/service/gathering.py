@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from strongroom.report.collection import Collection
 from strongroom.report.history import Beat, Timetable
 from strongroom.report.observation import Chain, Evidence, Promise, Scope, SourceScope
 from strongroom.service.application import Application
+from strongroom.service.escrow import kit_scope
 from strongroom.service.occupancy import SERVICE, SIGN_INTERVAL, has_room, last_sign
 from strongroom.service.place import Mount, mounts, store_of
 from strongroom.service.timetable import timetable_of
@@ -36,7 +38,8 @@ from strongroom.service.timetable import timetable_of
 if TYPE_CHECKING:
     from strongroom.service.history import Verification
 
-__all__ = ["EXITS", "Reading", "gather", "gather_here", "obstacle_at", "promise_of", "scope_of"]
+__all__ = ["EXITS", "Reading", "gather", "gather_here", "obstacle_at", "promise_of", "scope_here",
+           "scope_of"]  # fmt: skip
 
 EXITS: Final = {
     Verdict.PROVEN: EXIT_FINE,
@@ -63,7 +66,7 @@ def gather(
     if checked.records:
         application.ledger.survey(read.take)
     evidence = read.collection.evidence(
-        scope_of(application.settings),
+        scope_here(application),
         _chain(checked),
         since=since,
         drill=drill,
@@ -84,7 +87,7 @@ def gather_here(application: Application, *, now: datetime, beats: Sequence[Beat
     read = Reading(application.name)
     with contextlib.suppress(StrongroomError):  # the chain tells of it
         read.survey(application.ledger)
-    return read.evidence(scope_of(application.settings), _timetable(application, now, beats))
+    return read.evidence(scope_here(application), _timetable(application, now, beats))
 
 
 class Reading:
@@ -138,6 +141,11 @@ def _timetable(application: Application, now: datetime, beats: Sequence[Beat]) -
 def obstacle_at(state: Path) -> str:
     """Why nothing can be started or recorded where the records are kept; empty where it can."""
     return "" if has_room(state) else "the state folder has no space left"
+
+
+def scope_here(application: Application) -> Scope:
+    """What the report is about, with the secrets of a kit as they are on this host."""
+    return dataclasses.replace(scope_of(application.settings), kit=kit_scope(application))
 
 
 def scope_of(settings: Settings, known: list[Mount] | None = None) -> Scope:

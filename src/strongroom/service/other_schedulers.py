@@ -28,6 +28,7 @@ from strongroom.plan.job import (
     CHECK,
     COPY,
     DRILL,
+    KIT_DRILL,
     PRUNE,
     Job,
     Timetable,
@@ -179,6 +180,7 @@ def command_of(job: Job, settings: Settings) -> list[str]:
         PRUNE: ["prune"],
         DRILL: ["drill", "--next"],
         APPLICATION_DRILL: ["drill", "--application"],
+        KIT_DRILL: ["kit", "drill"],
     }[job.action]
 
 

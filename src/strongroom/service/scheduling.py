@@ -84,6 +84,7 @@ def timetable_of(settings: Settings) -> Timetable:
                 "check": schedule.check,
                 "drill": schedule.drill,
                 "application_drill": schedule.application_drill,
+                "kit_drill": schedule.kit_drill,
                 "verify_daily": schedule.verify_daily,
                 "verify_weekly": schedule.verify_weekly,
                 "verify_monthly": schedule.verify_monthly,
@@ -97,6 +98,8 @@ def timetable_of(settings: Settings) -> Timetable:
                 if one.check_amount is not None
             },
             settings.application_check is not None,
+            settings.kit is not None,
+            settings.kit is not None and settings.kit.is_drilled_by_itself,
         )
     )
 

@@ -214,6 +214,8 @@ def order_of(application: str, one: Due) -> Order:
             arguments = ("drill", "--next")
         case "application-drill":
             arguments = ("drill", "--application")
+        case "kit-drill":
+            arguments = ("kit", "drill")
         case _:
             arguments = ("verify", job.action.removeprefix("verify-"))
     return Order(

@@ -17,7 +17,7 @@ from strongroom.report.observation import Scope
 from strongroom.service.alerting import AlertReport, tell
 from strongroom.service.application import Application
 from strongroom.service.dispatch import never
-from strongroom.service.gathering import obstacle_at, scope_of
+from strongroom.service.gathering import obstacle_at, scope_here
 from strongroom.service.health import Board, publish_metrics, publish_status, standing_here
 from strongroom.service.recollection import Recollection
 from strongroom.service.runs import Runs
@@ -56,7 +56,7 @@ class _Here:
         return known
 
     def scope(self) -> Scope:
-        return scope_of(self.settings)
+        return scope_here(self._application)
 
     def live(self) -> Mapping[str, datetime]:
         return self._runs.jobs()

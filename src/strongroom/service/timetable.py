@@ -52,6 +52,8 @@ def _timed(settings: Settings) -> Iterator[tuple[str, str, str, str | None]]:
     yield "drill", "", schedule.drill, None
     if settings.application_check is not None:
         yield "application-drill", "", schedule.application_drill, None
+    if settings.kit is not None and settings.kit.is_drilled_by_itself:
+        yield "kit-drill", "", schedule.kit_drill, None
     yield "verify-daily", "", schedule.verify_daily, None
     yield "verify-weekly", "", schedule.verify_weekly, None
     yield "verify-monthly", "", schedule.verify_monthly, None
