@@ -418,7 +418,8 @@ def test_a_kit_that_does_not_open_any_more_is_failed(own: Place) -> None:
     passphrase_at(own.path / "passphrase", "somebody has changed it")
     answer = own.run("--json", "kit", "drill")
     assert (answer.status, answer.document["verdict"]) == (41, "FAILED")
-    assert told(answer.document, "kit-unopened") == ["the passphrase is another one"]
+    (message,) = told(answer.document, "kit-unopened")
+    assert message.endswith("the passphrase is another one")
     # Whoever types a wrong one has mistaken himself.
     before = len(list(own.ledger.entries("kit-drill")))
     answer = own.run("--json", "kit", "drill", "--passphrase", f"file:{own.path}/passphrase")
@@ -486,6 +487,6 @@ def test_the_ledger_alone_gives_nothing_to_guess_from(own: Place) -> None:
 
 
 def test_it_is_scheduled(production: Place) -> None:
-    runs = production.json("schedule", "--next", "60")["runs"]
+    runs = production.json("schedule", "--count", "1000")["runs"]
     (job,) = {one["job"] for one in runs if one["action"] == "kit-drill"}
     assert job == "kit-drill"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
+from strongroom.postgres.programs import find_programs
 from tests.e2e.command_line import Place
 from tests.support.demo_ground import DemoGround
 from tests.support.kit_ground import PASSPHRASE, bare, variables
@@ -101,3 +104,54 @@ def test_one_command_and_the_kit_bring_everything_back(
         "database": "PROVEN", "uploads": "PROVEN", "code": "PROVEN"
     }  # fmt: skip
     assert (target / "app" / "settings.env").read_text().startswith("DATABASE_URL=postgresql://")
+
+
+def commands_under(readme: str, heading: str) -> list[str]:
+    """What the page says to type under a heading."""
+    part = readme.partition(f"\n{heading.upper()}\n")[2].partition("\n\n")[0]
+    return [one.strip() for one in part.split("\n") if one.startswith("    ")]
+
+
+def test_the_page_brings_everything_back_by_stock_programs(
+    production: Place, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Typed word by word, with the program `age` for opening and no Strongroom at all."""
+    folder = tmp_path / "by hand"
+    folder.mkdir()
+    kit = next((tmp_path / "safe").glob("*.age"))
+    plain = pyrage.passphrase.decrypt(kit.read_bytes(), PASSPHRASE)
+    (folder / "kit.tar.gz").write_bytes(plain)
+    subprocess.run(
+        ["sh", "-ec", "mkdir -m 700 kit && tar -xzf kit.tar.gz -C kit"], cwd=folder, check=True
+    )
+    readme = (folder / "kit" / "README.txt").read_text()
+    typed = [
+        "umask 022",
+        *commands_under(readme, "with stock restic: local"),
+        *commands_under(readme, "with stock restic: bring it back"),
+    ]
+    assert any("restore.sh" in one for one in typed)
+    connection = cluster.connection()
+    environment = {
+        "PATH": f"{find_programs(MAJOR).directory}:/usr/local/bin:/usr/bin:/bin",
+        "RESTIC_CACHE_DIR": str(folder / "cache"),
+        "PGHOST": connection.host,
+        "PGPORT": connection.port,
+        "PGUSER": connection.user,
+    }
+    done = subprocess.run(
+        ["sh", "-e"],
+        input="\n".join(typed).encode(),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    with cluster.connection("database_restored").connect() as session:
+        row = session.execute(b"SELECT count(*) FROM trainees").fetchone()
+    assert row is not None
+    assert row[0] > 0
+    assert (folder / "restored" / "code-code" / "public").is_dir()
+    assert any(one.is_file() for one in (folder / "restored" / "uploads").rglob("*"))

@@ -114,11 +114,12 @@ def create(
     Keep both off the hosts that it is for, and the passphrase apart from the paper. Whoever opens
     it reads everything.
     """
-    from strongroom.service.kit import create_kit
+    from strongroom.service.kit import configured, create_kit
 
     application = run.application()
-    seal = _seal(application.settings.kit, passphrase, recipients)
-    folder = output or (application.settings.kit.folder if application.settings.kit else None)
+    settings = configured(application)
+    seal = _seal(settings, passphrase, recipients)
+    folder = output or settings.folder
     if folder is None:
         raise ConfigError(
             "nothing says where to write", subject="--output", code="usage",
@@ -129,9 +130,7 @@ def create(
     return report.exit_status
 
 
-def _seal(
-    settings: KitSettings | None, passphrase: str | None, recipients: tuple[str, ...]
-) -> Seal:
+def _seal(settings: KitSettings, passphrase: str | None, recipients: tuple[str, ...]) -> Seal:
     """By what the kit is sealed: what was typed goes before what is configured."""
     from strongroom.config import resolve_secret
     from strongroom.config.kit_settings import check_recipient
@@ -150,10 +149,9 @@ def _seal(
             raise ConfigError(str(error), subject="--recipient", code="usage") from None
     if recipients:
         return Seal(recipients=recipients)
-    if passphrase is None and settings is not None:
-        if settings.recipients:
-            return Seal(recipients=settings.recipients)
-        passphrase = settings.passphrase
+    if passphrase is None and settings.recipients:
+        return Seal(recipients=settings.recipients)
+    passphrase = passphrase or settings.passphrase
     return Seal(resolve_secret(passphrase) if passphrase is not None else _typed(twice=True))
 
 

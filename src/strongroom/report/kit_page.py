@@ -114,8 +114,7 @@ def _what_it_is(page: KitPage) -> PagePart:
     )  # fmt: skip
     told = (
         f"With the file {page.file} and one repository that survived, everything comes back on a "
-        f"machine that has nothing else. {opens} Keep it apart from this paper, and neither on the "
-        "machine that is to be recovered.",
+        f"machine that has nothing else. {opens} Keep that apart from this paper.",
         *(
             f"Repository {one.name} lies at {one.location}" for one in page.repositories
         ),
@@ -202,13 +201,13 @@ def _by_restic(page: KitPage) -> Iterator[PagePart]:
         "The newest of each; `restic snapshots` lists all, and those with the same tag point: "
         "belong together. Run as root, so that files get their owners.",
     )
-    then: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     if page.database:
-        then = (
+        after = (
             "A database needs psql, and a server that PGHOST, PGPORT, PGUSER and PGPASSWORD lead "
             "to, as a superuser. Passwords of roles are in no snapshot: set them anew.",
         )
-    yield PagePart("With stock restic: bring it back", told, tuple(lines), then)
+    yield PagePart("With stock restic: bring it back", told, tuple(lines), after)
 
 
 def _database(name: str) -> str:

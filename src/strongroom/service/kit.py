@@ -21,6 +21,7 @@ from typing import Any, Final
 from strongroom import __version__
 from strongroom.config import kept, parse_settings, read_secret
 from strongroom.config.escrow import lacking
+from strongroom.config.kit_settings import Kit as KitSettings
 from strongroom.config.value import location_scheme
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, ConfigError, IntegrityError, TargetError
 from strongroom.evidence import Entry
@@ -47,6 +48,7 @@ __all__ = [
     "KitReport",
     "OpenedKit",
     "application_of",
+    "configured",
     "create_kit",
     "file_prefix",
     "newest_file",
@@ -158,16 +160,9 @@ def create_kit(
     when a repository does not open: a kit holds everything or is not made.
     """
     settings = application.settings
-    if settings.kit is None:
-        raise ConfigError(
-            "nothing says what is to be in it",
-            subject="kit",
-            code="usage",
-            hint="Write a section `kit` with `escrow` into the configuration.",
-        )
+    credentials = credentials or configured(application).credentials
     if seal.passphrase:
         checked_passphrase(seal.passphrase)
-    credentials = credentials or settings.kit.credentials
     kit = _collect(application, credentials=credentials)
     findings = [_lack(one.setting, one.reference) for one in lacking(settings)]
     page = _page(application, kit, seal)
@@ -194,6 +189,19 @@ def create_kit(
         kit, file, paper, len(sealed), digest, len(codes), seal.sealed_for, tuple(findings),
         recorded if isinstance(recorded, Entry) else None,
     )  # fmt: skip
+
+
+def configured(application: Application) -> KitSettings:
+    """The section `kit`; ConfigError `usage` when there is none."""
+    settings = application.settings.kit
+    if settings is None:
+        raise ConfigError(
+            "nothing says what is to be in it",
+            subject="kit",
+            code="usage",
+            hint="Write a section `kit` with `escrow` into the configuration.",
+        )
+    return settings
 
 
 def file_prefix(application: str) -> str:
