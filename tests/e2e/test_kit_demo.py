@@ -112,8 +112,9 @@ def commands_under(readme: str, heading: str) -> list[str]:
     return [one.strip() for one in part.split("\n") if one.startswith("    ")]
 
 
+@pytest.mark.usefixtures("production")
 def test_the_page_brings_everything_back_by_stock_programs(
-    production: Place, cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     """Typed word by word, with the program `age` for opening and no Strongroom at all."""
     folder = tmp_path / "by hand"

@@ -47,6 +47,8 @@ SEEN = {
     "integrity": ("offsite", "2 packs are damaged"),
     "full-restore": ("", "the application was never started from a recovery point"),
     "rto": ("", "the newest drill took 5 h 10 min, 4 h are promised"),
+    "kit": ("", "made 40 days ago, and since then env:DATABASE_URL changed"),
+    "kit-drill": ("", "the drill of 2 h ago ended FAILED: offsite: no key opens with it"),
     "retention": ("local", "2 snapshots are gone that the policy keeps"),
     "ledger": ("", "line 812: the line's hash does not fit its text"),
     "anomalies": ("database", "captures are half of what they were"),

@@ -118,6 +118,7 @@ schedule:
   check_amount: 10%
   drill: 0 6 * * 0
   application_drill: 0 7 1 * *
+  kit_drill: 30 7 2 1,4,7,10 *
   verify_daily: 0 8 * * *
   verify_weekly: 10 8 * * 1
   verify_monthly: 20 8 1 * *

@@ -250,6 +250,7 @@ PROVEN  Ledger: it holds from the first to the last of 9 records; compared with 
 PROVEN  Anomalies: in the last 31 days: nothing unusual
 PROVEN  Review: reviewed on 2026-11-01, due on 2027-01-30
 -       Space (offsite): an object store has no fixed size
+-       Recovery kit: `kit` is not configured: keys and secrets have to be kept by hand
 This holds until 2026-11-27 09:15:00 UTC."""
 WEEKLY_GOOD = """\
 tms, weekly list: PROVEN

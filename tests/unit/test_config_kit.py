@@ -61,7 +61,11 @@ def test_what_no_kit_holds_of_it() -> None:
     [
         ("{recipients: [hunter2]}", "kit.recipients[0]", "age1 and 58"),
         ("{recipients: [AGE-SECRET-KEY-1QQQ]}", "kit.recipients[0]", "secret key"),
-        (f"{{recipients: [{RECIPIENT}], passphrase: env:P}}", "kit.passphrase", "not with both"),
+        (
+            f"{{recipients: [{RECIPIENT}], passphrase: env:P}}",
+            "kit.passphrase",
+            "that of `identity`",
+        ),
         ("{identity: /etc/id}", "kit.identity", "there are none"),
         ("{escrow: [env:A, env:A]}", "kit.escrow[1]", "twice"),
         ("{escrow: [env:P], passphrase: env:P}", "kit.escrow[0]", "its own passphrase"),

@@ -110,6 +110,17 @@ def test_what_mail_does_to_lines_does_no_harm(sealed: bytes) -> None:
     assert open_sealed(mangled, Opener(PASSPHRASE), "kit") == CONTENT
 
 
+def test_a_secret_key_may_be_sealed_itself(tmp_path: Path) -> None:
+    """As `age-keygen | age -p` makes it."""
+    key = pyrage.x25519.Identity.generate()
+    sealed = Seal(recipients=(str(key.to_public()),)).seal(CONTENT)
+    file = tmp_path / "identity"
+    file.write_bytes(pyrage.passphrase.encrypt(f"{key}\n".encode(), PASSPHRASE, armored=True))
+    assert open_sealed(sealed, identity_in(file, PASSPHRASE), "kit") == CONTENT
+    refused(lambda: identity_in(file, "another one of these"), "kit-locked")
+    refused(lambda: identity_in(file), "kit-locked")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "hunter2\n", "AGE-SECRET-KEY-1QQ\nand more\n"])
 def test_what_is_no_identity_is_refused_without_being_quoted(tmp_path: Path, text: str) -> None:
     file = tmp_path / "identity"

@@ -36,8 +36,9 @@ from tests.support.evidence_ground import (
 )
 from tests.support.evidence_ground import WHOLE as CHAIN
 from tests.support.fleet_check_cases import FLEET_CASES
+from tests.support.kit_check_cases import KIT_CASES, WITH_KIT
 
-CASES = {**OF_ONE_HOST, **FLEET_CASES}
+CASES = {**OF_ONE_HOST, **FLEET_CASES, **KIT_CASES}
 
 PROVEN, STALE, UNKNOWN, FAILED = Verdict.PROVEN, Verdict.STALE, Verdict.UNKNOWN, Verdict.FAILED
 PROOFS = (proof(2), proof(3, "uploads"))
@@ -52,7 +53,9 @@ def made(
 
 
 def test_when_all_is_in_order_every_check_is_well() -> None:
-    watched: dict[str, Any] = {"fleet": fleet(look(), worker()), "timetable": WATCHED}
+    watched: dict[str, Any] = {
+        "fleet": fleet(look(), worker()), "timetable": WATCHED, **WITH_KIT
+    }  # fmt: skip
     found = made(**watched)
     assert {one: check.verdict for one, check in found.items() if not check.is_well} == {}
     assert {one.name for one in found.values()} == set(CHECK_KINDS)
@@ -232,6 +235,7 @@ def test_what_does_not_apply_is_told_and_not_judged() -> None:
     left_out = {(one.name, one.subject) for one in exempt(known)}
     assert left_out == {
         ("off-site", ""), ("schedule", ""), ("delivery", ""), ("files", ""), ("space", "offsite"),
+        ("kit", ""),
         ("retention", "local"), ("retention", "offsite"),
     }  # fmt: skip
     of_others = {"agent", "workers"}  # which are a controller's to make

@@ -50,7 +50,8 @@ IDENTITY = click.option(
     "--identity",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A file with the secret key (of age) of somebody whom the kit is sealed for.",
+    help="A file with the secret key (of age) of somebody whom the kit is sealed for; --passphrase "
+    "opens the file where that is sealed itself.",
 )
 
 
@@ -80,8 +81,7 @@ def kit() -> None:
     cls=Command,
     examples=(
         "strongroom kit create --output /media/safe",
-        "strongroom kit create --output kits --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8"
-        "zmrj2kg5sfn9aqmcac8p",
+        'strongroom kit create --output kits --recipient "$(cat alice.pub)"',
     ),
 )
 @click.option(
@@ -266,15 +266,11 @@ def opener_of(file: Path, passphrase: str | None, identity: Path | None) -> Open
     from strongroom.service.kit import opens_by_passphrase
     from strongroom.service.kit_seal import Opener, identity_in
 
-    if passphrase is not None and identity is not None:
-        raise ConfigError(
-            "a kit opens by one of both", subject="--identity", code="usage",
-            hint="Give --passphrase or --identity.",
-        )  # fmt: skip
-    if passphrase is not None:
-        return Opener(resolve_secret(passphrase))
+    known = resolve_secret(passphrase) if passphrase is not None else ""
     if identity is not None:
-        return identity_in(identity)
+        return identity_in(identity, known)
+    if known:
+        return Opener(known)
     return Opener(_typed(twice=False)) if opens_by_passphrase(file) else Opener()
 
 
@@ -298,8 +294,7 @@ def _opened(opened: OpenedKit, output: Path | None) -> Iterator[str]:
     cls=Command,
     examples=(
         "strongroom kit drill",
-        "strongroom kit drill /media/safe/strongroom-kit-tms-20261126-080000.age --identity "
-        "mine.identity",
+        "strongroom kit drill /media/safe/tms.age --identity mine.identity",
     ),
 )
 @click.argument("file", required=False, type=click.Path(path_type=Path))

@@ -18,10 +18,11 @@ def check_kit(given: object) -> Iterator[Fault]:
     if not isinstance(given, dict):
         return
     recipients = given.get("recipients")
-    if recipients and given.get("passphrase") is not None:
-        message = "a kit is sealed with a passphrase or for recipients, not with both"
+    is_known = given.get("identity") is not None
+    if recipients and given.get("passphrase") is not None and not is_known:
+        message = "a kit that is sealed for recipients has none, unless it is that of `identity`"
         yield Fault((_HERE, "passphrase"), message)
-    if given.get("identity") is not None and not recipients:
+    if is_known and not recipients:
         message = "a secret key opens what is sealed for `recipients`, and there are none"
         yield Fault((_HERE, "identity"), message)
     escrow = given.get("escrow")

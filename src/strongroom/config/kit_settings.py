@@ -52,7 +52,7 @@ class Kit(Section):
     )
     passphrase: Secret | None = setting(
         "Where the passphrase is kept that seals the kit, and that opens it for the lost-key "
-        "drill of the schedule.",
+        "drill of the schedule. With `recipients` it opens the file of `identity`.",
         default=None,
         examples=["file:/etc/strongroom/kit.passphrase"],
     )

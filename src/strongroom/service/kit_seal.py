@@ -86,14 +86,18 @@ def checked_passphrase(passphrase: str) -> str:
     return passphrase
 
 
-def identity_in(file: Path) -> Opener:
-    """The secret keys of a file as `age-keygen` writes it.
+def identity_in(file: Path, passphrase: str = "") -> Opener:
+    """The secret keys of a file as `age-keygen` writes it, which a passphrase may seal.
 
-    ConfigError `secret-unavailable` when it can't be read, or has none.
+    ConfigError `secret-unavailable` when it can't be read, or has none; `kit-locked` when it does
+    not open.
     """
     try:
-        with file.open(encoding="utf-8") as stream:
-            text = stream.read(_SIZE_LIMIT_BYTES)
+        with file.open("rb") as stream:
+            content = stream.read(_SIZE_LIMIT_BYTES)
+        if content.startswith((_HEAD.encode(), _VERSION)):
+            content = open_sealed(content, Opener(passphrase), str(file))
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigError(

@@ -84,10 +84,12 @@ def configured_opener(application: Application) -> Opener:
     """What the configuration keeps to open kits with; ConfigError `kit-locked` when it is nothing,
     `secret-unavailable` when it can't be had."""
     settings = application.settings.kit
-    if settings is not None and settings.passphrase is not None:
-        return Opener(resolve_secret(settings.passphrase))
+    reference = settings.passphrase if settings is not None else None
+    passphrase = resolve_secret(reference) if reference is not None else ""
     if settings is not None and settings.identity is not None:
-        return identity_in(settings.identity)
+        return identity_in(settings.identity, passphrase)
+    if passphrase:
+        return Opener(passphrase)
     raise ConfigError(
         "nothing is configured that opens it",
         subject="kit",
