@@ -136,7 +136,8 @@ class Recovery(Section):
         examples=["tms_app"],
     )
     database_password: Secret | None = setting(
-        "Where that role's password is kept; without it, that of the database's URL.",
+        "Where that role's password is kept; without it, that of the database's URL if that names "
+        "this role.",
         default=None,
         examples=["env:TMS_APP_PASSWORD"],
     )
