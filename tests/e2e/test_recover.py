@@ -44,7 +44,7 @@ def ground(production: Place, tmp_path: Path) -> Iterator[RecoveryGround]:
 
 def fetched(port: int, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return str(answer.read().decode())
+        return str(answer.read().decode("latin-1"))
 
 
 def test_one_command_brings_the_application_back(ground: RecoveryGround) -> None:
@@ -120,7 +120,7 @@ def test_owners_modes_links_settings_and_the_production_tag(ground: RecoveryGrou
             'render: {config/live.env: "KEY={secret.key} AT={url} IN={directory} UP={uploads}"}',
             "links: {public/up: uploads}",
             "environment: {KEY: env:TMS_KEY}",
-            "prepare: [[/bin/sh, -c, 'test \"$KEY\" = correct-horse && echo $KEY >public/ran']]",
+            "prepare: [[/bin/sh, -c, 'echo $KEY >public/ran']]",
             "smoke: [[/bin/sh, -c, 'test -f public/up/lpos/LPO-1.pdf']]",
         )
         answer = place.run("--json", "--verbose", "recover", "--to", ground.target)
@@ -128,6 +128,7 @@ def test_owners_modes_links_settings_and_the_production_tag(ground: RecoveryGrou
         del os.environ["TMS_KEY"]
     assert answer.document["verdict"] == "PROVEN", answer.document["findings"]
     assert fetched(ground.port, "/release.txt") == "one"
+    assert fetched(ground.port, "/ran") == "correct-horse\n"
     assert fetched(ground.port, "/up/lpos/LPO-1.pdf")[:4] == "%PDF"
     modes = {
         name: oct(stat.S_IMODE((ground.target / name).stat().st_mode))
@@ -140,7 +141,8 @@ def test_owners_modes_links_settings_and_the_production_tag(ground: RecoveryGrou
     )
     kept = (ground.target / ".strongroom/recovery.json").read_text()
     ledger = (place.path / "state/ledger.jsonl").read_text()
-    assert "correct-horse" not in answer.text + answer.err + kept + ledger
+    for one in (answer.text, answer.err, kept, ledger):
+        assert "correct-horse" not in one
 
 
 def test_it_goes_on_once_the_cause_is_mended(ground: RecoveryGround) -> None:

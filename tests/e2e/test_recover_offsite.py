@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -78,7 +79,7 @@ def test_from_a_bucket_with_nothing_else(
     execute(server, "postgres", "DROP DATABASE production")
     port, machine, target = free_port(), Place(tmp_path / "machine"), tmp_path / "srv" / "tms"
     machine.path.mkdir()
-    (machine.path / "key").write_bytes((production.path / "key").read_bytes())
+    shutil.copy2(production.path / "key", machine.path / "key")
     text = re.sub(r"  (local|second): .*\n", "", production.config.read_text())
     text = re.sub(r"url: '[^']*'", "url: env:GONE", text)
     machine.write_config(text + serving(port))

@@ -88,7 +88,7 @@ by_hand: ["Point the name at the new address."]
         ("ownership: {up: {owner: a}}", "recovery.ownership.up", "no source of this name"),
         ("ownership: {uploads: {file_mode: rwx}}", "file_mode", "octal"),
         ("ownership: {uploads: {file_mode: '4755'}}", "file_mode", "octal"),
-        ("ownership: {uploads: {file_mode: 0644}}", "file_mode", "in quotes"),
+        ("ownership: {uploads: {file_mode: 644}}", "file_mode", "in quotes"),
         ("checkout: --force", "recovery.checkout", "no name of a tag"),
         ("links: {a: upload}", "recovery.links.a", "no source of this name"),
         ("render: {../x: a}", "recovery.render", "inside"),

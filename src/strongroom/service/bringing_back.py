@@ -194,6 +194,7 @@ class _Bringing:
             try:
                 outcome = restore(self._source, view, target)
                 left = by_hand(self._source, view)
+                self._work.go_on()  # what was broken off proves nothing
             except (StorageError, IntegrityError) as error:
                 last = error
                 message = f"{self._source.name}: {error}"
@@ -256,7 +257,6 @@ class _Bringing:
     def _keep(self, brought: Brought) -> Brought:
         """What isn't what was captured does not get its name, and is restored again by a next
         run."""
-        self._work.go_on()  # what was broken off proves nothing
         if brought.verdict is Verdict.FAILED:
             return brought
         self._journal.keep(brought)

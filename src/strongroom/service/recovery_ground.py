@@ -136,9 +136,9 @@ def ground_of(application: Application, directory: str, database: str | None) ->
                     hint="Give --database env:NAME, or write `recovery.databases`.",
                 )
             targets[source.name] = databases[source.name]
+            check_target(source, targets[source.name], subject="--database")
         else:
             targets[source.name] = str(place / settings.folder_of(source.name))
-        check_target(source, targets[source.name])
     return Ground(application, place, sources, targets)
 
 
