@@ -134,8 +134,7 @@ ALL ELSE THAT IS TO BE IN ORDER
   Recovery time; Verdict: UNKNOWN; Observed: it was not measured: not everything was brought back;
     What it means: After a disaster the application would be away for longer than promised.
   As it is to be: Captured, Size, Runs, Copies, Off-site, Schedule, Alerts, Files complete, Space,
-  Integrity, Retention, Ledger, Anomalies, Review. Not asked here: Space offsite,
-  Recovery kit.
+  Integrity, Retention, Ledger, Anomalies, Review. Not asked here: Space offsite, Recovery kit.
 
 NOT PROVEN
   ledger; Why: it was not compared with the copy in offsite

@@ -240,9 +240,9 @@ def test_what_does_not_apply_is_told_and_not_judged() -> None:
     }  # fmt: skip
     of_others = {"agent", "workers"}  # which are a controller's to make
     assert names == CHECK_KINDS.keys() - of_others - {
-        "off-site", "schedule", "delivery", "files", "retention"
+        "off-site", "schedule", "delivery", "files", "retention", "kit", "kit-drill"
     }  # fmt: skip
-    assert exempt(evidence(*PROOFS)) == tuple(one for one in exempt(known) if one.name == "space")
+    assert exempt(evidence(*PROOFS)) == tuple(one for one in exempt(known) if one.name in ("space", "kit"))
 
 
 def test_a_broken_ledger_says_nothing_good() -> None:
