@@ -35,7 +35,12 @@ OWN_PLACE = {
     "psycopg": ("src/strongroom/postgres/", "src/strongroom/demo/"),
     "pydantic": ("src/strongroom/config/",),
     "pyfastcdc": ("src/strongroom/repository/chunker.py",),
-    "reportlab": ("src/strongroom/demo/", "src/strongroom/report/pdf.py"),
+    "markdown_it": ("src/strongroom/report/markdown.py", "src/strongroom/report/markdown_"),
+    "reportlab": (
+        "src/strongroom/demo/",
+        "src/strongroom/report/pdf.py",
+        "src/strongroom/report/markdown_pdf.py",
+    ),
     "rich": ("src/strongroom/cli/",),
     "starlette": ("src/strongroom/web/",),
     "uvicorn": ("src/strongroom/web/server.py",),
