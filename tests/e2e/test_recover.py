@@ -182,7 +182,9 @@ def test_it_goes_on_once_the_cause_is_mended(
     place = machine(f"smoke: [[/bin/sh, -c, 'echo not yet; test -f {tmp_path}/mended']]")
     first = recovered(place, target)
     assert first["verdict"] == "FAILED"
-    assert told(first, "application-failed") == ["smoke: /bin/sh: it ended with status 1: not yet"]
+    assert told(first, "application-failed") == [
+        "smoke: /bin/sh: it ended with status 1: not yet"
+    ]
     assert first["rto_seconds"] is None
     before = (target / "uploads").stat().st_ino
     (tmp_path / "mended").touch()

@@ -133,6 +133,10 @@ review:
 queries: []
 probes: []
 references: []
+runbook:
+  procedures: []
+  before: []
+  after: []
 state: /var/lib/x
 """
 

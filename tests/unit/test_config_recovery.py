@@ -122,7 +122,9 @@ def test_what_a_drill_asks_is_asked_unless_it_needs_a_sandbox() -> None:
 
 
 def test_several_sources_of_a_kind_want_a_choice() -> None:
-    two = BASE.replace("repositories:", "  app: {kind: git, path: /srv/b}\nrepositories:")
+    two = BASE.replace(
+        "repositories:", "  app: {kind: git, path: /srv/b}\nrepositories:"
+    )
     assert "several sources are of kind git; say which one: code" in faults("serve: x", two)
     assert read("serve: x\ncode: app", two).code == "app"
     assert read("watch: 1s", two).code is None

@@ -53,7 +53,9 @@ class PointOption:
     @property
     def has_failed(self) -> bool:
         """Whether there is a source of which every copy that was looked at was another one."""
-        return any(known and not any(one.proven for one in known) for known in self.proofs.values())
+        return any(
+            known and not any(one.proven for one in known) for known in self.proofs.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)

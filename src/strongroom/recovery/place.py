@@ -188,3 +188,4 @@ def _open_and_try_again(remove: Any, name: str, _: Any) -> None:
         shutil.rmtree(name)
     else:
         remove(name)
+

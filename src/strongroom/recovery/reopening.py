@@ -328,7 +328,9 @@ class Reopening:
         return [*own, password] if password else own
 
     def _note(self, code: str, message: str) -> None:
-        self._result.findings.append(finding(code, _SUBJECT, hush(message, self._all_secrets())))
+        self._result.findings.append(
+            finding(code, _SUBJECT, hush(message, self._all_secrets()))
+        )
 
     def _stop(self, code: str, message: str) -> _StoppedError:
         self._note(code, message)

@@ -220,10 +220,14 @@ class _Run:
                     try:
                         stack.enter_context(repository.reading())
                     except StorageError as error:
-                        self._findings.append(finding("repository-unreachable", name, str(error)))
+                        self._findings.append(
+                            finding("repository-unreachable", name, str(error))
+                        )
                 for source in pending:
                     copies = taken.copies[source.name]
-                    bring = Bringing(source, ground, copies, journal, done, application.progress)
+                    bring = Bringing(
+                        source, ground, copies, journal, done, application.progress
+                    )
                     name = f"recover {source.name}"
                     threading.Thread(target=bring, name=name, daemon=True).start()
                 while len(results) < len(pending):
