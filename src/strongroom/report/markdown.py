@@ -7,6 +7,7 @@ line, whatever stands in it.
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -134,6 +135,8 @@ def tokens(markdown: str) -> list[Token]:
     """What a reader makes of it: CommonMark with tables; HTML in it is text."""
     from markdown_it import MarkdownIt
 
+    # It tells of each rule that it tries on each line.
+    logging.getLogger("markdown_it").setLevel(logging.WARNING)
     return MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown)
 
 

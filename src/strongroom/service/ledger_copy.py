@@ -81,11 +81,11 @@ def store_copies(
                 paths=[PATH.decode()],
                 tags=[
                     "strongroom",
+                    *tags,
                     f"kind:{KIND}",
                     f"application:{application.name}",
                     *([f"point:{point}"] if point else []),
                     f"ledger:{ledger.branch()[:_TAG_DIGITS]}",
-                    *tags,
                 ],
                 time=now,
             )
