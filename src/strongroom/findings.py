@@ -229,6 +229,11 @@ FINDING_KINDS: Final[dict[str, FindingKind]] = _rows(
                 "There is a newer recovery point than the one that was recovered.",
                 "It was never proven, failed its proof, or does not hold every source.",
                 "Recover it with `--point` when its work matters more; it is proven on the way."),
+    FindingKind("recovery-mixed", _W,
+                "A source was recovered from another recovery point than the others.",
+                "No recovery point holds every source: one was configured since, or is captured "
+                "alone.",
+                "Check that they fit together; run `strongroom backup` for all sources."),
     FindingKind("recovery-unproven", _W,
                 "The recovery point that was taken had not been proven before.",
                 "No drill of it is known here.",

@@ -129,6 +129,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "application-swallowed": (NO_FAULT, "tests/e2e/test_application_drill.py"),
     "application-unchecked": ("depends on the host", "tests/e2e/test_application_drill.py"),
     "recovery-copy-failed": ("follows what a restore told", "tests/e2e/test_recover.py"),
+    "recovery-mixed": ("says what was chosen", "tests/e2e/test_recover.py"),
     "recovery-older-point": ("says what was chosen", "tests/e2e/test_recover.py"),
     "recovery-unproven": ("says what was chosen", "tests/e2e/test_recover.py"),
     "runbook-incomplete": ("the host's own files", "tests/e2e/test_runbook.py"),

@@ -6,11 +6,14 @@ The small one is served by Python's own web server, so that a recovery takes mom
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from strongroom.recovery.application_run import end_served
 from strongroom.service.recovery_journal import journal_in
@@ -32,9 +35,15 @@ state: state
 HEALTHY = '{"status": "ok"}'
 
 
-def make_production(path: Path) -> Place:
-    """Uploads and code with a tag `production` one commit before the last, captured once."""
-    place = make_place(path, PRODUCTION)
+def make_production(path: Path, database: str | None = None) -> Place:
+    """Uploads and code with a tag `production` one commit before the last, and a database if its
+    URL is given, captured once."""
+    text = PRODUCTION
+    if database is not None:
+        text = text.replace(
+            "sources:\n", f"sources:\n  database: {{kind: postgres, url: '{database}'}}\n"
+        )
+    place = make_place(path, text)
     code = place.path / "app"
     code.mkdir()
     git(code, "init", "-q")
@@ -75,12 +84,44 @@ def empty_machine(production: Place, path: Path, recovery: str = "") -> Place:
     """A machine that has nothing but a configuration, a key, and the repositories within reach."""
     path.mkdir(parents=True)
     shutil.copy2(production.path / "key", path / "key")
-    text = production.config.read_text()
+    text = re.sub("(kind: postgres, url: )'[^']*'", r"\1env:GONE", production.config.read_text())
     for name in ("local", "second"):
         text = text.replace(f"location: {name},", f"location: {production.path / name},")
     place = Place(path)
     place.write_config(text + recovery)
     return place
+
+
+@dataclass
+class RecoveryGround:
+    """A production, where it is recovered to, and where the small application then answers."""
+
+    production: Place
+    path: Path
+    port: int = field(default_factory=free_port)
+
+    @property
+    def target(self) -> Path:
+        return self.path / "srv" / "tms"
+
+    def own(self) -> Place:
+        """A production of this test's own, from now on the one that is recovered."""
+        shutil.copytree(self.production.path, self.path / "tms", symlinks=True)
+        self.production = Place(self.path / "tms")
+        return self.production
+
+    def machine(self, *more: str, recovery: str | None = None) -> Place:
+        """An empty machine; its section `recovery` gets these lines, or is this text."""
+        text = serving(self.port, more) if recovery is None else recovery
+        return empty_machine(self.production, self.path / "machine", text)
+
+
+def recovered(place: Place, target: Path, *arguments: object) -> dict[str, Any]:
+    """The document of a recovery, whatever its verdict. Any: JSON values."""
+    answer = place.run("--json", "recover", "--to", target, *arguments)
+    assert answer.out, answer.err
+    assert "error" not in answer.document, answer.document
+    return answer.document
 
 
 @contextlib.contextmanager

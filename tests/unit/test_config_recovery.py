@@ -88,7 +88,7 @@ by_hand: ["Point the name at the new address."]
         ("ownership: {up: {owner: a}}", "recovery.ownership.up", "no source of this name"),
         ("ownership: {uploads: {file_mode: rwx}}", "file_mode", "octal"),
         ("ownership: {uploads: {file_mode: '4755'}}", "file_mode", "octal"),
-        ("ownership: {uploads: {file_mode: 0644}}", "file_mode", "in quotes"),
+        ("ownership: {uploads: {file_mode: 644}}", "file_mode", "in quotes"),
         ("checkout: --force", "recovery.checkout", "no name of a tag"),
         ("links: {a: upload}", "recovery.links.a", "no source of this name"),
         ("render: {../x: a}", "recovery.render", "inside"),
@@ -121,10 +121,14 @@ def test_what_a_drill_asks_is_asked_unless_it_needs_a_sandbox() -> None:
     assert read("url: http://127.0.0.1:80\nhttp: [{path: /}]", BASE + CHECK).http
 
 
+def test_commands_can_do_without_code_and_what_is_written_into_it_cannot() -> None:
+    without = BASE.replace("  code: {kind: git, path: /srv/app}\n", "")
+    assert read("start: [systemctl restart nginx]", without).start
+    assert "there is no code" in faults("render: {.env: x}", without)
+
+
 def test_several_sources_of_a_kind_want_a_choice() -> None:
-    two = BASE.replace(
-        "repositories:", "  app: {kind: git, path: /srv/b}\nrepositories:"
-    )
+    two = BASE.replace("repositories:", "  app: {kind: git, path: /srv/b}\nrepositories:")
     assert "several sources are of kind git; say which one: code" in faults("serve: x", two)
     assert read("serve: x\ncode: app", two).code == "app"
     assert read("watch: 1s", two).code is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.errors import SourceError
+from strongroom.errors import SourceError, StrongroomError
 from strongroom.model import Piece
 from strongroom.postgres import programs
 from strongroom.postgres.child import feed, stream_output
 from strongroom.postgres.comparison import compare_rows
-from strongroom.postgres.crew import Crew
+from strongroom.postgres.crew import Crew, Crews
 from strongroom.postgres.programs import find_programs
 from strongroom.postgres.proof import Difference, first_difference
 
@@ -46,6 +47,34 @@ def test_a_stopped_crew_begins_nothing_and_breaks_off_late_comers() -> None:
     ran: list[int] = []
     crew.run([lambda: ran.append(1)])
     assert ran == []
+
+
+def test_somebody_outside_breaks_off_what_a_thread_has_begun_and_what_it_begins_later() -> None:
+    crews, begun, errors = Crews(), threading.Event(), list[str]()
+
+    def waits(crew: Crew) -> None:
+        broken = threading.Event()
+        with crew.breaking(broken.set):
+            begun.set()
+            assert broken.wait(10)
+
+    def work() -> None:
+        with crews.gathering():
+            for _ in range(2):
+                crew = Crew()
+                with pytest.raises(StrongroomError) as caught:
+                    crew.run([functools.partial(waits, crew)])
+                errors.append(caught.value.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    crews.interrupt()
+    thread.join(10)
+    assert errors == ["interrupted", "interrupted"]
+    ran: list[int] = []
+    Crew().run([lambda: ran.append(1)])  # nobody gathers here
+    assert ran == [1]
 
 
 def output(script: str) -> bytes:

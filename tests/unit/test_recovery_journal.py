@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,14 @@ BROUGHT = Brought(
     3456,
     (finding("metadata-unset", "a", "b"),),
     (Stage("restore", 1.5), Stage("prove", 0.5)),
+    NOW,
+    NOW + timedelta(seconds=2),
     ("database: passwords (tms): set them again",),
 )
 
 
 def journal(folder: Path) -> Journal:
-    return Journal(folder, "tms", "01ABC", NOW, NOW, {"database": "env:NEW"})
+    return Journal(folder, "tms", "01ABC", NOW, NOW, {"database": "env:NEW"}, ("tms_app",))
 
 
 def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -90,6 +92,6 @@ def test_each_change_leaves_a_whole_document(tmp_path: Path) -> None:
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(BusyError, match="another recovery is running"):
-        with held(tmp_path):
-            pass
+    refused = pytest.raises(BusyError, match="another recovery is running")
+    with held(tmp_path), refused, held(tmp_path):
+        pass

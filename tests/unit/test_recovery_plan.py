@@ -57,6 +57,19 @@ def test_the_newest_that_is_proven_goes_first(
     assert choice.costs == timedelta(days=len(passed_over))
 
 
+def test_a_copy_elsewhere_counts_and_is_told_apart() -> None:
+    elsewhere = Known(True, MONDAY, here=False)
+    seen = PointOption("seen", MONDAY, {"uploads": [Known(True, MONDAY)]})
+    unseen = PointOption("unseen", MONDAY + timedelta(days=1), {"uploads": [elsewhere]})
+    choice = choose_point([seen, unseen])
+    assert choice is not None
+    assert choice.point.id == "unseen"
+    assert choice.because == "the newest that is proven, though as a copy in another repository"
+    choice = choose_point([seen])
+    assert choice is not None
+    assert choice.because == "the newest that is proven"
+
+
 def test_without_any_point_there_is_none() -> None:
     assert choose_point([]) is None
 

@@ -42,7 +42,11 @@ def check_application(
 
 
 def check_kinds(
-    here: str, given: Mapping[str, object], sources: Mapping[str, Mapping[str, object]]
+    here: str,
+    given: Mapping[str, object],
+    sources: Mapping[str, Mapping[str, object]],
+    *,
+    needs_code: bool = True,
 ) -> Iterator[Fault]:
     """The faults of a section that says, or leaves open, which source is code or database."""
     for key, kind in _SOURCE_OF_KIND.items():
@@ -57,7 +61,7 @@ def check_kinds(
                 yield Fault((here, key), f"this must name a source of kind {kind}")
         elif len(fitting) > 1:
             yield Fault((here,), f"several sources are of kind {kind}; say which one: {key}")
-        elif key == "code" and not fitting:
+        elif key == "code" and not fitting and needs_code:
             yield Fault((here,), "no source is of kind git, so there is no code to start")
 
 

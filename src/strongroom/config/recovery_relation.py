@@ -21,6 +21,8 @@ from strongroom.config.placeholder import DATABASE_NAMES, RECOVERY_NAMES, SECRET
 
 _HERE: Final = "recovery"
 _TREES: Final = ("files", "git")
+# What is done to code that was restored; commands run without any, in the directory, too.
+_IN_CODE: Final = ("render", "links", "checkout")
 # Words of a command are seen by everybody on the host.
 _COMMANDS: Final = ("prepare", "start", "serve", "smoke")
 _PRIVATE: Final = frozenset({"database.password", "database.url"})
@@ -36,7 +38,8 @@ def check_recovery(
         return
     inherited = application_check if isinstance(application_check, dict) else {}
     if _runs(given):
-        yield from check_kinds(_HERE, given, sources)
+        needs_code = any(given.get(key) for key in _IN_CODE)
+        yield from check_kinds(_HERE, given, sources, needs_code=needs_code)
     yield from check_links(_HERE, given, sources)
     for key, kinds in (("databases", ("postgres",)), ("folders", _TREES), ("ownership", _TREES)):
         yield from _check_names(key, given.get(key), sources, kinds)
@@ -59,7 +62,7 @@ def check_recovery(
 
 def _runs(given: Mapping[str, object]) -> bool:
     """Whether anything is done with the code or the database besides restoring them."""
-    return any(given.get(key) for key in (*_COMMANDS, "render", "links", "checkout", "environment"))
+    return any(given.get(key) for key in (*_COMMANDS, *_IN_CODE, "environment"))
 
 
 def _check_names(

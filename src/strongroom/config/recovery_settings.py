@@ -30,7 +30,7 @@ _REF: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 
 # Any: pydantic hands a validator whatever stands in the file
 def _quoted(given: Any) -> Any:
-    """YAML reads 0644 as another number."""
+    """Digits without quotes are a number to YAML, and 0o644 another one."""
     if isinstance(given, int):
         raise ValueError('a mode stands in quotes, such as "755"')
     return given
@@ -136,7 +136,8 @@ class Recovery(Section):
         examples=["tms_app"],
     )
     database_password: Secret | None = setting(
-        "Where that role's password is kept; without it, that of the database's URL.",
+        "Where that role's password is kept; without it, that of the database's URL if that names "
+        "this role.",
         default=None,
         examples=["env:TMS_APP_PASSWORD"],
     )

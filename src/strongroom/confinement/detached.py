@@ -11,22 +11,24 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
 def main(_: Sequence[str]) -> None:
     """Start it; answers `{"process": ID, "begun": TICKS}`, or `{"failed": WHY}`."""
-    print(json.dumps(_start(json.loads(sys.stdin.readline()))), flush=True)
+    sys.stdout.write(json.dumps(_start(json.loads(sys.stdin.readline()))) + "\n")
+    sys.stdout.flush()
 
 
 def begun_at_ticks(process: int) -> int | None:
     """When a process began, in ticks since the host's start: with its id it is told from any that
     bears the id later. None when it is gone, or a zombie."""
     try:
-        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+        told = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
+    fields = told.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
 
 

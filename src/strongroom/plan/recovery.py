@@ -25,10 +25,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What proofs have said about one copy of a snapshot, the newest word: identical, or not."""
+    """What proofs have said about one copy of a snapshot, the newest word: identical, or not.
+    Not `here`: nobody has looked at this copy, and a copy in another repository was identical."""
 
     proven: bool
     at: datetime
+    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,16 @@ class PointOption:
         return min(times) if times and len(times) == len(newest) else None
 
     @property
+    def is_proven_here(self) -> bool:
+        """Whether that is known of copies which can be taken, and not of others alone."""
+        return bool(self.proofs) and all(
+            any(one.proven and one.here for one in known) for known in self.proofs.values()
+        )
+
+    @property
     def has_failed(self) -> bool:
         """Whether there is a source of which every copy that was looked at was another one."""
-        return any(
-            known and not any(one.proven for one in known) for known in self.proofs.values()
-        )
+        return any(known and not any(one.proven for one in known) for known in self.proofs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ def choose_point(options: Iterable[PointOption]) -> Chosen | None:
     ):
         for place, one in enumerate(newest_first):
             if fits(one):
+                if is_proven(one) and not one.is_proven_here:
+                    because += ", though as a copy in another repository"
                 return Chosen(one, because, tuple(newest_first[:place]))
     raise AssertionError("the last rule takes any")
 

@@ -15,6 +15,7 @@ from strongroom.postgres.statement import quote_name
 from strongroom.postgres.target import find_database, maintenance_connection
 
 __all__ = [
+    "database_exists",
     "drop_if_made",
     "exchange_databases",
     "kept_beside",
@@ -74,8 +75,8 @@ def take_name(target: Connection, beside: str) -> None:
     TargetError `target-not-empty` when the target holds anything, or somebody is connected to one
     of both; then nothing was renamed.
     """
-    if not _exists(target, beside):
-        if not _exists(target, target.database):
+    if not database_exists(target, beside):
+        if not database_exists(target, target.database):
             raise TargetError(f"{beside}, which was restored, is gone", subject=target.describe())
         return
     if not find_database(target):
@@ -86,7 +87,8 @@ def take_name(target: Connection, beside: str) -> None:
     drop_if_made(target, gone)
 
 
-def _exists(target: Connection, name: str) -> bool:
+def database_exists(target: Connection, name: str) -> bool:
+    """Whether the target's server has a database of this name."""
     with target.explaining(), maintenance_connection(target) as session:
         row = session.execute(
             "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", [name]

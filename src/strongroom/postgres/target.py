@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
 __all__ = [
+    "MAINTENANCE",
     "apply_settings",
     "create_roles",
     "find_database",
@@ -32,7 +33,9 @@ __all__ = [
     "prepare_database",
 ]
 
-_MAINTENANCE: Final = ("postgres", "template1")
+MAINTENANCE: Final = ("postgres", "template1")
+"""Databases that every server has. From there the others are made, so they can't be renamed."""
+
 _FOREIGN_SETTING: Final = re.compile(r"""( SET "(?:[^"]|"")*\.(?:[^"]|"")*" TO ).*""", re.DOTALL)
 _PARAMETERS_SINCE: Final = 150000
 
@@ -57,7 +60,7 @@ GROUP BY what ORDER BY what DESC"""
 def maintenance_connection(target: Connection) -> psycopg.Connection:
     """A session on the target's server, in a database that every server has."""
     last: SourceError | None = None
-    for name in _MAINTENANCE:
+    for name in MAINTENANCE:
         try:
             return target.with_database(name).connect()
         except SourceError as error:

@@ -14,7 +14,18 @@ from strongroom.config.placeholder import fill_in
 from strongroom.config.value import is_reference
 from strongroom.errors import SourceError
 
-__all__ = ["link_folders", "place_inside", "render_files"]
+__all__ = ["link_folders", "place_inside", "read_templates", "render_files"]
+
+
+def read_templates(given: Mapping[str, str]) -> dict[str, str]:
+    """The texts of templates, by the place of what they make: each is the text itself or
+    file:PATH. SourceError for one that cannot be read."""
+    return {
+        name: _read_template(Path(one.removeprefix("file:")))
+        if is_reference(one) and one.startswith("file:")
+        else one
+        for name, one in given.items()
+    }
 
 
 def render_files(
@@ -23,13 +34,11 @@ def render_files(
     values: Mapping[str, str],
     owner: tuple[int, int] | None = None,
 ) -> list[Path]:
-    """Write the files that are made from templates, readable by their owner alone: they may hold
-    secrets. Returns where they are; UnknownNameError for a placeholder without a value."""
+    """Write the files that are made from texts with placeholders, readable by their owner alone:
+    they may hold secrets. Returns where they are; UnknownNameError for a placeholder without a
+    value."""
     written = []
-    for name, template in templates.items():
-        text = template
-        if is_reference(template) and template.startswith("file:"):
-            text = _read_template(Path(template.removeprefix("file:")))
+    for name, text in templates.items():
         place = place_inside(code, name)
         if place.is_symlink() or place.is_dir():
             raise SourceError(f"{name} is no plain file in the restored code", subject="render")

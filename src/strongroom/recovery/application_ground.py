@@ -22,7 +22,7 @@ from strongroom.config.placeholder import SECRET, fill_in
 from strongroom.config.value import is_reference
 from strongroom.confinement.enclosure import Enclosure
 from strongroom.postgres.connection import Connection
-from strongroom.recovery.application_files import link_folders, render_files
+from strongroom.recovery.application_files import link_folders, read_templates, render_files
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SENDMAILS: Final = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
@@ -151,7 +151,7 @@ class Ground:
         owner = None
         if whom.user is not None and whom.group is not None:
             owner = (whom.user, whom.group)
-        render_files(self.code, check.render, values, owner)
+        render_files(self.code, read_templates(check.render), values, owner)
 
     def link(self, check: ApplicationCheck, folders: Mapping[str, Path]) -> None:
         """Let places in the code lead to the folders of restored sources."""

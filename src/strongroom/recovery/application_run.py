@@ -47,11 +47,12 @@ _PAUSE_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """As whom a command runs: ids."""
+    """As whom a command runs: ids, and the home directory."""
 
     user: int
     group: int
     groups: tuple[int, ...]
+    home: str
 
     @classmethod
     def of(cls, name: str) -> Account:
@@ -61,7 +62,7 @@ class Account:
         except KeyError:
             raise _unknown("user", name) from None
         groups = os.getgrouplist(name, entry.pw_gid)
-        return cls(entry.pw_uid, entry.pw_gid, tuple(groups))
+        return cls(entry.pw_uid, entry.pw_gid, tuple(groups), entry.pw_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class Served:
     process: int
     begun: int
 
-    @property
     def lives(self) -> bool:
+        """Whether it is still there."""
         return begun_at_ticks(self.process) == self.begun
 
 
@@ -179,13 +180,13 @@ def marked(directory: Path) -> list[Served]:
 
 def end_served(served: Served) -> None:
     """End it and all of its session; by force when it does not end by itself."""
-    if not served.lives:
+    if not served.lives():
         return
     _signal(served.process, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while served.lives and time.monotonic() < deadline:
+    while served.lives() and time.monotonic() < deadline:
         time.sleep(_PAUSE_SECONDS)
-    if served.lives:
+    if served.lives():
         _signal(served.process, signal.SIGKILL)
 
 

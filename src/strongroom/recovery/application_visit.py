@@ -10,15 +10,17 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from strongroom.confinement.enclosure import Reply, Request
 
-__all__ = ["ask", "port_of", "wait_until_it_listens"]
+__all__ = ["ask", "listens", "port_of", "wait_until_it_listens"]
 
 _BODY_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _PAUSE_SECONDS = 0.1
+_LOOK_SECONDS = 2.0
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -28,21 +30,33 @@ def port_of(url: str) -> int:
     return parts.port or _PORTS[parts.scheme]
 
 
-def wait_until_it_listens(url: str, seconds: float) -> str:
-    """Wait until connections are taken; empty, or why none was."""
-    parts = urlsplit(url)
+def listens(url: str) -> bool:
+    """Whether anybody takes connections there now."""
+    return _refusal(url, _LOOK_SECONDS) is None
+
+
+def wait_until_it_listens(url: str, seconds: float, is_gone: Callable[[], str]) -> str:
+    """Wait until connections are taken; empty, or why none was. `is_gone` says, when it does, that
+    there is nobody any more to wait for."""
     deadline = time.monotonic() + seconds
     while True:
-        left = deadline - time.monotonic()
-        try:
-            patience = max(left, _PAUSE_SECONDS)
-            with socket.create_connection((parts.hostname, port_of(url)), patience):
-                return ""
-        except OSError as error:
-            if left <= _PAUSE_SECONDS:
-                reason = error.strerror or str(error)
-                return f"{url} takes no connection after {seconds:g} s: {reason}"
-            time.sleep(_PAUSE_SECONDS)
+        if gone := is_gone():
+            return gone
+        reason = _refusal(url, max(deadline - time.monotonic(), _PAUSE_SECONDS))
+        if reason is None:
+            return is_gone()
+        if deadline - time.monotonic() <= _PAUSE_SECONDS:
+            return f"{url} takes no connection after {seconds:g} s: {reason}"
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _refusal(url: str, seconds: float) -> str | None:
+    """Why no connection is taken there; None when one is."""
+    try:
+        with socket.create_connection((urlsplit(url).hostname, port_of(url)), seconds):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def ask(url: str, wanted: Request, seconds: float) -> Reply | str:

@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from strongroom.errors import TargetError
-from strongroom.postgres.replacement import drop_if_made, name_beside, take_name
-from strongroom.postgres.target import find_database, may_create_databases
+from strongroom.postgres.replacement import (
+    database_exists,
+    drop_if_made,
+    name_beside,
+    take_name,
+)
+from strongroom.postgres.target import MAINTENANCE, find_database, may_create_databases
 from strongroom.sources.database import connection_to
 
 __all__ = ["Database", "Place", "Tree", "apply_ownership"]
@@ -28,7 +33,11 @@ class Place(Protocol):
     in_place: bool
 
     def inspect(self) -> None:
-        """TargetError when something is there."""
+        """TargetError when something is there, or nothing can be made there."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether what was restored is there, under its own name or beside."""
         ...
 
     def prepare(self) -> str:
@@ -40,7 +49,11 @@ class Place(Protocol):
         ...
 
     def discard(self) -> None:
-        """Remove what was restored beside the place."""
+        """Remove what was restored beside the place; TargetError when that fails."""
+        ...
+
+    def where(self) -> str:
+        """What was restored and did not get the place's name, for people."""
         ...
 
 
@@ -59,7 +72,11 @@ class Tree:
                 "something is there that this recovery has not put there",
                 subject=str(self.final),
                 code="target-not-empty",
+                hint="Move it away, or recover into another directory.",
             )
+
+    def holds(self) -> bool:
+        return self.final.is_dir() or self.beside.is_dir()
 
     def prepare(self) -> str:
         self.inspect()
@@ -93,12 +110,16 @@ class Tree:
                 subject=str(self.beside),
             ) from error
 
+    def where(self) -> str:
+        return str(self.beside)
+
 
 class Database:
     """A database, and beside it `NAME_recovering_KEY` on the same server.
 
-    One that is there, and is empty, gives way. Where the role may make no database, the empty one
-    is loaded as it stands (`in_place`): what a killed run leaves in it is refused by the next one.
+    One that is there, and is empty, gives way. Where the role may make no database, or it is one
+    that every server has, the empty one is loaded as it stands (`in_place`): what a killed run
+    leaves in it is refused by the next one.
     """
 
     def __init__(self, target: str, key: str) -> None:
@@ -107,16 +128,29 @@ class Database:
         self._beside = name_beside(self._address.database, f"_recovering_{key}")
         self.in_place = False
 
-    @property
-    def subject(self) -> str:
-        return self._address.describe()
-
     def inspect(self) -> None:
-        find_database(self._address)
+        if not find_database(self._address) and not may_create_databases(self._address):
+            raise TargetError(
+                "there is no such database, and the role may not create one",
+                subject=self._address.describe(),
+                hint="Connect as a role with CREATEDB, or name an existing empty database.",
+            )
+
+    def holds(self) -> bool:
+        if database_exists(self._address, self._beside):
+            return True
+        try:
+            find_database(self._address)
+        except TargetError as error:
+            if error.code != "target-not-empty":
+                raise
+            return True
+        return False
 
     def prepare(self) -> str:
         exists = find_database(self._address)
-        self.in_place = exists and not may_create_databases(self._address)
+        fixed = self._address.database in MAINTENANCE
+        self.in_place = exists and (fixed or not may_create_databases(self._address))
         if self.in_place:
             return self._target
         drop_if_made(self._address, self._beside)
@@ -129,6 +163,10 @@ class Database:
     def discard(self) -> None:
         if not self.in_place:
             drop_if_made(self._address, self._beside)
+
+    def where(self) -> str:
+        name = self._address.database if self.in_place else self._beside
+        return self._address.with_database(name).describe()
 
 
 def apply_ownership(
@@ -180,12 +218,12 @@ def _flush_folder(folder: Path) -> None:
 # Any: shutil's own shapes
 def _open_and_try_again(remove: Any, name: str, _: Any) -> None:
     """A folder whose owner may not write in it keeps what it holds."""
-    for place in (os.path.dirname(name), name):
+    place = Path(name)
+    for one in (place.parent, place):
         with contextlib.suppress(OSError):
-            if not os.path.islink(place):
-                os.chmod(place, stat.S_IRWXU)
-    if os.path.isdir(name) and not os.path.islink(name):
+            if not one.is_symlink():
+                one.chmod(stat.S_IRWXU)
+    if place.is_dir() and not place.is_symlink():
         shutil.rmtree(name)
     else:
         remove(name)
-

@@ -8,7 +8,6 @@ last, and is not part of the time that recovery took.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import stat
 import time
@@ -16,18 +15,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlencode
 
 from strongroom.config import resolve_secret
 from strongroom.config.application_check import HttpCheck, WorkflowStep
 from strongroom.config.placeholder import SECRET, UnknownNameError, fill_in
 from strongroom.config.recovery_settings import Ownership, Recovery
 from strongroom.config.value import is_reference
-from strongroom.errors import StrongroomError
+from strongroom.errors import ConfigError, StrongroomError
 from strongroom.model import Finding, Stage, finding
 from strongroom.postgres.connection import Connection
-from strongroom.recovery.application_files import link_folders, render_files
+from strongroom.recovery.application_files import link_folders, read_templates, render_files
 from strongroom.recovery.application_ground import lines_of
+from strongroom.recovery.application_login import as_application, database_values, let_log_in
 from strongroom.recovery.application_probe import Conversation, hush, log_faults
 from strongroom.recovery.application_run import (
     MARK,
@@ -41,7 +40,12 @@ from strongroom.recovery.application_run import (
     serve,
     user_id,
 )
-from strongroom.recovery.application_visit import ask, port_of, wait_until_it_listens
+from strongroom.recovery.application_visit import (
+    ask,
+    listens,
+    port_of,
+    wait_until_it_listens,
+)
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
@@ -50,6 +54,8 @@ __all__ = ["Grounds", "Questions", "Reopened", "Reopening"]
 _SUBJECT: Final = "application"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOOK_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.1
+_SETTLE_SECONDS: Final = 2.0
 _OCTAL: Final = 8
 
 
@@ -69,7 +75,8 @@ class Questions:
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """Where everything is: the directory, the restored folders by source, which of them is the
-    code, how its database is reached, and a folder of our own for output."""
+    code, how its database is reached by whoever restored it, and a folder of our own for
+    output."""
 
     directory: Path
     folders: Mapping[str, Path]
@@ -110,23 +117,29 @@ class Reopening:
             for name, one in settings.environment.items()
             if is_reference(one)
         }
-        self._database = _as_application(settings, grounds.database)
+        self._database = as_application(settings, grounds.database)
         self._account = Account.of(settings.user) if settings.user else None
         self._owners = {name: _owner(one) for name, one in settings.ownership.items()}
         self._values = self._all_values()
+        self._templates = read_templates(settings.render)
+        for name, text in self._templates.items():
+            _refuse_unknown(name, text, self._values)
         self._rendered: list[Path] = []
         self._sizes: dict[Path, int] = {}
         self._output = grounds.own / "output"
+        self._served: Served | None = None
         self._result = Reopened()
 
-    def carry_out(self, before: Served | None) -> Reopened:
-        """All stages as far as they go; `before` is what an earlier try has left running."""
+    def carry_out(self, before: Served | None, made_roles: Sequence[str] = ()) -> Reopened:
+        """All stages as far as they go; `before` is what an earlier try has left running,
+        `made_roles` are the roles that the database's server had not got before."""
         try:
             left = [before] if before is not None else []
             for one in (*left, *marked(self._grounds.directory)):
                 end_served(one)
             if before is not None:
                 self._remember(None)
+            self._log_in(made_roles)
             self._arrange()
             self._start()
             self._ask()
@@ -138,9 +151,22 @@ class Reopening:
             self._note("application-unchecked", str(error))
         except StrongroomError as error:
             self._note("application-unchecked", f"{error} ({error.code})")
+        except OSError as error:  # a disk that is full, a folder that may not be written to
+            told = f"{error.filename or self._grounds.directory}: {error.strerror or error}"
+            self._note("application-unchecked", told)
         return self._result
 
     # What it needs
+
+    def _log_in(self, made_roles: Sequence[str]) -> None:
+        """Where its password is known it can be tried, and given to a role that has none."""
+        login, server = self._database, self._grounds.database
+        if login is None or server is None or self._settings.database_password is None:
+            return
+        with self._measure("database login"):
+            fault = let_log_in(server, login, is_ours=login.user in made_roles)
+        if fault:
+            raise self._stop("application-failed", fault)
 
     def _arrange(self) -> None:
         settings, code = self._settings, self._grounds.code
@@ -150,7 +176,7 @@ class Reopening:
                     self._check_out(code, settings.checkout)
             with self._measure("settings and links"):
                 link_folders(code, settings.links, self._grounds.folders)
-                self._rendered = render_files(code, settings.render, self._values)
+                self._rendered = render_files(code, self._templates, self._values)
         if settings.ownership:
             with self._measure("owners and modes"):
                 for name, ownership in settings.ownership.items():
@@ -200,21 +226,40 @@ class Reopening:
             self._run(f"start: {words[0]}", words, None)
         if settings.serve is not None:
             with self._measure(f"serve: {settings.serve[0]}"):
-                command = self._command(settings.serve, self._account)
-                mark = {MARK: str(self._grounds.directory)}
-                environment = {**command.environment, **mark}
-                served = serve(replace(command, environment=environment))
-                if isinstance(served, str):
-                    raise self._stop("application-failed", f"{settings.serve[0]}: {served}")
-                self._remember(served)
+                self._serve(settings.serve)
         if settings.url is not None:
             with self._measure("wait until it answers"):
-                fault = wait_until_it_listens(settings.url, settings.start_timeout.total_seconds())
+                seconds = settings.start_timeout.total_seconds()
+                fault = wait_until_it_listens(settings.url, seconds, self._is_gone)
                 if fault:
                     raise self._stop("application-failed", self._with_last_words(fault))
         for words in settings.smoke:
             self._run(f"smoke: {words[0]}", words, self._account)
             self._result.checked += 1
+
+    def _serve(self, words: Sequence[str]) -> None:
+        """What stays. Where somebody else takes connections already, who may stand before it or in
+        its place, it gets a moment to fail."""
+        url = self._settings.url
+        is_taken = url is not None and listens(url)
+        command = self._command(words, self._account)
+        environment = {**command.environment, MARK: str(self._grounds.directory)}
+        served = serve(replace(command, environment=environment))
+        if isinstance(served, str):
+            raise self._stop("application-failed", f"{words[0]}: {served}")
+        self._served = served
+        self._remember(served)
+        until = time.monotonic() + (_SETTLE_SECONDS if is_taken else 0)
+        while time.monotonic() < until and not self._is_gone():
+            time.sleep(_PAUSE_SECONDS)
+        if gone := self._is_gone():
+            raise self._stop("application-failed", self._with_last_words(gone))
+
+    def _is_gone(self) -> str:
+        """That what was to stay has ended; empty while it lives, or is somebody else's matter."""
+        if self._served is None or self._served.lives():
+            return ""
+        return f"{self._settings.serve[0] if self._settings.serve else ''} has ended"
 
     def _run(self, name: str, words: Sequence[str], account: Account | None) -> None:
         with self._measure(name):
@@ -226,9 +271,12 @@ class Reopening:
     def _command(self, words: Sequence[str], account: Account | None) -> Command:
         filled = [fill_in(word, self._values) for word in words]
         folder = self._grounds.code or self._grounds.directory
-        own = {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
+        home = account.home if account else os.environ.get("HOME", "/")
+        own = {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": home}
         given = {
-            name: self._environment_secrets.get(name) or fill_in(text, self._values)
+            name: self._environment_secrets[name]
+            if name in self._environment_secrets
+            else fill_in(text, self._values)
             for name, text in self._settings.environment.items()
         }
         return Command(filled, folder, own | given, self._output, account)
@@ -279,13 +327,15 @@ class Reopening:
         span = self._settings.watch.total_seconds()
         with self._measure("watch the logs"):
             deadline = time.monotonic() + span
-            while not (faults := self._log_faults()):
+            while not (faults := self._log_faults()) and not self._is_gone():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 time.sleep(min(_LOOK_SECONDS, left))
         for line in faults:
             self._note("application-failed", f"its log says: {line}")
+        if gone := self._is_gone():
+            raise self._stop("application-failed", self._with_last_words(gone))
         if self._questions.http and self._settings.url is not None and not faults:
             first = self._questions.http[0]
             self._ask_once(self._settings.url, self._conversation(), first, f"{first.path} again")
@@ -305,7 +355,8 @@ class Reopening:
             root = code.resolve()
             inside = (one for pattern in logs.files for one in sorted(code.glob(pattern)))
             found += [one for one in inside if one.parent.resolve().is_relative_to(root)]
-        found += [Path(one) for pattern in logs.server for one in sorted(glob.glob(str(pattern)))]
+        for pattern in map(Path, logs.server):
+            found += sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
         for place in found:
             with contextlib.suppress(FileNotFoundError):
                 status = place.lstat()
@@ -320,7 +371,7 @@ class Reopening:
         values |= {"directory": str(grounds.directory), **self._secrets}
         if url is not None:
             values |= {"url": url, "port": str(port_of(url))}
-        return values | (_database_values(self._database) if self._database else {})
+        return values | (database_values(self._database) if self._database else {})
 
     def _all_secrets(self) -> list[str]:
         password = self._database.password if self._database else None
@@ -328,9 +379,7 @@ class Reopening:
         return [*own, password] if password else own
 
     def _note(self, code: str, message: str) -> None:
-        self._result.findings.append(
-            finding(code, _SUBJECT, hush(message, self._all_secrets()))
-        )
+        self._result.findings.append(finding(code, _SUBJECT, hush(message, self._all_secrets())))
 
     def _stop(self, code: str, message: str) -> _StoppedError:
         self._note(code, message)
@@ -346,6 +395,19 @@ class Reopening:
             self._result.stages.append(Stage(name, time.monotonic() - begun))
 
 
+def _refuse_unknown(name: str, template: str, values: Mapping[str, str]) -> None:
+    """ConfigError for a template that names what nobody knows."""
+    try:
+        fill_in(template, values)
+    except UnknownNameError as error:
+        raise ConfigError(
+            str(error),
+            subject=f"recovery.render.{name}",
+            hint="Correct the template; `strongroom config explain recovery.environment` lists "
+            "the names.",
+        ) from None
+
+
 def _owner(ownership: Ownership) -> tuple[int, int] | None:
     if not (ownership.owner or ownership.group):
         return None
@@ -357,38 +419,3 @@ def _owner(ownership: Ownership) -> tuple[int, int] | None:
 
 def _octal(mode: str | None) -> int | None:
     return None if mode is None else int(mode, _OCTAL)
-
-
-def _as_application(settings: Recovery, database: Connection | None) -> Connection | None:
-    """The database as the application logs in to it."""
-    if database is None:
-        return None
-    password = database.password
-    if settings.database_password is not None:
-        password = resolve_secret(settings.database_password)
-    user = settings.database_role or database.user
-    return Connection({**database.parameters, "user": user}, password)
-
-
-def _database_values(database: Connection) -> dict[str, str]:
-    user, host, port = database.user, database.host, database.port
-    password = database.password or ""
-    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
-    name = quote(database.database, safe="")
-    rest = {k: v for k, v in database.parameters.items() if k.startswith("ssl")}
-    place = f"{host}:{port}"
-    if not host or host.startswith("/"):
-        rest, place = {"host": host, "port": port, **rest}, ""
-    elif ":" in host:
-        place = f"[{host}]:{port}"
-    query = urlencode({k: v for k, v in rest.items() if v}, quote_via=quote)
-    dsn = {"host": host, "port": port, "dbname": database.database}
-    return {
-        "database.host": host,
-        "database.port": port,
-        "database.name": database.database,
-        "database.user": user,
-        "database.password": password,
-        "database.url": f"postgresql://{login}@{place}/{name}" + (f"?{query}" if query else ""),
-        "database.dsn": "pgsql:" + ";".join(f"{k}={v}" for k, v in dsn.items() if v),
-    }

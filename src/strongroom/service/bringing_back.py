@@ -1,19 +1,33 @@
-"""Bringing one source of a recovery back: from whichever copy gives it, beside its place, proven,
-and then under its name.
+"""Bringing the sources of a recovery back, all at the same time: each from whichever copy gives it,
+beside its place, proven, and then under its name.
 
-Invariant: the journal says that it is proven before it gets its name, and that it has it after.
+Invariants: the journal says that a source is proven before it gets its name, and that it has it
+after; an interrupt breaks all of them off, and removes what they have not finished.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import queue
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from strongroom.errors import IntegrityError, StorageError, StrongroomError, TargetError
+from strongroom.errors import (
+    BusyError,
+    IntegrityError,
+    StorageError,
+    StrongroomError,
+    TargetError,
+)
 from strongroom.model import Finding, Progress, Verdict, finding
+from strongroom.postgres.crew import Crews
 from strongroom.recovery import Outcome, restore
 from strongroom.recovery.place import Database, Place, Tree
 from strongroom.repository import SnapshotView
@@ -24,7 +38,14 @@ from strongroom.service.restoration import shown
 from strongroom.service.selection import Candidate
 from strongroom.sources import Source
 
-__all__ = ["Bringing", "Done", "Result", "place_of"]
+__all__ = ["Copies", "Result", "bring_all", "by_hand", "held_readable", "place_of"]
+
+_LOOK_SECONDS: Final = 0.5
+# How long an interrupted run waits for what it has begun to be removed again.
+_CLEAN_SECONDS: Final = 20.0
+
+Copies: TypeAlias = Mapping[str, Sequence[Candidate]]
+"""Each source's copies, in the order in which to try them."""
 
 
 @dataclass(slots=True)
@@ -38,7 +59,7 @@ class Result:
     failures: list[Finding] = field(default_factory=list)
 
 
-Done: TypeAlias = "queue.Queue[tuple[str, Result | BaseException]]"
+_Done: TypeAlias = "queue.Queue[tuple[str, Result | BaseException]]"
 
 
 def place_of(ground: Ground, source: Source, key: str) -> Place:
@@ -47,108 +68,213 @@ def place_of(ground: Ground, source: Source, key: str) -> Place:
     return Database(target, key) if source.kind == "postgres" else Tree(Path(target), key)
 
 
-class Bringing:
-    """Brings one source back, in a thread of its own."""
+@contextlib.contextmanager
+def held_readable(copies: Copies) -> Iterator[tuple[Copies, list[Finding]]]:
+    """The copies in repositories that nobody prunes meanwhile, and which of them could not be
+    locked: those are left out. Raises the first error when a source is left without a copy."""
+    repositories = {one.repository.name: one.repository for of in copies.values() for one in of}
+    failed: dict[str, StrongroomError] = {}
+    with contextlib.ExitStack() as stack:
+        for name, repository in repositories.items():
+            try:
+                stack.enter_context(repository.reading())
+            except (BusyError, StorageError, IntegrityError) as error:
+                failed[name] = error
+        usable = {
+            name: [one for one in of if one.repository.name not in failed]
+            for name, of in copies.items()
+        }
+        for name, left in usable.items():
+            if not left:
+                raise failed[copies[name][0].repository.name]
+        told = [finding("repository-unreachable", name, str(e)) for name, e in failed.items()]
+        yield usable, told
 
-    def __init__(
-        self,
-        source: Source,
-        ground: Ground,
-        copies: Sequence[Candidate],
-        journal: Journal,
-        done: Done,
-        progress: Progress,
-    ) -> None:
-        self._source, self._copies, self._journal = source, copies, journal
-        self._place = place_of(ground, source, journal.key)
-        self._target = ground.targets[source.name]
-        self._done, self._progress = done, progress
+
+def bring_all(
+    sources: Sequence[Source],
+    ground: Ground,
+    copies: Copies,
+    journal: Journal,
+    progress: Progress,
+    took: Callable[[str, Result], None],
+) -> None:
+    """Bring these sources back, each in a thread of its own; `took` gets what came of each, in
+    this thread. Whatever else than an error of ours ends it ends them all."""
+    work = _Work(ground, journal, progress)
+    threads = []
+    for source in sources:
+        bring = _Bringing(source, copies[source.name], work)
+        thread = threading.Thread(target=bring, name=f"recover {source.name}", daemon=True)
+        thread.start()
+        threads.append(thread)
+    waiting = len(threads)
+    try:
+        while waiting:
+            with contextlib.suppress(queue.Empty):  # looks up, so that signals get through
+                name, result = work.done.get(timeout=_LOOK_SECONDS)
+                if not isinstance(result, Result):
+                    raise result
+                waiting -= 1
+                took(name, result)
+    except BaseException:
+        work.interrupt()
+        until = time.monotonic() + _CLEAN_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        raise
+
+
+class _Work:
+    """What the threads have in common. It is a `Progress`, which whoever reads or writes tells how
+    far it is: there an interrupt ends it."""
+
+    def __init__(self, ground: Ground, journal: Journal, progress: Progress) -> None:
+        self.ground, self.journal = ground, journal
+        self.done: _Done = queue.Queue()
+        self.crews = Crews()
+        self._progress = progress
+        self._interrupted = threading.Event()
+
+    def now(self) -> datetime:
+        return self.ground.application.clock()
+
+    def interrupt(self) -> None:
+        """All is to end."""
+        self._interrupted.set()
+        self.crews.interrupt()
+
+    def go_on(self) -> None:
+        """StrongroomError `interrupted` once all is to end."""
+        if self._interrupted.is_set():
+            raise StrongroomError("the run was cancelled", code="interrupted")
+
+    def begin(self, stage: str, total_bytes: int | None) -> None:
+        self._progress.begin(stage, total_bytes)
+
+    def advance(self, bytes_done: int, items_done: int = 0) -> None:
+        self.go_on()
+        self._progress.advance(bytes_done, items_done)
+
+    def end(self) -> None:
+        self._progress.end()
+
+
+class _Bringing:
+    """Brings one source back."""
+
+    def __init__(self, source: Source, copies: Sequence[Candidate], work: _Work) -> None:
+        self._source, self._copies, self._work = source, copies, work
+        self._journal = work.journal
+        self._place = place_of(work.ground, source, work.journal.key)
+        self._target = work.ground.targets[source.name]
 
     def __call__(self) -> None:
         result: Result | BaseException = Result()
         try:
-            result = self._bring()
+            with self._work.crews.gathering():
+                result = self._bring()
         except StrongroomError as error:
             result = Result(error=error)
         except BaseException as error:
             result = error
         finally:
-            self._done.put((self._source.name, result))
+            self._work.done.put((self._source.name, result))
 
     def _bring(self) -> Result:
         known = self._journal.brought.get(self._source.name)
         if known is not None:  # proven by an earlier run, which was stopped before the name
-            self._place.settle()
-            brought = replace(known, settled=True)
-            self._journal.keep(brought)
-            return Result(brought)
+            return Result(self._settle(known))
         failures: list[Finding] = []
         last: StrongroomError | None = None
         for copy in self._copies:
+            begun_at = self._work.now()
             target = self._prepare()
-            view = SnapshotView(copy.repository, copy.snapshot, self._progress)
+            view = SnapshotView(copy.repository, copy.snapshot, self._work)
             try:
                 outcome = restore(self._source, view, target)
-                by_hand = _by_hand(self._source, view)
+                left = by_hand(self._source, view)
+                self._work.go_on()  # what was broken off proves nothing
             except (StorageError, IntegrityError) as error:
                 last = error
                 message = f"{self._source.name}: {error}"
                 failures.append(finding("recovery-copy-failed", copy.repository.name, message))
-                self._place.discard()
+                self._discard()
                 continue
-            except BaseException:
-                self._place.discard()  # a disk that ran full is not left so
+            except BaseException as error:
+                self._discard()  # a disk that ran full is not left so
+                if isinstance(error, TargetError) and _is_about_space(error):
+                    error.hint = "Free space there, then run the command again: it goes on."
                 raise
-            return self._keep(copy, outcome, by_hand, failures)
+            brought = self._brought(copy, outcome, left, begun_at)
+            return Result(self._keep(brought), copy, outcome, failures=failures)
         assert last is not None, "there is a copy of each source"
         raise last
 
     def _prepare(self) -> str:
+        name = self._source.name
         try:
             target = self._place.prepare()
         except TargetError as error:
-            if self._source.name not in self._journal.loading:
+            if name not in self._journal.loading:
                 raise
             raise TargetError(
-                f"{error.message}; an earlier run was stopped while it loaded it",
+                f"{error.message}; an earlier run has begun to load it and was stopped",
                 subject=error.subject,
                 code=error.code,
                 hint="Drop this database and create it again, empty; then run the command again.",
             ) from error
-        if self._place.in_place and self._source.name not in self._journal.loading:
-            self._journal.load_in_place(self._source.name)
+        if self._place.in_place and name not in self._journal.loading:
+            self._journal.load_in_place(name)
         return target
 
-    def _keep(
-        self, copy: Candidate, outcome: Outcome, by_hand: tuple[str, ...], failures: list[Finding]
-    ) -> Result:
-        """What isn't what was captured does not get its name, and is restored again by a next
-        run."""
+    def _discard(self) -> None:
+        # Why it is to go counts; the next run tries again.
+        with contextlib.suppress(StrongroomError):
+            self._place.discard()
+
+    def _brought(
+        self, copy: Candidate, outcome: Outcome, left: tuple[str, ...], begun_at: datetime
+    ) -> Brought:
         judged = with_findings(outcome, copy.repository.salvage_findings)
         verdict = judged.verdict or Verdict.UNKNOWN
-        brought = Brought(
+        is_same = verdict is not Verdict.FAILED
+        return Brought(
             self._source.name,
             copy.repository.name,
             copy.snapshot.id,
-            shown(self._target),
+            shown(self._target) if is_same else self._place.where(),
             verdict,
             outcome.checked,
             outcome.size_bytes,
             judged.findings,
             outcome.stages,
-            by_hand,
-            in_place=self._place.in_place,
+            begun_at,
+            self._work.now(),
+            left,
         )
-        if verdict is not Verdict.FAILED:
-            self._journal.keep(brought)
-            self._place.settle()
-            brought = replace(brought, settled=True)
-            self._journal.keep(brought)
-        return Result(brought, copy, outcome, failures=failures)
+
+    def _keep(self, brought: Brought) -> Brought:
+        """What isn't what was captured does not get its name, and is restored again by a next
+        run."""
+        if brought.verdict is Verdict.FAILED:
+            return brought
+        self._journal.keep(brought)
+        return self._settle(brought)
+
+    def _settle(self, brought: Brought) -> Brought:
+        self._place.settle()
+        settled = replace(brought, settled=True)
+        self._journal.keep(settled)
+        return settled
 
 
-def _by_hand(source: Source, view: SnapshotView) -> tuple[str, ...]:
-    """What the snapshot knows of and could not take along."""
+def _is_about_space(error: TargetError) -> bool:
+    return any(os.strerror(one) in error.message for one in (errno.ENOSPC, errno.EDQUOT))
+
+
+def by_hand(source: Source, view: SnapshotView) -> tuple[str, ...]:
+    """What the snapshot knows of and could not take along, a line for each."""
     from strongroom.sources.database import DatabaseSource
 
     if not isinstance(source, DatabaseSource):

@@ -8,22 +8,19 @@ compared; the application is not started on what is not what was captured.
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
-from strongroom.errors import ConfigError, StorageError, StrongroomError, TargetError
+from strongroom.errors import ConfigError, StrongroomError, TargetError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Stage, Verdict, finding, judge
 from strongroom.recovery.reopening import Reopened, Reopening
 from strongroom.recovery.space import room_lacking
 from strongroom.service.application import Application
-from strongroom.service.bringing_back import Bringing, Done, Result, place_of
+from strongroom.service.bringing_back import Result, bring_all, held_readable, place_of
 from strongroom.service.ledger_copy import take_up
 from strongroom.service.proof import report as record_proof
 from strongroom.service.record import circumstances, noted
@@ -45,7 +42,6 @@ from strongroom.sources import Source
 __all__ = ["journal_of", "recover", "refuse_unfit"]
 
 RECORD: Final = "recovery"
-_LOOK_SECONDS: Final = 0.5
 
 
 def recover(
@@ -68,11 +64,11 @@ def recover(
     journal = journal_of(application, ground, point)
     run = _Run(application, ground, repository, reason)
     reopening = run.reopening()  # first of all: what it needs and isn't there is known at once
-    prepared = run.choose(journal.point if journal else point, named=point is not None)
     if journal is None:
+        prepared = run.choose(point)
         refuse_unfit(ground, prepared)
     else:
-        prepared = replace(prepared, because="with which it was begun")
+        prepared = run.choose_again(journal)
     with held(ground.directory):
         now_there = journal_of(application, ground, prepared.id)
         if now_there is None:
@@ -83,6 +79,7 @@ def recover(
                 prepared.captured_at,
                 begun_at,
                 ground.databases(),
+                tuple(ground.lacking_roles()),
             )
         now_there.begin_run()
         try:
@@ -160,18 +157,13 @@ class _Run:
 
     def reopening(self) -> Reopening | None:
         """How it starts again; ConfigError or SourceError when that needs what is not there."""
-        if self._settings is None:
-            return None
-        return Reopening(
-            self._settings,
-            self._ground.grounds(),
-            self._ground.questions(),
-            lambda served: self._journal.serve(served) if self._journal else None,
-            self._application.say,
+        return self._ground.reopening(
+            lambda served: self._journal.serve(served) if self._journal else None
         )
 
-    def choose(self, wanted: str | None, *, named: bool) -> Taken:
-        """The point and its copies. What was noticed on the way belongs to the answer."""
+    def choose(self, wanted: str | None, *, again: bool = False) -> Taken:
+        """The point and its copies. What was noticed on the way belongs to the answer; what there
+        is to say about the choice does unless it was made by an earlier run."""
         application = self._application
         with self._measure("find the recovery point"):
             with contextlib.suppress(StrongroomError):  # the survey says why none opens
@@ -179,10 +171,18 @@ class _Run:
             surveyed = survey(application, [self._repository] if self._repository else [])
             drills = read_drills(application)
             taken = take_point(application, surveyed, drills, wanted, self._repository)
-        noticed = surveyed.unreachable if named or wanted else surveyed.about()
-        self._findings += [*noticed, *taken.findings]
-        say_all(application, [*noticed, *taken.findings])
+        noticed = surveyed.about() if wanted is None else surveyed.unreachable
+        told = noticed if again else (*noticed, *taken.findings)
+        self._findings += told
+        say_all(application, told)
         return taken
+
+    def choose_again(self, journal: Journal) -> Taken:
+        """The point with which it was begun; what is back already needs no repository."""
+        because = "with which it was begun"
+        if all(_is_back(self._ground, journal, one) for one in self._ground.sources):
+            return Taken(journal.point, journal.captured_at, {}, because, ())
+        return replace(self.choose(journal.point, again=True), because=because)
 
     # The run
 
@@ -200,45 +200,33 @@ class _Run:
             told = "the configuration has no `recovery` that says how it starts"
             reopened.findings.append(finding("application-unchecked", "application", told))
         else:
-            reopened = reopening.carry_out(journal.served)
+            reopened = reopening.carry_out(journal.served, journal.made_roles)
         return self._conclude(journal, taken, reopened)
 
     def _bring_all(self, journal: Journal, taken: Taken) -> list[str]:
         """Restore and prove what isn't back yet, all at the same time; the sources that FAILED.
         The first error is raised once the others are done: what they brought back stays."""
         application = self._application
-        ground = self._ground
-        pending = [one for one in ground.sources if not _is_back(journal, ground, one)]
-        done: Done = queue.Queue()
-        names = {c.repository.name: c.repository for n in taken.copies.values() for c in n}
-        size_bytes = sum(taken.size_of(one.name) or 0 for one in pending)
-        application.progress.begin("recover", 2 * size_bytes or None)
+        pending = [one for one in self._ground.sources if not _is_back(self._ground, journal, one)]
+        for one in pending:
+            if one.name in journal.brought and not _holds(self._ground, journal, one):
+                journal.forget(one.name)  # somebody has removed it since
         results: dict[str, Result] = {}
-        try:
-            with contextlib.ExitStack() as stack:
-                for name, repository in names.items():
-                    try:
-                        stack.enter_context(repository.reading())
-                    except StorageError as error:
-                        self._findings.append(
-                            finding("repository-unreachable", name, str(error))
-                        )
-                for source in pending:
-                    copies = taken.copies[source.name]
-                    bring = Bringing(
-                        source, ground, copies, journal, done, application.progress
-                    )
-                    name = f"recover {source.name}"
-                    threading.Thread(target=bring, name=name, daemon=True).start()
-                while len(results) < len(pending):
-                    with contextlib.suppress(queue.Empty):  # so that signals get through
-                        name, result = done.get(timeout=_LOOK_SECONDS)
-                        if not isinstance(result, Result):
-                            raise result
-                        results[name] = result
-                        self._record(name, result)
-        finally:
-            application.progress.end()
+
+        def took(name: str, result: Result) -> None:
+            results[name] = result
+            self._record(name, result)
+
+        size_bytes = sum(taken.size_of(one.name) or 0 for one in pending)
+        progress = application.progress
+        with held_readable({one.name: taken.copies[one.name] for one in pending}) as held_ones:
+            copies, unreadable = held_ones
+            self._findings += unreadable
+            progress.begin("recover", 2 * size_bytes or None)  # it is read to be compared, too
+            try:
+                bring_all(pending, self._ground, copies, journal, progress, took)
+            finally:
+                progress.end()
         errors = [one.error for one in results.values() if one.error is not None]
         if errors:
             raise errors[0]
@@ -272,7 +260,7 @@ class _Run:
             rto = max(0.0, (now - since - journal.begun_at).total_seconds())
         rpo = lost_seconds(journal.captured_at, journal.begun_at)
         there = journal.brought | self._failed
-        brought = tuple(there[name] for name in taken.copies if name in there)
+        brought = tuple(there[one.name] for one in self._ground.sources if one.name in there)
         findings = [
             *self._findings,
             *(one for source in brought for one in source.findings),
@@ -300,9 +288,9 @@ class _Run:
             self._settings.url if self._settings else None,
             None,
         )
-        if verdict is Verdict.PROVEN:
-            journal.finish(now)
         recorded = application.record(RECORD, self._fields(report))
+        if verdict is Verdict.PROVEN:
+            journal.finish(now)  # after the record: killed between them, the next run makes both
         if isinstance(recorded, Entry):
             return replace(report, evidence=recorded)
         return replace(report, findings=(*report.findings, recorded))
@@ -354,12 +342,11 @@ class _Run:
             self._stages.append(Stage(name, time.monotonic() - begun))
 
 
-def _is_back(journal: Journal, ground: Ground, source: Source) -> bool:
+def _is_back(ground: Ground, journal: Journal, source: Source) -> bool:
     """Whether an earlier run has brought it back, and nobody has removed it since."""
     known = journal.brought.get(source.name)
-    if known is None or not known.settled:
-        return False
-    if source.kind == "postgres" or Path(ground.targets[source.name]).is_dir():
-        return True
-    journal.forget(source.name)
-    return False
+    return known is not None and known.settled and _holds(ground, journal, source)
+
+
+def _holds(ground: Ground, journal: Journal, source: Source) -> bool:
+    return place_of(ground, source, journal.key).holds()

@@ -6,8 +6,8 @@ knows of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,9 +29,11 @@ _WHOLE: Final = "application-drill"
 @dataclass(slots=True)
 class Drills:
     """What the ledger knows: by source, tree and repository whether the newest proof held; by
-    source how long restores and drills took; by name how long an application's stages took."""
+    source and tree when one held last, wherever; by source how long restores and drills took; by
+    name how long an application's stages took."""
 
     proofs: dict[tuple[str, str, str], Known]
+    held: dict[tuple[str, str], Known]
     sources: dict[str, list[Timed]]
     stages: dict[str, list[Timed]]
 
@@ -57,7 +59,7 @@ class Taken:
 
 def read_drills(application: Application) -> Drills:
     """All of it; nothing when the ledger can't be read, which is said."""
-    found = Drills({}, {}, {})
+    found = Drills({}, {}, {}, {})
     try:
         for entry in application.ledger.entries():
             if entry.fields.get("application") == application.name:
@@ -89,8 +91,10 @@ def _take(found: Drills, entry: Entry) -> None:
 
 
 def _know(found: Drills, fields: Any, known: Known) -> None:  # Any: JSON values
-    copy = (str(fields.get("source")), str(fields.get("tree")), str(fields.get("repository")))
-    found.proofs[copy] = known
+    capture = (str(fields.get("source")), str(fields.get("tree")))
+    found.proofs[(*capture, str(fields.get("repository")))] = known
+    if known.proven:
+        found.held[capture] = replace(known, here=False)
 
 
 def _seconds(fields: Any) -> float:  # Any: JSON values
@@ -112,9 +116,15 @@ def take_point(
     points = find_points(application, surveyed)
     configured = list(application.settings.sources)
     whole = {one.id: one for one in points.values() if not _lacking(one, configured)}
+    mixed: list[Finding] = []
+    if not whole and (composed := _compose(points, configured)) is not None:
+        whole = {composed.id: composed}
+        mixed = list(_of_others(composed, points[composed.id], configured))
+        points = points | whole
     if wanted is not None:
         chosen = _named(points, wanted, configured)
-        return _taken(application, chosen, drills, repository, "it was asked for", ())
+        noticed = [*mixed, *_asked_for(whole.values(), chosen)]
+        return _taken(application, chosen, drills, repository, "which was asked for", noticed)
     options = [_option(one, configured, drills) for one in whole.values()]
     choice = choose_point(options)
     if choice is None:
@@ -124,9 +134,10 @@ def take_point(
             code="snapshot-missing",
             hint="Restore what there is, source by source: `strongroom restore`.",
         )
-    findings = list(_passed_over(choice.passed_over, choice.point))
+    findings = [*mixed, *_passed_over(choice.passed_over, choice.point)]
     meant = {one.id for one in meant_whole(application, points, surveyed)}
     findings += _incomplete(points, meant, choice.point, configured)
+    findings += _newer_parts(points, meant, choice.point, configured)
     if not is_proven(choice.point):
         told = "nobody has proven it yet; this recovery does"
         findings.append(finding("recovery-unproven", f"point {choice.point.id}", told))
@@ -143,13 +154,49 @@ def _lacking(point: Point, configured: Sequence[str]) -> list[str]:
     ]
 
 
+def _compose(points: dict[str, Point], configured: Sequence[str]) -> Point | None:
+    """Where no point holds every source, as when one was configured since: the newest of those
+    that hold most, and for what it lacks the snapshots nearest in time. None when there is no
+    snapshot at all of a source."""
+    held = {
+        one.id: [name for name in configured if name not in _lacking(one, configured)]
+        for one in points.values()
+    }
+    newest_first = sorted(points.values(), key=lambda one: (one.captured_at, one.id), reverse=True)
+    base = max(newest_first, key=lambda one: len(held[one.id]), default=None)
+    if base is None:
+        return None
+    moment = base.captured_at
+    copies = {name: base.copies[name] for name in held[base.id]}
+    for name in configured:
+        others = [one for one in newest_first if name in held[one.id]]
+        if name in copies or not others:
+            continue
+        nearest = min(others, key=lambda one: abs(one.captured_at - moment))
+        copies[name] = nearest.copies[name]
+    return Point(base.id, copies, base.wanted) if len(copies) == len(configured) else None
+
+
+def _of_others(composed: Point, base: Point, configured: Sequence[str]) -> Iterator[Finding]:
+    """Which of its sources come from other points, and how far in time those are."""
+    for name in _lacking(base, configured):
+        snapshot = composed.copies[name][0].snapshot
+        apart = (snapshot.time - base.captured_at).total_seconds()
+        when = "after" if apart > 0 else "before"
+        told = (
+            f"no recovery point holds every source; this one was captured {span(abs(apart))} "
+            f"{when} the others, in point {snapshot.point}"
+        )
+        yield finding("recovery-mixed", name, told)
+
+
 def _named(points: dict[str, Point], wanted: str, configured: Sequence[str]) -> Point:
     matches = [one for one in points.values() if wanted and one.id.startswith(wanted.lower())]
     if len(matches) != 1:
         listed = ", ".join(sorted(one.id for one in matches[:5]))
         told = f"several recovery points have ids that begin so ({listed})"
         raise StorageError(
-            told if matches else "no recovery point has this id",
+            told if matches else f"no recovery point has this id{_of_snapshot(points, wanted)}",
             subject=wanted,
             code="snapshot-missing",
             hint="List them with `strongroom snapshots --points`.",
@@ -165,6 +212,15 @@ def _named(points: dict[str, Point], wanted: str, configured: Sequence[str]) -> 
     return matches[0]
 
 
+def _of_snapshot(points: dict[str, Point], wanted: str) -> str:
+    """That it is the id of a snapshot, which belongs to a point; empty when it is none."""
+    for point in points.values():
+        for name, copies in point.copies.items():
+            if any(wanted and one.snapshot.id.startswith(wanted.lower()) for one in copies):
+                return f"; it is that of a snapshot of {name}, which belongs to point {point.id}"
+    return ""
+
+
 def _option(point: Point, configured: Sequence[str], drills: Drills) -> PointOption:
     proofs = {name: list(_known(point.copies[name], drills)) for name in configured}
     return PointOption(point.id, point.captured_at, proofs)
@@ -172,7 +228,9 @@ def _option(point: Point, configured: Sequence[str], drills: Drills) -> PointOpt
 
 def _known(copies: Sequence[Candidate], drills: Drills) -> Iterator[Known]:
     for one in copies:
-        known = _proof_of(one, drills)
+        snapshot = one.snapshot
+        elsewhere = drills.held.get((str(snapshot.source), snapshot.tree))
+        known = _proof_of(one, drills) or elsewhere
         if known is not None:
             yield known
 
@@ -194,6 +252,15 @@ def _passed_over(newer: Sequence[PointOption], chosen: PointOption) -> Iterator[
         yield finding("recovery-older-point", f"point {one.id}", told)
 
 
+def _asked_for(whole: Iterable[Point], chosen: Point) -> Iterator[Finding]:
+    """That there is a newer one than somebody has asked for."""
+    newest = max(whole, key=lambda one: (one.captured_at, one.id))
+    if newest.captured_at > chosen.captured_at:
+        later = span((newest.captured_at - chosen.captured_at).total_seconds())
+        told = f"it is {later} newer than {chosen.id}, which was asked for"
+        yield finding("recovery-older-point", f"point {newest.id}", told)
+
+
 def _incomplete(
     points: dict[str, Point], meant: set[str], chosen: PointOption, configured: Sequence[str]
 ) -> Iterator[Finding]:
@@ -206,6 +273,27 @@ def _incomplete(
     for one in sorted(newer, key=lambda one: one.captured_at, reverse=True)[:1]:
         told = f"it is newer and lacks {', '.join(_lacking(one, configured))}"
         yield finding("recovery-older-point", f"point {one.id}", told)
+
+
+def _newer_parts(
+    points: dict[str, Point], meant: set[str], chosen: PointOption, configured: Sequence[str]
+) -> Iterator[Finding]:
+    """That a source was captured alone since, with which more of its work can be had."""
+    alone = [
+        one
+        for one in points.values()
+        if one.captured_at > chosen.captured_at and one.id not in meant
+    ]
+    for name in configured:
+        copies = [copy for one in alone for copy in one.copies.get(name, ())]
+        newest = max(copies, key=lambda one: one.snapshot.time, default=None)
+        if newest is not None:
+            later = span((newest.snapshot.time - chosen.captured_at).total_seconds())
+            told = (
+                f"snapshot {newest.snapshot.short_id}, captured alone, is {later} newer than the "
+                f"point; `strongroom restore {name} --snapshot {newest.snapshot.short_id}` takes it"
+            )
+            yield finding("recovery-older-point", name, told)
 
 
 def _taken(

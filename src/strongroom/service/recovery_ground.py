@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from strongroom.config.placeholder import SECRET, names_in
 from strongroom.config.recovery_settings import Recovery
+from strongroom.config.section import Section
 from strongroom.errors import ConfigError
-from strongroom.recovery.reopening import Grounds, Questions
+from strongroom.postgres.login import role_exists
+from strongroom.recovery.application_files import read_templates
+from strongroom.recovery.application_run import Served
+from strongroom.recovery.reopening import Grounds, Questions, Reopening
 from strongroom.service.application import Application
 from strongroom.service.recovery_journal import FOLDER
 from strongroom.service.restoration import check_target, shown
@@ -32,8 +37,17 @@ class Ground:
         names = [one.name for one in self.sources if one.kind == "postgres"]
         return {name: shown(self.targets[name]) for name in names}
 
-    def grounds(self) -> Grounds:
-        """What reopening the application needs to know."""
+    def reopening(self, remember: Callable[[Served | None], None]) -> Reopening | None:
+        """How the application is opened again, None when nothing says so; ConfigError or
+        SourceError when that needs what is not there. `remember` is told what stays running."""
+        settings = self.application.settings.recovery
+        if settings is None:
+            return None
+        return Reopening(
+            settings, self._grounds(), self.questions(), remember, self.application.say
+        )
+
+    def _grounds(self) -> Grounds:
         settings = self.application.settings.recovery
         folders = {
             one.name: Path(self.targets[one.name]) for one in self.sources if one.kind != "postgres"
@@ -48,23 +62,54 @@ class Ground:
             self.directory / FOLDER,
         )
 
+    def lacking_roles(self) -> list[str]:
+        """The application's own role, unless its database's server has it: the restore makes it."""
+        settings = self.application.settings.recovery
+        database = self._named("postgres", settings.database if settings else None)
+        if settings is None or settings.database_role is None or database is None:
+            return []
+        role = settings.database_role
+        return [] if role_exists(connection_to(self.targets[database]), role) else [role]
+
     def questions(self) -> Questions:
         """What the application is asked: what a recovery says, else what a drill asks."""
         settings = self.application.settings
         recovery, check = settings.recovery, settings.application_check
         http = recovery.http if recovery else ()
         workflow = recovery.workflow if recovery else ()
-        secrets = dict(check.secrets) if check else {}
-        return Questions(
-            http or (check.http if check else ()),
-            workflow or (check.workflow if check else ()),
-            secrets | (dict(recovery.secrets) if recovery else {}),
-        )
+        own = dict(recovery.secrets) if recovery else {}
+        http = http or (check.http if check else ())
+        workflow = workflow or (check.workflow if check else ())
+        # What only a drill asks for is not asked of whoever recovers.
+        named = set(_names([recovery, *http, *workflow]))
+        shared = dict(check.secrets) if check else {}
+        used = {name: one for name, one in shared.items() if f"{SECRET}{name}" in named}
+        return Questions(http, workflow, used | own)
 
     def _named(self, kind: str, name: str | None) -> str | None:
         """The source of a kind that is meant, None when there is none or nobody says which."""
         fitting = [one.name for one in self.sources if one.kind == kind]
         return name or (fitting[0] if len(fitting) == 1 else None)
+
+
+def _names(sections: Iterable[Section | None]) -> Iterator[str]:
+    """The names of placeholders anywhere in them, templates included."""
+    for section in sections:
+        if section is not None:
+            yield from _names_in(section.model_dump(mode="json"))
+        if isinstance(section, Recovery):
+            yield from _names_in(read_templates(section.render))
+
+
+def _names_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from names_in(value)
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _names_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _names_in(one)
 
 
 def ground_of(application: Application, directory: str, database: str | None) -> Ground:
@@ -91,9 +136,9 @@ def ground_of(application: Application, directory: str, database: str | None) ->
                     hint="Give --database env:NAME, or write `recovery.databases`.",
                 )
             targets[source.name] = databases[source.name]
+            check_target(source, targets[source.name], subject="--database")
         else:
             targets[source.name] = str(place / settings.folder_of(source.name))
-        check_target(source, targets[source.name])
     return Ground(application, place, sources, targets)
 
 

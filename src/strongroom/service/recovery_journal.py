@@ -34,8 +34,8 @@ _KEY_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A source that was restored and compared; `settled` once it has its own name. `by_hand` is
-    what its snapshot could not bring along."""
+    """A source that was restored and compared, and when; `settled` once it has its own name.
+    `by_hand` is what its snapshot could not bring along."""
 
     source: str
     repository: str
@@ -46,9 +46,10 @@ class Brought:
     size_bytes: int
     findings: tuple[Finding, ...]
     stages: tuple[Stage, ...]
+    begun_at: datetime
+    ended_at: datetime
     by_hand: tuple[str, ...] = ()
     settled: bool = False
-    in_place: bool = False
 
     @property
     def seconds(self) -> float:
@@ -66,11 +67,13 @@ class Brought:
             "seconds": round(self.seconds, 3),
             "findings": [one.as_json() for one in self.findings],
             "stages": stages_json(self.stages),
+            "begun_at": time_json(self.begun_at),
+            "ended_at": time_json(self.ended_at),
             "by_hand": list(self.by_hand),
         }
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON values
-        return {**self.as_json(), "settled": self.settled, "in_place": self.in_place}
+        return {**self.as_json(), "settled": self.settled}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:  # Any: JSON values
@@ -84,16 +87,18 @@ class Brought:
             int(record["bytes"]),
             tuple(Finding(f["code"], f["subject"], f["message"]) for f in record["findings"]),
             tuple(Stage(s["name"], float(s["seconds"])) for s in record["stages"]),
+            datetime.fromisoformat(record["begun_at"]),
+            datetime.fromisoformat(record["ended_at"]),
             tuple(map(str, record["by_hand"])),
             bool(record["settled"]),
-            bool(record["in_place"]),
         )
 
 
 @dataclass
 class Journal:
-    """What is known of one recovery. `databases` are the targets without passwords; `loading` names
-    sources that are being loaded into a database where nothing could be made beside it."""
+    """What is known of one recovery. `databases` are the targets without passwords; `made_roles`
+    are the application's roles that the server had not got before; `loading` names sources that
+    are being loaded into a database where nothing could be made beside it."""
 
     folder: Path
     application: str
@@ -101,6 +106,7 @@ class Journal:
     captured_at: datetime
     begun_at: datetime
     databases: dict[str, str]
+    made_roles: tuple[str, ...] = ()
     key: str = field(default_factory=lambda: secrets.token_hex(_KEY_BYTES))
     runs: int = 0
     brought: dict[str, Brought] = field(default_factory=dict)
@@ -153,6 +159,7 @@ class Journal:
             "captured_at": time_json(self.captured_at),
             "begun_at": time_json(self.begun_at),
             "databases": self.databases,
+            "made_roles": list(self.made_roles),
             "key": self.key,
             "runs": self.runs,
             "sources": [one.as_record() for one in self.brought.values()],
@@ -224,6 +231,7 @@ def _decode(folder: Path, document: Mapping[str, Any]) -> Journal:  # Any: JSON 
         datetime.fromisoformat(document["captured_at"]),
         datetime.fromisoformat(document["begun_at"]),
         {str(name): str(one) for name, one in document["databases"].items()},
+        tuple(map(str, document["made_roles"])),
         str(document["key"]),
         int(document["runs"]),
         {one["source"]: Brought.of(one) for one in document["sources"]},

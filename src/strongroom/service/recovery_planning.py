@@ -12,7 +12,9 @@ from strongroom.config.recovery_settings import Recovery
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding
 from strongroom.plan.recovery import estimate, expected_seconds
+from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
+from strongroom.service.bringing_back import by_hand
 from strongroom.service.ledger_copy import take_up
 from strongroom.service.recovering import journal_of, refuse_unfit
 from strongroom.service.recovery_choice import Drills, Taken, read_drills, take_point
@@ -46,6 +48,7 @@ def plan_recovery(
     now = application.clock()
     ground = ground_of(application, directory, database)
     journal = journal_of(application, ground, point)
+    ground.reopening(lambda _: None)
     noticed: list[Finding] = []
     with contextlib.suppress(StrongroomError):  # the survey says why none opens
         noticed += take_up(application)
@@ -63,11 +66,13 @@ def plan_recovery(
     begun_at = journal.begun_at if journal else now
     passed = (now - begun_at).total_seconds()
     rpo, promise = lost_seconds(taken.captured_at, begun_at), promise_of(application)
-    found = [*noticed, *(surveyed.unreachable if wanted else surveyed.about()), *taken.findings]
+    found = [*noticed, *(surveyed.unreachable if wanted else surveyed.about())]
+    if journal is None:
+        found += taken.findings
     return RecoveryPlan(
         taken.id,
         taken.captured_at,
-        taken.because,
+        "with which it was begun" if journal else taken.because,
         str(ground.directory),
         journal is not None,
         (*together, *after),
@@ -76,8 +81,17 @@ def plan_recovery(
         rpo,
         promise,
         (*found, *exceeded(seconds + passed, rpo, promise)),
-        settings.by_hand if settings else (),
+        (*_by_hand(ground, taken), *(settings.by_hand if settings else ())),
     )
+
+
+def _by_hand(ground: Ground, taken: Taken) -> Iterator[str]:
+    """What the snapshots could not bring along, as far as one of them can be read."""
+    for source in ground.sources:
+        for copy in taken.copies[source.name]:
+            with contextlib.suppress(StrongroomError):
+                yield from by_hand(source, SnapshotView(copy.repository, copy.snapshot))
+                break
 
 
 def _restores(

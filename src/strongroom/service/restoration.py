@@ -241,23 +241,23 @@ def _attempt(
         progress.end()
 
 
-def check_target(source: Source, target: str) -> None:
+def check_target(source: Source, target: str, *, subject: str = "target") -> None:
     """ConfigError `usage` when a database's target isn't named as one, or holds a password, and
-    when a directory's is named like a database."""
+    when a directory's is named like a database. `subject` is where the target was given."""
     if source.kind == "postgres":
         try:
             check_database_url(target)
         except ValueError as error:
             raise ConfigError(
                 str(error),
-                subject="target",
+                subject=subject,
                 code="usage",
                 hint="Put the URL into a variable or a file, and give env:NAME or file:PATH.",
             ) from None
     elif "://" in target:
         raise ConfigError(
             "this is a URL, and the source goes into a directory",
-            subject="target",
+            subject=subject,
             code="usage",
             hint="Name a directory.",
         )
