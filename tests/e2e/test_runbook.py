@@ -139,6 +139,30 @@ def test_a_repository_that_does_not_take_it_costs_no_capture(place: Place) -> No
     assert place.json("runbook", "--point", "latest")["repository"] == "local"
 
 
+def test_pins_copies_and_repairs_in_the_ledger_take_nothing_away(place: Place) -> None:
+    point = place.json("backup")["recovery_point"]
+    place.json("snapshots", "pin", "latest:uploads", "--reason", "for the court")
+    place.json("copy", "--from", "local", "--to", "second")
+    place.json("snapshots", "acknowledge", "--all")
+    assert place.json("backup")["findings"] == []
+    assert f"| `{point}` |" in place.run("runbook").text
+
+
+def test_what_prune_has_dropped_is_not_listed(place: Place) -> None:
+    place.write_config(
+        TWO_REPOSITORIES + MORE + "retention: {local: {last: 1}, second: {last: 1}}\n"
+    )
+    points = []
+    for number in range(3):
+        (place.uploads / "more").write_text(str(number))
+        points.append(place.json("backup")["recovery_point"])
+    assert all(f"| `{one}` |" in place.run("runbook").text for one in points)
+    place.json("prune", "--yes")
+    text = place.run("runbook").text
+    assert f"| `{points[0]}` |" not in text
+    assert f"| `{points[2]}` |" in text
+
+
 def test_own_procedures_are_in_it_without_secrets(place: Place) -> None:
     own = place.path / "dns.md"
     own.write_text("# Names\n\nAsk Amina. `PGPASSWORD=hunter2 psql`\n")

@@ -44,6 +44,8 @@ PAGE_PATH: Final = b"/.strongroom/runbook.html"
 TAG: Final = "runbook"
 _MOST_BYTES: Final = 256 << 10
 _LATEST: Final = "latest"
+# The records that tell of snapshots which were stored.
+_STORING: Final = ("backup", "copy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class _Points:
         """What this record says was stored."""
         from strongroom.report.runbook_ground import Copy
 
+        if entry.kind not in _STORING:
+            return
         found = captures(entry.seq, entry.at, entry.kind, entry.fields)
         for capture, one in zip(found, mappings(entry.fields.get("snapshots")), strict=True):
             snapshot = text(one.get("id"))
