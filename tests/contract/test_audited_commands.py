@@ -66,6 +66,7 @@ WORDS: Mapping[str, str] = {
     "hook install": "code",
     "hook remove": "",
     "doctor": "--clean",
+    "runbook": "--point latest",
     "verify": "daily",
     "alert test": "",
     # Nothing is recorded of these.
@@ -90,7 +91,7 @@ ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
 # What only says what would be done.
 HARMLESS = (
     "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",
-    "repair --dry-run", "doctor",
+    "repair --dry-run", "doctor", "runbook",
 )  # fmt: skip
 # Those that fail otherwise than by a wrong password.
 FAILING: Mapping[str, tuple[str, str]] = {

@@ -238,7 +238,7 @@ FAULTS = (
          Lie("PUT", "", status=403, code="ExpiredToken", after=2), ("store-refused",), "exit 23"),
     _row("store refuses the copy of the ledger", BACKUP,
          Lie("PUT", "/snapshots/", status=403, code="AccessDenied", after=1),
-         ("evidence-uncopied", "point-unrecorded"), "exit 0"),
+         ("evidence-uncopied", "point-unrecorded", "runbook-unstored"), "exit 0"),
     Fault("object store lists late", GROUP, "drill", DRILL, _list_late,
           ("snapshot-vanished",), "FAILED"),
     Fault("object locked at prune", GROUP, "prune", PRUNE, _lock_packs, (), "PROVEN"),

@@ -134,6 +134,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "recovery-mixed": ("says what was chosen", "tests/e2e/test_recover.py"),
     "recovery-older-point": ("says what was chosen", "tests/e2e/test_recover.py"),
     "recovery-unproven": ("says what was chosen", "tests/e2e/test_recover.py"),
+    "runbook-incomplete": ("the host's own files", "tests/e2e/test_runbook.py"),
     "rpo-exceeded": ("a promise about time", "tests/e2e/test_recover.py"),
     "collation-changed": ("needs another C library", "tests/e2e/test_rungs.py"),
     "collation-differs": ("needs another C library", "tests/e2e/test_rungs.py"),

@@ -134,6 +134,10 @@ review:
 queries: []
 probes: []
 references: []
+runbook:
+  procedures: []
+  before: []
+  after: []
 state: /var/lib/x
 """
 

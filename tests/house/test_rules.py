@@ -36,10 +36,12 @@ OWN_PLACE = {
     "pydantic": ("src/strongroom/config/",),
     "pyrage": ("src/strongroom/service/kit_seal.py",),
     "pyfastcdc": ("src/strongroom/repository/chunker.py",),
+    "markdown_it": ("src/strongroom/report/markdown.py", "src/strongroom/report/markdown_"),
     "reportlab": (
         "src/strongroom/demo/",
         "src/strongroom/report/pdf.py",
         "src/strongroom/report/kit_pdf.py",
+        "src/strongroom/report/markdown_pdf.py",
     ),
     "rich": ("src/strongroom/cli/",),
     "starlette": ("src/strongroom/web/",),

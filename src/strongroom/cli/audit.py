@@ -105,6 +105,7 @@ AUDITED: Final[Mapping[str, Rule]] = {
     "step": Rule(Trace.PART),  # the service records the run, and the capture itself
     "log": Rule(Trace.NONE),
     "report": Rule(Trace.NONE),
+    "runbook": Rule(Trace.READS, only_with="point"),
     "doctor": Rule(Trace.CHANGES, only_with="clean"),
 }
 _UNLISTED: Final = Rule(Trace.CHANGES)

@@ -39,6 +39,7 @@ from strongroom.cli.recover import recover
 from strongroom.cli.repair import repair
 from strongroom.cli.restore import drill, prove, restore
 from strongroom.cli.run import Run, output_failed, redact, write_err
+from strongroom.cli.runbook import runbook
 from strongroom.cli.schedule import schedule
 from strongroom.cli.serve import serve
 from strongroom.cli.setup import init
@@ -79,6 +80,7 @@ COMMANDS: Final = (
     schedule,
     log,
     report,
+    runbook,
     alert,
     doctor,
     serve,

@@ -27,6 +27,7 @@ from strongroom.config.operation import (
     ScheduleSettings,
 )
 from strongroom.config.recovery_settings import Recovery
+from strongroom.config.runbook_settings import RunbookSettings
 from strongroom.config.scalar import (
     AbsolutePath,
     AnswerExpectation,
@@ -463,7 +464,7 @@ class Settings(Section):
         "Whom to tell, in this order where one cannot be reached.", default=()
     )
     monitoring: Monitoring = setting("What others look at.", factory=Monitoring)
-    contacts: tuple[Contact, ...] = setting("Who answers for what.", default=(), later=True)
+    contacts: tuple[Contact, ...] = setting("Who answers for what.", default=())
     review: Review = setting("The review of the procedures.", factory=Review)
     queries: tuple[Query, ...] = setting(
         "Questions that a drill asks a restored database.", default=()
@@ -484,6 +485,9 @@ class Settings(Section):
     )
     kit: Kit | None = setting(
         "What a recovery needs besides the repositories, sealed: see `kit create`.", default=None
+    )
+    runbook: RunbookSettings = setting(
+        "What you add to the recovery document that `runbook` writes.", factory=RunbookSettings
     )
     state: State = setting(
         "Where the program keeps its own records: a folder, or for a fleet a reference to the URL "

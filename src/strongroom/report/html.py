@@ -12,8 +12,10 @@ from typing import Final
 
 from strongroom.report.document import Cell, Document, Facts, Kind, Section, Table
 
+__all__ = ["STYLE", "html_page", "page_head"]
+
 _NUMBER: Final = ' class="number"'
-_STYLE: Final = """
+STYLE: Final = """
 @page { size: A4; margin: 12mm 13mm; }
 * { box-sizing: border-box; }
 html { font-size: 15px; -webkit-text-size-adjust: 100%; }
@@ -72,19 +74,7 @@ def html_page(document: Document) -> str:
 
 
 def _page(document: Document) -> Iterator[str]:
-    title = escape(f"{document.title}: {document.subject}")
-    yield "<!DOCTYPE html>"
-    yield '<html lang="en" dir="ltr">'
-    yield "<head>"
-    yield '<meta charset="utf-8">'
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield '<meta name="referrer" content="no-referrer">'
-    yield f"<title>{title}</title>"
-    yield f"<style>{_STYLE}</style>"
-    yield "</head>"
-    yield "<body>"
+    yield from page_head(f"{document.title}: {document.subject}", STYLE)
     yield "<header>"
     yield f"<h1>{escape(document.title)}</h1>"
     yield f'<p class="subject">{_isolated(document.subject)}</p>'
@@ -101,6 +91,22 @@ def _page(document: Document) -> Iterator[str]:
     yield "</main>"
     yield "</body>"
     yield "</html>"
+
+
+def page_head(title: str, style: str) -> Iterator[str]:
+    """A page up to the beginning of its body: nothing is fetched, no script runs."""
+    yield "<!DOCTYPE html>"
+    yield '<html lang="en" dir="ltr">'
+    yield "<head>"
+    yield '<meta charset="utf-8">'
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="referrer" content="no-referrer">'
+    yield f"<title>{escape(title)}</title>"
+    yield f"<style>{style}</style>"
+    yield "</head>"
+    yield "<body>"
 
 
 def _section(number: int, section: Section) -> Iterator[str]:

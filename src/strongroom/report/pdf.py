@@ -16,12 +16,22 @@ from xml.sax.saxutils import escape
 from strongroom.report.document import Cell, Document, Facts, Kind, Section, Table
 from strongroom.report.right_to_left import visual_order
 
-__all__ = ["foreign_characters", "pdf_file"]
+__all__ = [
+    "FOOT",
+    "HEIGHT",
+    "INNER",
+    "MARGIN",
+    "WIDTH",
+    "Setting",
+    "characters_in",
+    "foreign_characters",
+    "pdf_file",
+]
 
-_WIDTH, _HEIGHT = 595.28, 841.89  # A4 in points
-_MARGIN: Final = 38.0
-_FOOT: Final = 36.0
-_INNER: Final = _WIDTH - 2 * _MARGIN
+WIDTH, HEIGHT = 595.28, 841.89  # A4 in points
+MARGIN: Final = 38.0
+FOOT: Final = 36.0
+INNER: Final = WIDTH - 2 * MARGIN
 # How much smaller all may be set when it then fits on one page.
 _SMALLER: Final = 0.92
 _FACT_SHARE: Final = 0.14
@@ -34,18 +44,21 @@ _DASHES: Final = {"STALE": [3, 2], "UNKNOWN": [1, 2]}
 
 def foreign_characters(document: Document) -> frozenset[str]:
     """The characters for which fonts have to be given."""
-    return frozenset(
-        one for text in _texts(document) for one in visual_order(text) if not _is_western(one)
-    )
+    return characters_in(_texts(document))
+
+
+def characters_in(texts: Iterable[str]) -> frozenset[str]:
+    """The same for texts."""
+    return frozenset(one for text in texts for one in visual_order(text) if not _is_western(one))
 
 
 def pdf_file(document: Document, fonts: Sequence[bytes] = ()) -> bytes:
     """The file. `fonts` are TrueType files, in the order in which they are tried."""
     for scale in (1.0, _SMALLER):
-        setting = _Setting(fonts, scale)
+        setting = Setting(fonts, scale)
         if _build(document, setting, 0)[1] == 1:
             return _build(document, setting, 1)[0]
-    setting = _Setting(fonts, 1.0)
+    setting = Setting(fonts, 1.0)
     return _build(document, setting, _build(document, setting, 0)[1])[0]
 
 
@@ -71,7 +84,7 @@ def _is_western(character: str) -> bool:
     return True
 
 
-class _Setting:
+class Setting:
     """Fonts and styles. Any: the library's own shapes, which have no types."""
 
     def __init__(self, fonts: Sequence[bytes], scale: float) -> None:
@@ -156,14 +169,14 @@ def _in_font(font: str, text: str) -> str:
     return f'<font name="{font}">{escape(text)}</font>' if font else escape(text)
 
 
-def _build(document: Document, setting: _Setting, pages: int) -> tuple[bytes, int]:
+def _build(document: Document, setting: Setting, pages: int) -> tuple[bytes, int]:
     """The file, and how many pages it has; their number stands on each when it is known."""
     from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
 
     buffer = io.BytesIO()
     built = BaseDocTemplate(
         buffer,
-        pagesize=(_WIDTH, _HEIGHT),
+        pagesize=(WIDTH, HEIGHT),
         title=f"{document.title}: {document.subject}",
         author="Strongroom",
         subject=f"{document.verdict} at {document.made}",
@@ -172,21 +185,21 @@ def _build(document: Document, setting: _Setting, pages: int) -> tuple[bytes, in
         invariant=1,
         pageCompression=1,
     )
-    frame = Frame(_MARGIN, _FOOT, _INNER, _HEIGHT - _FOOT - 30, 0, 0, 0, 0)
+    frame = Frame(MARGIN, FOOT, INNER, HEIGHT - FOOT - 30, 0, 0, 0, 0)
 
     def foot(canvas: Any, page: Any) -> None:
         canvas.setFont("Times-Roman", 7.5)
         canvas.setFillGray(0.33)
         number = f"page {page.page} of {pages}" if pages else ""
-        canvas.drawRightString(_WIDTH - _MARGIN, 22, number)
-        canvas.drawString(_MARGIN, 22, f"Strongroom, evidence as of {document.made}")
+        canvas.drawRightString(WIDTH - MARGIN, 22, number)
+        canvas.drawString(MARGIN, 22, f"Strongroom, evidence as of {document.made}")
 
     built.addPageTemplates([PageTemplate(frames=[frame], onPage=foot)])
     built.build(list(_flow(document, setting)))
     return buffer.getvalue(), built.page
 
 
-def _flow(document: Document, setting: _Setting) -> Iterator[Any]:
+def _flow(document: Document, setting: Setting) -> Iterator[Any]:
     from reportlab.platypus import HRFlowable, Spacer
     from reportlab.platypus import Table as Grid
 
@@ -205,7 +218,7 @@ def _flow(document: Document, setting: _Setting) -> Iterator[Any]:
     yield Spacer(1, 5)
     yield HRFlowable(width="100%", thickness=0.7, color="#1b1b1b", spaceAfter=2)
     if document.alarm:
-        alarm = Grid([[setting.paragraph(document.alarm, setting.alarm)]], colWidths=[_INNER])
+        alarm = Grid([[setting.paragraph(document.alarm, setting.alarm)]], colWidths=[INNER])
         alarm.setStyle([("BOX", (0, 0), (-1, -1), 1.6, _COLOURS["FAILED"])])
         yield Spacer(1, 4)
         yield alarm
@@ -228,7 +241,7 @@ _GRID: Final = (
 )
 
 
-def _section(section: Section, setting: _Setting) -> Iterator[Any]:
+def _section(section: Section, setting: Setting) -> Iterator[Any]:
     from reportlab.platypus import Table as Grid
 
     yield setting.paragraph(section.title.upper(), setting.section)
@@ -245,12 +258,12 @@ def _section(section: Section, setting: _Setting) -> Iterator[Any]:
                 [setting.paragraph(name, setting.first), _flowables(cell, setting)]
                 for name, cell in facts
             ]
-            grid = Grid(rows, colWidths=[_INNER * _FACT_SHARE, _INNER * (1 - _FACT_SHARE)])
+            grid = Grid(rows, colWidths=[INNER * _FACT_SHARE, INNER * (1 - _FACT_SHARE)])
             grid.setStyle(setting.grid)
             yield grid
 
 
-def _grid(table: Table, setting: _Setting) -> Any:
+def _grid(table: Table, setting: Setting) -> Any:
     from reportlab.platypus import Table as Grid
 
     numbers = {place for row in table.rows for place, cell in enumerate(row)
@@ -263,13 +276,13 @@ def _grid(table: Table, setting: _Setting) -> Any:
         [_flowables(cell, setting, is_first=place == 0) for place, cell in enumerate(row)]
         for row in table.rows
     ]
-    widths = [_INNER * width / sum(table.widths) for width in table.widths]
+    widths = [INNER * width / sum(table.widths) for width in table.widths]
     grid = Grid([heads, *rows], colWidths=widths, repeatRows=1)
     grid.setStyle([*setting.grid, ("LINEBELOW", (0, 0), (-1, 0), 0.7, "#1b1b1b")])
     return grid
 
 
-def _flowables(cell: Cell, setting: _Setting, *, is_first: bool = False) -> list[Any]:
+def _flowables(cell: Cell, setting: Setting, *, is_first: bool = False) -> list[Any]:
     found: list[Any] = []
     small = setting.small
     match cell.kind:

@@ -37,6 +37,7 @@ from strongroom.service.point_record import PATH, PointRecord, PointSource, pars
 from strongroom.service.precedent import policies_json
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.room import spaces_json
+from strongroom.service.runbook import TAG, beside_point
 from strongroom.service.selection import (
     from_future,
     is_from_future,
@@ -420,11 +421,21 @@ class CaptureRun:
             if name in holders
         ]
         if repositories and self.record is not None:
-            beside = {PATH: self.record.encode()}
+            runbook, found = beside_point(self.application)
+            self.findings.extend(found)
             noticed = store_copies(
-                self.application, repositories, self.point, self._locks, beside=beside
+                self.application,
+                repositories,
+                self.point,
+                self._locks,
+                beside={PATH: self.record.encode(), **runbook},
+                tags=[TAG] if runbook else [],
             )
             self.findings.extend(noticed)
+            if runbook:
+                self.findings.extend(
+                    finding("runbook-unstored", one.subject, one.message) for one in noticed
+                )
             self.findings.extend(
                 finding("point-unrecorded", one.subject, one.message) for one in noticed
             )

@@ -32,6 +32,7 @@ __all__ = [
     "promise_of",
     "refuse_unknown",
     "render",
+    "report_fonts",
 ]
 
 FORMATS: Final = (".html", ".pdf")
@@ -112,10 +113,11 @@ def render(report: Report, suffix: str) -> bytes:
         return html_page(document).encode()
     from strongroom.report.pdf import foreign_characters, pdf_file
 
-    return pdf_file(document, _fonts() if foreign_characters(document) else ())
+    return pdf_file(document, report_fonts() if foreign_characters(document) else ())
 
 
-def _fonts() -> list[bytes]:
+def report_fonts() -> list[bytes]:
+    """The fonts of this host for what Times lacks, in the order in which they are tried."""
     found = []
     for place in _FONTS:
         try:

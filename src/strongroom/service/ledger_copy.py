@@ -59,11 +59,12 @@ def store_copies(
     locks: Mapping[str, Lock] = MappingProxyType({}),
     *,
     beside: Mapping[bytes, bytes] = MappingProxyType({}),
+    tags: Sequence[str] = (),
 ) -> list[Finding]:
     """Put the ledger as it stands into each repository; a finding for each that did not take it.
 
     The copy belongs to a recovery point if one is given. `locks` are those that the caller holds
-    already, by repository; `beside` holds files, by path, that go along.
+    already, by repository; `beside` holds files, by path, that go along, and `tags` say so.
     """
     ledger = application.ledger
     now = application.clock()
@@ -80,6 +81,7 @@ def store_copies(
                 paths=[PATH.decode()],
                 tags=[
                     "strongroom",
+                    *tags,
                     f"kind:{KIND}",
                     f"application:{application.name}",
                     *([f"point:{point}"] if point else []),

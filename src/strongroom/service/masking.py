@@ -13,6 +13,8 @@ from strongroom.config.value import is_reference
 
 HIDDEN: Final = "***"
 _MOST_CHARACTERS: Final = 400
+# What a reference to a secret begins with, in a command or a template.
+_REFERRING: Final = ("$", "{")
 _SECRET_WORD: Final = re.compile(
     r"\w*(?:pass|pwd|secret|token|credential|api_?key|access_?key)\w*\s*=\s*(?=\S)", re.IGNORECASE
 )
@@ -41,6 +43,19 @@ def masked_prose(text: str) -> str:
         value = _VALUE.match(rest, found.end())
         rest = rest[value.end() :] if value is not None else ""
     return kept + rest
+
+
+def masked_commands(text: str) -> str:
+    """Lines that somebody wrote to be run or read, each masked like prose. Where what follows the
+    `=` is a variable of the shell or a placeholder it stays: it only leads to the secret."""
+    return "\n".join(map(_masked_command, text.split("\n")))
+
+
+def _masked_command(line: str) -> str:
+    named = list(_SECRET_WORD.finditer(line))
+    if all(line[one.end() :].lstrip("\"'")[:1] in _REFERRING for one in named):
+        return _without_logins(line)
+    return masked_prose(line)
 
 
 def masked_reference(text: str) -> str:
