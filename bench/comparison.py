@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
-from bench import database_suite, files_suite, s3_suite, scale_suite, upkeep_suite
+from bench import (
+    database_suite,
+    files_suite,
+    recovery_suite,
+    s3_suite,
+    scale_suite,
+    upkeep_suite,
+)
 from bench.contenders import FLUSHED, NEWEST, OURS, RESTIC, VERIFY
 from bench.sample import Sample
 
@@ -118,9 +125,11 @@ TARGETS: Sequence[Target] = (
             (upkeep_suite.PRUNE, Quantity.WALL, 1.0),
             (upkeep_suite.PRUNE, Quantity.STORED, 1.03),
             (s3_suite.FIRST, Quantity.WALL, 0.7),
+            (s3_suite.RESTORE, Quantity.WALL, 0.8),
             (scale_suite.first(100_000), Quantity.WALL, 1.0),
         ]
     ),
+    Target(recovery_suite.RECOVER, Quantity.WALL, recovery_suite.BY_HAND, None),
     Target(s3_suite.NEXT, Quantity.WALL, RESTIC, None),
     Target(s3_suite.NEXT, Quantity.WALL, NEWEST, None),
     *(

@@ -97,6 +97,9 @@ class Archiver(Protocol):
     def create(self, home: Home) -> None:
         """Makes the home and its empty repository. Raises CommandError."""
 
+    def adopt(self, home: Home) -> None:
+        """Makes the home of a host that knows nothing yet of a repository that is there."""
+
     def capture_files(self, home: Home) -> Sequence[Argv]: ...
 
     def capture_database(self, home: Home) -> Sequence[Argv]: ...
@@ -140,6 +143,9 @@ class Restic:
         _make_home(home)
         words = self._command(home, "init", "--repository-version", "2")
         _prepare(words, self.environment(home), home)
+
+    def adopt(self, home: Home) -> None:
+        _make_home(home)
 
     def capture_files(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "backup", home.source_files)]
@@ -195,6 +201,10 @@ class Strongroom:
         _make_home(home)
         self._configure(home, {"local": home.location})
 
+    def adopt(self, home: Home) -> None:
+        _make_home(home)
+        self._describe(home, {"local": home.location})
+
     def create_second(self, home: Home) -> None:
         self._configure(home, {"local": home.location, "second": str(home.second)})
 
@@ -202,6 +212,10 @@ class Strongroom:
         self._configure(home, {"local": home.location})
 
     def _configure(self, home: Home, repositories: Mapping[str, str]) -> None:
+        self._describe(home, repositories)
+        _prepare(self._command(home, "init"), self.environment(home), home)
+
+    def _describe(self, home: Home, repositories: Mapping[str, str]) -> None:
         sources: dict[str, dict[str, str]] = {}
         if home.files is not None:
             sources["uploads"] = {"kind": "files", "path": str(home.files)}
@@ -222,7 +236,6 @@ class Strongroom:
         }
         # JSON is YAML too, and needs no library.
         (home.directory / "strongroom.yaml").write_text(json.dumps(document, indent=1) + "\n")
-        _prepare(self._command(home, "init"), self.environment(home), home)
 
     def capture_files(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "backup", "uploads")]

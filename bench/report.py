@@ -37,9 +37,14 @@ Only ratios within a run mean something: absolute times drift by a fifth within 
 - *restore*: all verify every blob. Ours also flushes what it wrote to the disk (one syncfs),
   restic does not, but as *flushed*. restic's `--verify` and our *with proof*, the default, read
   it all again.
+- *s3*: rclone's server on this host. *s3.restore* goes through a proxy that adds a round trip of
+  20 ms, from a host without any cache.
 - *load*: `strongroom drill database`, with its proof, against `pg_restore -j2`; both make, start
   and end the very same kind of throw-away cluster (no fsync) within the measured time. *Then read
   once*: `pg_dump` to nowhere afterwards, in the same cluster.
+- *recovery*: `recover` of the demo's application with 2,000,000 rows and 2.1 GB of uploads, every
+  source proven, the application started and asked; against restic, `pg_restore -j2` and git by
+  hand, one after the other, which look at nothing. Both into a PostgreSQL with default settings.
 - *CPU*: user and system time of the contender and what it started, throw-away clusters included,
   the source's server excluded. *Peak memory*: greatest sum of resident memory of the contender's
   processes, sampled every 40 ms, PostgreSQL servers excluded; shared pages count repeatedly.

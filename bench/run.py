@@ -26,6 +26,7 @@ from bench.database_suite import client_with_zstd, run_database
 from bench.files_suite import run_files, run_tiny
 from bench.machine import describe_machine, describe_versions
 from bench.newest_restic import NewerResticError, newest_restic
+from bench.recovery_suite import run_recovery
 from bench.report import HEADER, Facts, render
 from bench.s3_suite import run_s3
 from bench.sample import Book
@@ -44,6 +45,7 @@ SUITES: dict[str, Callable[[Setting, Book], None]] = {
     "database": run_database,
     "upkeep": run_upkeep,
     "s3": run_s3,
+    "recovery": run_recovery,
     "scale": run_scale,
 }
 _SPACE_BYTES = 12e9  # at scale 1: data, three repositories, WAL, dumps

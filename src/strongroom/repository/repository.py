@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import zstandard
@@ -23,6 +23,7 @@ from strongroom.errors import BusyError, IntegrityError, StorageError
 from strongroom.model import Finding, finding
 from strongroom.repository.crypto import MasterKey, encode_key_file
 from strongroom.repository.document import MALFORMED, parse_json, plain_text, why
+from strongroom.repository.fetching import PackBlocks, fetch_each
 from strongroom.repository.index import BlobIndex, Location, decode_index
 from strongroom.repository.keys import MOST_KEY_BYTES, find_key, left_key
 from strongroom.repository.lock import Lock, LockRecord, LockStore, remove_locks, username
@@ -75,6 +76,9 @@ class Repository:
         self._index_findings: list[Finding] = []
         self._salvaged: BlobIndex | None = None
         self.salvage_findings: list[Finding] = []
+        self._blocks: PackBlocks | None = None
+        if storage.connections > 1:
+            self._blocks = PackBlocks(self.load_pack, self._end_of_blobs)
 
     @property
     def location(self) -> str:
@@ -151,10 +155,11 @@ class Repository:
         """All snapshots, oldest first; files that are none become findings."""
         found: list[Snapshot] = []
         findings: list[Finding] = []
-        for file in list(self.storage.list("snapshots")):
+        # Small enough for as many as a client of the store keeps connections.
+        for file, load in self._fetch_each("snapshots", each=4):
             snapshot_id = file.name.rpartition("/")[2]
             try:
-                found.append(decode_snapshot(self.load_listed(file), snapshot_id))
+                found.append(decode_snapshot(load(), snapshot_id))
             except IntegrityError as error:
                 subject = f"{self.name}: {file.name}"
                 findings.append(finding("snapshot-unreadable", subject, error.message))
@@ -280,7 +285,20 @@ class Repository:
 
     def read_tree(self, tree: str) -> list[Node]:
         """The nodes of a directory, in order and safe to use."""
-        return decode_tree(self.read_blob(BlobType.TREE, bytes.fromhex(tree)), f"tree {tree[:12]}")
+        return decode_tree(self._read_tree_blob(bytes.fromhex(tree)), f"tree {tree[:12]}")
+
+    def _read_tree_blob(self, blob_id: bytes) -> bytes:
+        if self._blocks is not None:
+            location = self.locate(BlobType.TREE, blob_id)
+            sealed = self._blocks.read(location)
+            if sealed is not None:
+                with contextlib.suppress(IntegrityError):  # it is read once more, by itself
+                    return self.decode(location, sealed)
+        return self.read_blob(BlobType.TREE, blob_id)
+
+    def _end_of_blobs(self, pack: str) -> int | None:
+        entries = self.index.entries(pack)
+        return max(one.offset + one.length for one in entries) if entries else None
 
     def codec(self) -> BlobCodec:
         """This thread's codec."""
@@ -386,13 +404,22 @@ class Repository:
         size = self.storage.size(name)
         return self.load_listed(StoredFile(name, size)) if size else b""
 
+    def _fetch_each(
+        self, folder: str, *, each: int = 1
+    ) -> Iterator[tuple[StoredFile, Callable[[], bytes]]]:
+        """A folder's files, `each` at a time for each connection; one by one from this host."""
+        listed = list(self.storage.list(folder))
+        connections = self.storage.connections
+        at_once = connections * each if connections > 1 else 1
+        return fetch_each(listed, self.load_listed, at_once=at_once)
+
     # Loading of the index
 
     def _load_index(self) -> BlobIndex:
         index, files, findings = BlobIndex(), set(), []
-        for file in list(self.storage.list("index")):
+        for file, load in self._fetch_each("index"):
             try:
-                for pack, entries in decode_index(self.load_listed(file), file.name):
+                for pack, entries in decode_index(load(), file.name):
                     index.add_pack(pack, entries)
                 files.add(file.name)
             except IntegrityError as error:

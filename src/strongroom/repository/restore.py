@@ -36,7 +36,11 @@ from strongroom.repository.view import BlobRun, SnapshotView, gather_runs, read_
 # Files are planned in groups of this many, so that memory does not grow with the tree.
 _GROUP_FILES: Final = 2_000
 _RUN_BYTES: Final = 2 << 20
-_QUEUED_RUNS: Final = 4
+_QUEUED_SPANS: Final = 4
+# What is read at once from a store that is far away, where each request costs a journey; and how
+# many wait for one at the same time.
+_FAR_BYTES: Final = 8 << 20
+_FAR_READERS: Final = 3
 # A smaller restore ends before processes have paid for their start.
 _ENGAGE_FILES: Final = 1_500
 _ENGAGE_BYTES: Final = 24 << 20
@@ -136,7 +140,9 @@ class _Restore:
         self._idle = threading.Condition()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self._threads = workers
+        far = repository.storage.connections > 1
+        self._span_bytes = _FAR_BYTES if far else _RUN_BYTES
+        self._threads = max(workers, _FAR_READERS) if far else workers
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="restore")
         self._waiting: set[Future[None]] = set()
         self._guard = threading.Lock()
@@ -264,7 +270,7 @@ class _Restore:
         group.append(_File(relative, node, offsets, len(node.content), self.report.files))
 
     def _plan(self, group: list[_File]) -> tuple[list[BlobRun], _Places]:
-        """The runs to read, and for each key in them the places that want that blob."""
+        """The spans to read, and for each key in them the places that want that blob."""
         keys: dict[bytes, int] = {}
         places: _Places = []
         wanted: list[tuple[int, Location]] = []
@@ -275,24 +281,36 @@ class _Restore:
                     wanted.append((key, self._repository.locate(BlobType.DATA, blob_id)))
                     places.append([])
                 places[key].append((file, position))
-        return gather_runs(wanted, run_bytes=_RUN_BYTES, most_blobs=_RUN_BLOBS), places
+        most = _RUN_BLOBS * (self._span_bytes // _RUN_BYTES)
+        return gather_runs(wanted, run_bytes=self._span_bytes, most_blobs=most), places
 
     # Content
 
     def _restore_group(self, group: list[_File]) -> None:
-        """Hand a group's runs to the workers; waits only while their queue is full."""
+        """Hand a group's spans to the workers; waits only while their queue is full."""
         self._engage(group)
-        runs, places = self._plan(group)
+        spans, places = self._plan(group)
         for file in group:
             if not file.remaining:
                 self._finish_empty(file)
-        for run in runs:
+        for span in spans:
             self._raise_failure()
-            whole = self._processed is not None and self._is_of_whole_files(run, places)
-            task = self._send_run if whole else self._restore_run
-            self._waiting.add(self._pool.submit(task, run, places))
-            if len(self._waiting) >= self._threads + _QUEUED_RUNS:
+            self._waiting.add(self._pool.submit(self._restore_span, span, places))
+            if len(self._waiting) >= self._threads + _QUEUED_SPANS:
                 self._collect(FIRST_COMPLETED)
+
+    def _restore_span(self, span: BlobRun, places: _Places) -> None:
+        """Read what lies close together at once, and restore it run by run."""
+        try:
+            content = self._repository.load_pack(span.pack, span.begin, span.end)
+        except IntegrityError:
+            self._restore_run(span, places)  # blob by blob, and from other copies of them
+            return
+        with memoryview(content) as stored:
+            for run in gather_runs(span.wanted, run_bytes=_RUN_BYTES, most_blobs=_RUN_BLOBS):
+                part = stored[run.begin - span.begin : run.end - span.begin]
+                whole = self._processed is not None and self._is_of_whole_files(run, places)
+                (self._send_run if whole else self._restore_run)(run, places, part)
 
     def _is_of_whole_files(self, run: BlobRun, places: _Places) -> bool:
         """Whether each blob of the run is a file, or some files, by itself; not too many."""
@@ -309,8 +327,8 @@ class _Restore:
         for future in done:
             future.result()
 
-    def _restore_run(self, run: BlobRun, places: _Places) -> None:
-        for key, content in read_run(self._repository, run):
+    def _restore_run(self, run: BlobRun, places: _Places, stored: memoryview | None = None) -> None:
+        for key, content in read_run(self._repository, run, stored):
             for file, position in places[key]:
                 if self._stopped:  # one blob of zeros may stand at thousands of places
                     return
@@ -369,16 +387,11 @@ class _Restore:
                 )
             )
 
-    def _send_run(self, run: BlobRun, places: _Places) -> None:
+    def _send_run(self, run: BlobRun, places: _Places, stored: memoryview) -> None:
         """Hand a run to a process; its files are restored some time after this returns."""
         pool = self._processed
         assert pool is not None
         self._raise_failure()
-        try:
-            stored = self._repository.load_pack(run.pack, run.begin, run.end)
-        except IntegrityError:
-            self._restore_run(run, places)  # from other copies of these blobs
-            return
         slot = pool.take_slot(self._raise_failure)
         begin = slot * pool.slot_bytes
         pool.memory[begin : begin + len(stored)] = stored

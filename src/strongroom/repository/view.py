@@ -63,10 +63,13 @@ def gather_runs(
     return runs
 
 
-def read_run(repository: Repository, run: BlobRun) -> list[tuple[int, bytes]]:
-    """The verified plaintexts of a run's blobs with their keys."""
+def read_run(
+    repository: Repository, run: BlobRun, stored: memoryview | None = None
+) -> list[tuple[int, bytes]]:
+    """The verified plaintexts of a run's blobs with their keys; `stored` are the run's bytes."""
     try:
-        stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
+        if stored is None:
+            stored = memoryview(repository.load_pack(run.pack, run.begin, run.end))
     except IntegrityError:
         read_blob = repository.read_blob
         return [(key, read_blob(one.entry.type, one.entry.id)) for key, one in run.wanted]
@@ -158,7 +161,8 @@ class SnapshotView:
         """A file's content in order; the next pieces are read and verified meanwhile."""
         content = self._file(path).content
         runs = plan_runs(self.repository, content)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+        readers = max(workers, self.repository.storage.connections)
+        pool = ThreadPoolExecutor(readers, thread_name_prefix="read")
         waiting: deque[Future[list[tuple[int, bytes]]]] = deque()
         try:
             for run in runs:
