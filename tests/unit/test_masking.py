@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.service.masking import cut, masked, masked_prose, masked_reference
+from strongroom.service.masking import (
+    cut,
+    masked,
+    masked_commands,
+    masked_prose,
+    masked_reference,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +109,22 @@ def test_no_password_of_a_url_survives(scheme: str, user: str, password: str, ho
     assert "»" not in kept
     assert "«" not in kept
     assert kept.endswith(f"@{host}/tms")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("systemctl stop nginx", "systemctl stop nginx"),
+        ("PGPASSWORD=$TMS psql", "PGPASSWORD=$TMS psql"),
+        ('PGPASSWORD="${TMS}" psql', 'PGPASSWORD="${TMS}" psql'),
+        ("DB_PASSWORD={database.password}", "DB_PASSWORD={database.password}"),
+        ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
+        ("PGPASSWORD=$TMS TOKEN=hunter2 x", "PGPASSWORD=*** TOKEN=*** x"),
+        ("PGPASSWORD=$TMS curl https://a:hunter2@h/", "PGPASSWORD=$TMS curl https://a:***@h/"),
+        ("git clone git@example.com:tms/app", "git clone git@example.com:tms/app"),
+        ("a\nTOKEN=hunter2\nb", "a\nTOKEN=***\nb"),
+    ],
+)
+def test_lines_of_commands(given: str, kept: str) -> None:
+    """What only leads to a secret stays, so that commands stay commands."""
+    assert masked_commands(given) == kept

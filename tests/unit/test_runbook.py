@@ -434,3 +434,12 @@ def test_the_file_has_a_page_for_everything() -> None:
     long = [Procedure("/etc/long.md", "| a | b |\n|---|---|\n| " + "word " * 3000 + " | x |\n")]
     markdown = runbook_markdown(proven_ground(settings_of(SMALL), procedures=long))
     assert "word word" in read_pdf(markdown)
+
+
+def test_secrets_in_variables_reach_what_is_run() -> None:
+    """Whoever types them without `export` is not told hours later."""
+    for heading in ("RESTORE PROCEDURES", "Route 1: Strongroom"):
+        blocks = [one for one in blocks_of(rendered(SMALL + RECOVERY)) if one.heading == heading]
+        assert "export OFFSITE_PASSWORD TMS_APP_PASSWORD APP_KEY\n" in blocks[0].commands
+    markdown = rendered(SMALL + RECOVERY)
+    assert "| `command:vault …` | gives a secret for the application |" in markdown

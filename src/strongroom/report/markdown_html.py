@@ -25,7 +25,7 @@ _BOXES: Final = {"[ ] ": BOX, "[x] ": TICKED, "[X] ": TICKED}
 _SAFE: Final = ("#", "https://", "http://", "mailto:", "tel:")
 _OWN_STYLE: Final = """
 h1 { border-top: 3px solid #1b1b1b; padding-top: .7rem; margin: 0 0 .6rem; }
-h2 { border-top: 1px solid #1b1b1b; padding-top: .7rem; margin: 1.8rem 0 .4rem; }
+h2 { font-size: .95rem; margin: 1.6rem 0 .4rem; }
 h3 { font-size: 1.12rem; font-weight: 600; margin: 1.25rem 0 .3rem; break-after: avoid; }
 h4, h5, h6 { font-size: 1rem; font-weight: 600; margin: 1rem 0 .25rem; break-after: avoid; }
 p, ul, ol { margin: .45rem 0; }
@@ -38,7 +38,7 @@ code { font: .86em/1.45 "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, 
 pre { border: 1px solid #bbb; border-left: 4px solid #1b1b1b; padding: .55rem .8rem;
   overflow-x: auto; break-inside: avoid; background: #f6f6f4; }
 blockquote { border: 2px solid #8c1c13; margin: .8rem 0; padding: .2rem .9rem; }
-hr { border: 0; border-top: 1px solid #bbb; margin: 1.4rem 0; }
+hr { border: 0; border-top: 1px solid #1b1b1b; margin: 1.4rem 0; }
 a { color: #1b1b1b; }
 @media print { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 """

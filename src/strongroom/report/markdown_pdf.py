@@ -22,8 +22,9 @@ __all__ = ["foreign_in", "markdown_pdf"]
 
 _CODE_WIDTH: Final = 100
 _BROKEN: Final = " ¬"
+_BLANK: Final = "\xa0\xa0"
 _INDENT: Final = 13.0
-_LEAST_SHARE, _MOST_SHARE = 7, 46
+_LEAST_SHARE, _MOST_SHARE = 10, 46
 
 
 def foreign_in(markdown: str) -> frozenset[str]:
@@ -192,9 +193,8 @@ class _Flow:
             self._next()
             inline = self._next()
             box = split_box(inline)
-            drawn = mark
-            if box:
-                drawn = f'<font name="ZapfDingbats">{"o" if box == BOX else "4"}</font>'
+            # Readers replace the fonts of signs by others, in which a box may be a full one.
+            drawn = f"[{_BLANK if box == BOX else 'x'}]" if box else mark
             self._next()
             words = f"<bullet indent={quoteattr(str(-_INDENT + 2))}>{drawn}</bullet>"
             yield self._paragraph(words + self._inline(inline), self._text)

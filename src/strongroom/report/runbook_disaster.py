@@ -10,9 +10,9 @@ from strongroom.config.placeholder import names_in
 from strongroom.config.value import format_duration
 from strongroom.report.markdown import code, fenced, joined, table, text
 from strongroom.report.runbook_ground import Runbook, Timed
-from strongroom.report.runbook_restore import configuration_lines, url_names
+from strongroom.report.runbook_restore import configuration_lines, secret_places, url_names
 from strongroom.report.runbook_stock import stock_route
-from strongroom.report.shell import kept_at, quoted
+from strongroom.report.shell import quoted
 from strongroom.report.wording import age, size, span
 
 __all__ = ["disaster", "expected_times"]
@@ -144,7 +144,7 @@ def _own_route(ground: Runbook) -> Iterator[str]:
     rows += [
         (code(name), "the URL of an empty or new database, with its password") for name in databases
     ]
-    rows += [(code(name), why) for name, why in _secrets(ground)]
+    rows += [(code(one.place), one.why) for one in secret_places(ground)]
     yield from table(("Variable or file", "What it says"), rows)
     yield from fenced([*configuration_lines(ground), "strongroom snapshots --points"])
     words = "".join(f" --database env:{name}" for name in databases[:1])
@@ -178,28 +178,6 @@ def _databases_to_name(ground: Runbook) -> Iterator[str]:
     for name, one in url_names(ground, "NEW_DATABASE").items():
         if name not in known and (meant is None or name == meant):
             yield one
-
-
-def _secrets(ground: Runbook) -> Iterator[tuple[str, str]]:
-    """The variables and files in which the configuration looks for what a recovery needs."""
-    recovery = ground.recovery
-    references: dict[str, str] = {}
-    for name, one in ground.settings.repositories.items():
-        for given in (one.password, one.master_key, *one.access.model_dump().values()):
-            references.setdefault(str(given), f"for repository {code(name)}")
-    if recovery is not None:
-        given = [recovery.database_password, *recovery.secrets.values()]
-        given += [*recovery.environment.values(), *recovery.databases.values()]
-        if ground.settings.application_check is not None:
-            given += ground.settings.application_check.secrets.values()
-        for one in given:
-            references.setdefault(str(one), "for the application")
-    for reference, why in references.items():
-        scheme, _, rest = reference.partition(":")
-        if scheme in ("env", "file"):
-            yield rest, f"a secret {why}"
-        elif scheme in ("command", "keyring"):
-            yield kept_at(reference), f"gives a secret {why}"
 
 
 # The third route
@@ -278,12 +256,18 @@ def _health_lines(ground: Runbook) -> Iterator[str]:
     recovery, check = ground.recovery, ground.settings.application_check
     if recovery is None or recovery.url is None:
         return
+    found = []
     for one in recovery.http or (check.http if check is not None else ()):
         if names_in(one.path) or one.headers:
             continue
         url = quoted(recovery.url + one.path)
-        asked = f"{_CURL} --write-out '%{{http_code}}' {url}"
-        yield f'test "$({asked})" = {one.status}'
+        found.append(f'test "$(status_of {url})" = {one.status}')
+    if found:
+        yield "status_of() {"
+        yield f"  {_CURL} \\"
+        yield "    --write-out '%{http_code}' \"$1\""
+        yield "}"
+    yield from found
 
 
 def _after(ground: Runbook) -> Iterator[str]:

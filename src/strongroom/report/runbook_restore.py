@@ -4,22 +4,61 @@ what is there, and how to see that it is what it was."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom.report.markdown import code, fenced, joined
 from strongroom.report.runbook_ground import Runbook
-from strongroom.report.shell import default, quoted, variable
+from strongroom.report.shell import default, kept_at, quoted, variable
 
 if TYPE_CHECKING:
     from strongroom.config.recovery_settings import Ownership
 
-__all__ = ["configuration_lines", "ownership_lines", "restore_procedures", "url_names"]
+__all__ = [
+    "configuration_lines",
+    "ownership_lines",
+    "restore_procedures",
+    "secret_places",
+    "url_names",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlace:
+    """A variable, a file or a program that leads to a secret, and what that is for."""
+
+    place: str
+    why: str
+    is_variable: bool = False
+
+
+def secret_places(ground: Runbook) -> Iterator[SecretPlace]:
+    """Where the configuration looks for the secrets that a recovery needs, each once."""
+    recovery, check = ground.recovery, ground.settings.application_check
+    references: dict[str, str] = {}
+    for name, one in ground.settings.repositories.items():
+        for given in (one.password, one.master_key, *one.access.model_dump().values()):
+            references.setdefault(str(given), f"for repository {code(name)}")
+    if recovery is not None:
+        asked = [recovery.database_password, *recovery.secrets.values()]
+        asked += [*recovery.environment.values(), *recovery.databases.values()]
+        asked += check.secrets.values() if check is not None else ()
+        for given in asked:
+            references.setdefault(str(given), "for the application")
+    for reference, why in references.items():
+        scheme, _, rest = reference.partition(":")
+        if scheme in ("env", "file"):
+            yield SecretPlace(rest, f"a secret {why}", scheme == "env")
+        elif scheme in ("command", "keyring"):
+            yield SecretPlace(kept_at(reference), f"gives a secret {why}")
 
 
 def configuration_lines(ground: Runbook) -> Iterator[str]:
     """Which configuration the program takes, unless somebody has said it already."""
     place = default(ground.config_file or "/etc/strongroom/strongroom.yaml")
     yield f'export STRONGROOM_CONFIG="${{STRONGROOM_CONFIG:-{place}}}"'
+    if names := [one.place for one in secret_places(ground) if one.is_variable]:
+        yield f"export {' '.join(names)}"
     yield "strongroom config check"
 
 
@@ -125,7 +164,8 @@ def _trees(ground: Runbook, title: str, kind: str) -> Iterator[str]:
         place = '"${RESTORE_TO:?an empty or new directory}"/' + name
         yield f"**Restore {code(name)}, beside what is there:**"
         yield from fenced([
-            f"strongroom restore {name} --to {place} --reason 'restore by the runbook'",
+            f"strongroom restore {name} --to {place} \\",
+            "  --reason 'restore by the runbook'",
         ])  # fmt: skip
         source = ground.settings.sources[name]
         if source.kind in ("files", "git"):

@@ -26,11 +26,12 @@ __all__ = ["stock_route"]
 _WORK: Final = "${WORK:?}"
 _HEADING: Final = "#####"
 _CHECK_RLS: Final = (
-    "SELECT schemaname, tablename, policyname, roles, cmd FROM pg_catalog.pg_policies ORDER BY 1, 2"
+    "SELECT schemaname, tablename, policyname, roles, cmd\n"
+    "  FROM pg_catalog.pg_policies ORDER BY 1, 2"
 )
 _CHECK_TABLES: Final = (
-    "SELECT schemaname, count(*) AS tables FROM pg_catalog.pg_tables"
-    " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') GROUP BY 1 ORDER BY 1"
+    "SELECT schemaname, count(*) AS tables FROM pg_catalog.pg_tables\n"
+    "  WHERE schemaname NOT IN ('pg_catalog', 'information_schema') GROUP BY 1 ORDER BY 1"
 )
 _SFTP: Final = re.compile(r"sftp:(?://(?P<host>[^/:]+)(?::(?P<port>\d+))?/.*|(?P<plain>[^:/]+):.*)")
 
@@ -87,6 +88,7 @@ def _variables(ground: Runbook) -> Iterator[str]:
     if databases:
         lines.append('export PGHOST="${PGHOST:?the new database server}" PGPORT="${PGPORT:-5432}"')
         lines.append('export PGUSER="${PGUSER:-postgres}"')
+        lines.append('if [ -n "${PGPASSWORD:-}" ]; then export PGPASSWORD; fi')
     lines.append('mkdir -p "${TARGET:?}" "${WORK:?}"')
     yield from fenced(lines)
     yield "The folder `$WORK` holds what is only needed on the way; remove it in the end."
@@ -208,9 +210,11 @@ def _ssh_command(declared: RepositorySettings) -> str:
     return " ".join([*words, quoted(found["host"] or found["plain"]), "-s", "sftp"])
 
 
-def _tags(ground: Runbook, source: str) -> str:
-    name = ground.settings.application
-    return f'--tag "source:{source},application:{name}${{POINT:+,point:$POINT}}"'
+def _brought(ground: Runbook, source: str) -> Iterator[str]:
+    """What brings the snapshot of a source into a folder of its own on the way."""
+    tags = f"source:{source},application:{ground.settings.application}"
+    yield f'restic restore latest --target "{_WORK}/{source}" \\'
+    yield f'  --tag "{tags}${{POINT:+,point:$POINT}}"'
 
 
 def _restores(ground: Runbook) -> Iterator[str]:
@@ -221,7 +225,7 @@ def _restores(ground: Runbook) -> Iterator[str]:
         yield f"{code(name)} comes into a new database; `restore.sh` counts the rows of each table."
         work = f'"{_WORK}/{name}"'
         yield from fenced([
-            f"restic restore latest {_tags(ground, name)} --target {work}",
+            *_brought(ground, name),
             f'sh {work}/*/restore.sh "${{{one}:?}}"',
         ])  # fmt: skip
     if databases:
@@ -241,9 +245,9 @@ def _restores(ground: Runbook) -> Iterator[str]:
         assert source.kind == "files", "by its kind"
         place = f'"{ground.placed(name)}"'
         yield from fenced([
-            f'restic restore latest {_tags(ground, name)} --target "{_WORK}/{name}"',
+            *_brought(ground, name),
             f'mkdir -p "$(dirname {place})"',
-            f'mv "{_WORK}/{name}"{quoted(str(source.path))} {place}',
+            f'mv -T "{_WORK}/{name}"{quoted(str(source.path))} {place}',
         ])  # fmt: skip
     yield "" if files else "No files are configured."
     yield ""
@@ -258,12 +262,14 @@ def _restores(ground: Runbook) -> Iterator[str]:
 
 def _code_lines(ground: Runbook, name: str) -> Iterator[str]:
     work, place = f'"{_WORK}/{name}"', f'"{ground.placed(name)}"'
-    yield f"restic restore latest {_tags(ground, name)} --target {work}"
+    yield from _brought(ground, name)
     yield f"git clone --mirror {work}/*/repository.bundle {place}/.git"
     yield f"git -C {place} config --bool core.bare false"
     yield f"git -C {place} checkout"
     yield f"git -C {place} remote remove origin"
-    yield f"if [ -d {work}/*/untracked ]; then cp -a {work}/*/untracked/. {place}/; fi"
+    yield f"if [ -d {work}/*/untracked ]; then"
+    yield f"  cp -a {work}/*/untracked/. {place}/"
+    yield "fi"
 
 
 # Whether it is whole
