@@ -88,8 +88,10 @@ $ restore uploads --to PLACE/back
 Restored uploads to PLACE/back from snapshot SNAPSHOT (local, TIME UTC): 175.8 KiB
 PROVEN  uploads: identical to snapshot SNAPSHOT (local, TIME UTC); 6 comparisons in SPAN
 $ restore uploads --to PLACE/back --preview
-Would restore uploads from snapshot SNAPSHOT (local, TIME UTC)
+Would restore uploads from snapshot SNAPSHOT (local, TIME UTC, SPAN old)
   175.8 KiB to PLACE/back, FREE free there
+  leave 5 entries as captured
+  compared: names, types, sizes, times, modes and owners
 It would be refused: PLACE/back: the directory is not empty
   Choose an empty target.
 $ drill

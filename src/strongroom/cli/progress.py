@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS: Final = 10.0
 _DRAW_SECONDS: Final = 0.1
+# Before that a rate means nothing.
+_LEAST_SECONDS: Final = 1.0
 
 
 def choose_progress(*, quiet: bool) -> Progress:
@@ -30,7 +32,7 @@ def choose_progress(*, quiet: bool) -> Progress:
 
 
 class PlainProgress:
-    """One line when a stage ends, and one every ten seconds meanwhile."""
+    """One line when a stage ends, and one every ten seconds meanwhile, with rate and time left."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -57,17 +59,29 @@ class PlainProgress:
         with self._guard:
             if not self._stage:
                 return
-            line = self._line(time.monotonic()) + ", done"
+            line = self._line(time.monotonic(), is_over=True) + ", done"
             self._stage = ""
         write_err(line)
 
-    def _line(self, now: float) -> str:
+    def _line(self, now: float, *, is_over: bool = False) -> str:
         seconds = now - self._begun
         if not self._bytes and not self._items:
             return f"{self._stage}: {span(seconds)}"
         of = f" of about {size(self._total)}" if self._total else ""
         items = f", {self._items:,} items" if self._items else ""
-        return f"{self._stage}: {size(self._bytes)}{of}{items} in {span(seconds)}"
+        pace = pace_of(self._bytes, self._total, seconds, is_over=is_over)
+        return f"{self._stage}: {size(self._bytes)}{of}{items} in {span(seconds)}{pace}"
+
+
+def pace_of(done: int, total: int | None, seconds: float, *, is_over: bool = False) -> str:
+    """How quickly it goes, and how long it will take where that can be told; empty at first."""
+    if seconds < _LEAST_SECONDS or not done:
+        return ""
+    rate = done / seconds
+    told = f", {size(round(rate))}/s"
+    if is_over or not total or done >= total:
+        return told
+    return f"{told}, about {span((total - done) / rate)} left"
 
 
 class TerminalProgress:

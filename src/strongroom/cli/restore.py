@@ -10,6 +10,8 @@ import click
 
 from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import REASON, STORE_AS_OF, Command
+from strongroom.cli.reason import asked_reason
+from strongroom.cli.restore_preview import preview_lines
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
 from strongroom.errors import EXIT_FINE
@@ -19,15 +21,18 @@ if TYPE_CHECKING:
     from strongroom.service.application import Application
     from strongroom.service.drill import DrillReport
     from strongroom.service.proof import ProofReport
-    from strongroom.service.restoration import Preview
 
 
-class Which(TypedDict):
-    """Which snapshot is meant."""
+class _Wanted(TypedDict):
+    """Which snapshot is meant, what of it, and what may give way to it."""
 
     snapshot: str
     repository: str | None
     at: datetime | None
+    include: tuple[str, ...]
+    tables: tuple[str, ...]
+    replace: str | None
+    roomy: bool
 
 
 SNAPSHOT = click.option(
@@ -86,7 +91,22 @@ AT = click.option(
     help="Undo the newest --replace of this target: what was kept takes its place again, and what "
     "gives way is kept.",
 )
-@click.option("--preview", is_flag=True, help="Say what would be done; write nothing.")
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Say what would be created, changed and taken away, and how old it is; write nothing.",
+)
+@click.option(
+    "--contents",
+    is_flag=True,
+    help="With --preview, read the files that are there, too, instead of their sizes and times.",
+)
+@click.option(
+    "--ignore-space",
+    "roomy",
+    is_flag=True,
+    help="Begin although there seems to be too little room, as where the file system compresses.",
+)
 @click.option(
     "--no-proof",
     is_flag=True,
@@ -107,6 +127,8 @@ def restore(
     replace: str | None,
     rollback: str | None,
     preview: bool,
+    contents: bool,
+    roomy: bool,
     no_proof: bool,
     reason: str,
     repository: str | None,
@@ -115,9 +137,16 @@ def restore(
 
     A target that holds something is refused: nothing is ever overwritten.
     """
-    from strongroom.service.restoration import preview_restore, restore_source
+    from strongroom.service.preview import preview_restore
+    from strongroom.service.restoration import restore_source
     from strongroom.service.selection import parse_moment
 
+    if contents and not preview:
+        raise click.UsageError("--contents belongs to --preview: a restore compares all anyway")
+    if rollback is not None and (preview or replace is not None):
+        raise click.UsageError("--rollback goes with --reason alone")
+    if not preview:
+        reason = asked_reason(run, reason)
     application = run.application()
     if rollback is not None:
         return _roll_back(run, application, rollback, reason, alone=not (source or target))
@@ -125,27 +154,21 @@ def restore(
         missing = "SOURCE" if source is None else "--to TARGET"
         raise click.UsageError(f"{missing} is missing: what is to be restored, and where to?")
     zone = application.settings.schedule.time_zone
-    which: Which = {
+    wanted: _Wanted = {
         "snapshot": snapshot,
         "repository": repository,
         "at": parse_moment(at, zone) if at else None,
+        "include": include,
+        "tables": tables,
+        "replace": replace,
+        "roomy": roomy,
     }
     if preview:
-        planned = preview_restore(
-            application, source, target, include=include, tables=tables, **which
-        )
-        run.result(planned.as_json(), _preview_lines(application, planned))
+        planned = preview_restore(application, source, target, with_contents=contents, **wanted)
+        run.result(planned.as_json(), preview_lines(application, planned, verbose=run.verbose))
         return planned.exit_status
     report = restore_source(
-        application,
-        source,
-        target,
-        include=include,
-        tables=tables,
-        replace=replace,
-        proven=not no_proof,
-        reason=reason,
-        **which,
+        application, source, target, proven=not no_proof, reason=reason, **wanted
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
     return report.exit_status
@@ -348,27 +371,12 @@ _MEANING = {
 }
 
 
-def _preview_lines(application: Application, planned: Preview) -> Iterator[str]:
-    zone = application.settings.schedule.time_zone
-    free = f", {size(planned.free_bytes)} free there" if planned.free_bytes is not None else ""
-    yield (
-        f"Would restore {planned.source} from snapshot {planned.snapshot[:8]} "
-        f"({planned.repository}, {clock(planned.captured_at, zone)} {zone})"
-    )
-    yield f"  {size(planned.size_bytes)} to {planned.target}{free}"
-    if planned.obstacle is None:
-        yield "Nothing stands in the way. Nothing was written."
-    else:
-        yield f"It would be refused: {planned.obstacle}"
-        yield f"  {planned.obstacle.hint}"
-
-
 def _report_lines(application: Application, report: ProofReport, *, verbose: bool) -> Iterator[str]:
     outcome = report.outcome
     which = _which(application, report)
     if report.action == "restore":
         to = f" to {report.target}" if report.target else ""
-        yield f"Restored {report.source}{to} from {which}: {size(outcome.size_bytes)}"
+        yield f"Restored {report.source}{to} from {which}: {_amount(report)}"
         if report.kept:
             yield f"What was there is kept as {report.kept}; remove it when you are sure."
     if verbose:
@@ -385,6 +393,14 @@ def _report_lines(application: Application, report: ProofReport, *, verbose: boo
         f"{coloured(outcome.verdict.value)}  {report.source}: {_MEANING[outcome.verdict]} {which}; "
         f"{made} in {span(outcome.seconds)}"
     )
+
+
+def _amount(report: ProofReport) -> str:
+    outcome = report.outcome
+    files = f"{count(outcome.files, 'file')}, " if outcome.files is not None else ""
+    reused = outcome.reused_bytes
+    there = f", of which {size(reused)} were there already" if reused else ""
+    return f"{files}{size(outcome.size_bytes)}{there}"
 
 
 def _which(application: Application, report: ProofReport) -> str:

@@ -397,6 +397,16 @@ class FileReference(Section):
     )
 
 
+class RestoreSettings(Section):
+    """What a restore wants of whoever gives the command."""
+
+    reason: Literal["optional", "required"] = setting(
+        "Whether `restore` wants a reason for the ledger (`--reason`); without one it is recorded "
+        "as not given, or with required refused.",
+        default="optional",
+    )
+
+
 # --- The whole -----------------------------------------------------------------------------
 
 
@@ -480,6 +490,7 @@ class Settings(Section):
     application_check: ApplicationCheck | None = setting(
         "How `drill --application` starts the application and asks it.", default=None
     )
+    restore: RestoreSettings = setting("What a restore wants.", factory=RestoreSettings)
     recovery: Recovery | None = setting(
         "How `recover` brings the whole application back on an empty machine.", default=None
     )

@@ -20,6 +20,8 @@ __all__ = [
     "exchange_databases",
     "kept_beside",
     "name_beside",
+    "names_on",
+    "number_of",
     "refuse_used",
     "take_name",
 ]
@@ -29,19 +31,37 @@ _STAMP_DIGITS = 14
 _KEY_DIGITS = 8
 
 
-def refuse_used(target: Connection) -> bool:
-    """Whether the target exists; TargetError when somebody is connected to it."""
+def refuse_used(target: Connection) -> int | None:
+    """The target's number, None when it does not exist; TargetError when somebody is connected."""
     with target.explaining(), maintenance_connection(target) as session:
         found = session.execute(
-            "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
+            "SELECT d.oid,"
+            " (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
             " FROM pg_catalog.pg_database d WHERE d.datname = %s",
             [target.database],
         ).fetchone()
     if found is None:
-        return False
-    if found[0]:
-        raise _used(target, f"somebody is connected to it (sessions: {found[0]})")
-    return True
+        return None
+    if found[1]:
+        raise _used(target, f"somebody is connected to it (sessions: {found[1]})")
+    return int(found[0])
+
+
+def number_of(target: Connection) -> int | None:
+    """The number (oid) by which the server knows the target, which stays when its name changes;
+    None when there is no database of this name."""
+    with target.explaining(), maintenance_connection(target) as session:
+        found = session.execute(
+            "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s", [target.database]
+        ).fetchone()
+    return int(found[0]) if found is not None else None
+
+
+def names_on(target: Connection) -> set[str]:
+    """The names of all databases on the target's server."""
+    with target.explaining(), maintenance_connection(target) as session:
+        rows = session.execute("SELECT datname::text FROM pg_catalog.pg_database").fetchall()
+    return {name for (name,) in rows}
 
 
 def exchange_databases(target: Connection, beside: str, kept: str) -> None:
@@ -115,11 +135,9 @@ def _rename(target: Connection, beside: str) -> None:
 def kept_beside(target: Connection, infix: str) -> list[str]:
     """Databases whose names are the target's, the infix and a time, as `name_beside` makes them."""
     stem = name_beside(target.database, infix + "0" * _STAMP_DIGITS)[:-_STAMP_DIGITS]
-    with target.explaining(), maintenance_connection(target) as session:
-        rows = session.execute("SELECT datname::text FROM pg_catalog.pg_database").fetchall()
     return [
         name
-        for (name,) in rows
+        for name in names_on(target)
         if name.startswith(stem)
         and len(name) == len(stem) + _STAMP_DIGITS
         and name[len(stem) :].isdigit()

@@ -1,28 +1,38 @@
-"""Replacing what is there: restore beside it, prove that, then exchange the names.
+"""Replacing what is there: restore beside it, prove that, then change the names; and the way back.
 
 Invariants: the target is touched only after the proof, by renaming alone; what was there is kept
-under another name until somebody removes it; a stop at any instant loses neither.
+under another name until somebody removes it; a stop at any instant loses neither, and the next run
+names what was left, or removes it where it is known to be ours.
 """
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from strongroom.config.value import is_reference
 from strongroom.errors import TargetError
-from strongroom.model import Finding, Verdict, finding
-from strongroom.recovery.restore import Outcome, restore
+from strongroom.model import Finding, finding
+from strongroom.recovery.restore import Outcome
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
-_REPLACED: Final = ".replaced-"
-_REPLACED_DATABASE: Final = "_replaced_"
+__all__ = [
+    "Replacement",
+    "Rollback",
+    "declined",
+    "has_changed",
+    "never_switched",
+    "nothing_kept",
+    "noting",
+    "refuse_other_name",
+    "refuse_unfit_target",
+    "replace_content",
+    "roll_back",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,125 +64,64 @@ class Rollback:
         }
 
 
-def roll_back(target: str, *, now: datetime) -> Rollback:
-    """Exchange a target with what its newest replacement kept; nothing is removed.
-
-    TargetError when nothing is kept, or names cannot be exchanged.
-    """
-    if "://" in target or is_reference(target):
-        return _roll_back_database(target, now=now)
-    place = Path(target).absolute()
-    kept = list(place.parent.glob(glob.escape(place.name) + _REPLACED + "*Z"))
-    if not kept:
-        raise _nothing_kept(str(place))
-    newest = max(kept, key=lambda one: one.name)
-    aside = place.with_name(f"{place.name}.rolled-back-{now:%Y%m%dT%H%M%SZ}")
-    _refuse_unfit(place, place.name)
-    if not place.exists():
-        raise TargetError("there is no such directory", subject=str(place))
-    _rename(place, aside)
-    try:
-        _rename(newest, place)
-    except BaseException:
-        aside.rename(place)
-        raise
-    return Rollback(str(place), str(newest), str(aside))
-
-
-def _roll_back_database(target: str, *, now: datetime) -> Rollback:
-    from strongroom.postgres import replacement as databases
-    from strongroom.sources.database import connection_to
-
-    address = connection_to(target)
-    kept = databases.kept_beside(address, _REPLACED_DATABASE)
-    if not kept:
-        raise _nothing_kept(address.describe())
-    newest = max(kept)
-    aside = databases.name_beside(address.database, f"_rolled_back_{now:%Y%m%d%H%M%S}")
-    databases.exchange_databases(address, newest, aside)
-    return Rollback(target, newest, aside)
-
-
-def _nothing_kept(subject: str) -> TargetError:
-    return TargetError(
-        "nothing is kept of an earlier replacement",
-        subject=subject,
-        hint="Only what `restore --replace` has put in its place can be rolled back.",
-    )
-
-
 def replace_content(
-    source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
+    source: Source,
+    view: SnapshotView,
+    target: str,
+    *,
+    typed: str,
+    now: datetime,
+    records: Path,
+    roomy: bool = False,
 ) -> Replacement:
     """Put the restored content in the place of a target whose own name was typed out.
 
-    TargetError when the name isn't the target's, or the target can't be exchanged. What is not
+    `records` is a folder for the journals of databases; a directory's lies beside it. `roomy` says
+    that there is room, whatever the file system tells. TargetError when the name isn't the
+    target's, or the target can't be exchanged; BusyError while another run is at it. What is not
     proven stays beside the target, which then is as it was.
     """
+    from strongroom.recovery.database_replacement import replace_database
+    from strongroom.recovery.directory_replacement import replace_directory
+
     if source.kind == "postgres":
-        return _replace_database(source, view, target, typed=typed, now=now)
-    return _replace_directory(source, view, target, typed=typed, now=now)
+        return replace_database(
+            source, view, target, typed=typed, now=now, records=records, roomy=roomy
+        )
+    return replace_directory(source, view, target, typed=typed, now=now, roomy=roomy)
 
 
-def _replace_directory(
-    source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
-) -> Replacement:
-    place = Path(target).absolute()
-    _refuse_unfit(place, typed)
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
-    beside = place.with_name(f"{place.name}.restored-{stamp}")
-    try:
-        outcome = restore(source, view, str(beside))
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    if outcome.verdict is not Verdict.PROVEN:
-        return _declined(outcome, str(place), str(beside))
-    if not place.exists():
-        _rename(beside, place)
-        return Replacement(outcome, str(place), None)
-    old = place.with_name(f"{place.name}{_REPLACED}{stamp}")
-    _rename(place, old)
-    try:
-        _rename(beside, place)
-    except BaseException:
-        old.rename(place)
-        raise
-    return Replacement(outcome, str(place), str(old))
+def roll_back(target: str, *, now: datetime, records: Path) -> Rollback:
+    """Exchange a target with what its newest replacement kept; nothing is removed but what a
+    stopped run has left of its own.
+
+    TargetError when nothing is kept, or names cannot be exchanged; BusyError while another run is
+    at it. One that was stopped half-way is finished, and goes no further back.
+    """
+    from strongroom.recovery.database_replacement import roll_back_database
+    from strongroom.recovery.directory_replacement import roll_back_directory
+
+    if "://" in target or is_reference(target):
+        return roll_back_database(target, now=now, records=records)
+    return roll_back_directory(Path(target).absolute(), now=now)
 
 
-def _replace_database(
-    source: Source, view: SnapshotView, target: str, *, typed: str, now: datetime
-) -> Replacement:
-    from strongroom.postgres import replacement as databases
-    from strongroom.sources.database import connection_to
+def refuse_unfit_target(source: Source, target: str, typed: str) -> None:
+    """What `replace_content` would refuse such a target with, before anything is done."""
+    from strongroom.recovery.database_replacement import refuse_unfit_database
+    from strongroom.recovery.directory_replacement import refuse_unfit
 
-    address = connection_to(target)
-    name = address.database
-    _refuse_other_name(typed, name, address.describe())
-    if not databases.refuse_used(address):
-        return Replacement(restore(source, view, target), target, None)
-    stamp = f"{now:%Y%m%d%H%M%S}"
-    beside = databases.name_beside(name, f"_restored_{stamp}")
-    kept = databases.name_beside(name, f"{_REPLACED_DATABASE}{stamp}")
-    try:
-        outcome = restore(source, view, address.with_database(beside).conninfo())
-    except BaseException:
-        databases.drop_if_made(address, beside)
-        raise
-    if outcome.verdict is not Verdict.PROVEN:
-        return _declined(outcome, address.describe(), beside)
-    databases.exchange_databases(address, beside, kept)
-    return Replacement(outcome, target, kept)
+    if source.kind == "postgres":
+        refuse_unfit_database(target, typed)
+    else:
+        refuse_unfit(Path(target).absolute(), typed)
 
 
-def _declined(outcome: Outcome, target: str, beside: str) -> Replacement:
-    told = f"the restored copy is not proven; it stays in {beside}"
-    found = finding("target-not-replaced", target, told)
-    return Replacement(replace(outcome, findings=(*outcome.findings, found)), beside, None)
+# What both kinds say
 
 
-def _refuse_other_name(typed: str, name: str, subject: str) -> None:
+def refuse_other_name(typed: str, name: str, subject: str) -> None:
+    """TargetError unless what was typed is the target's own name."""
     if typed != name:
         raise TargetError(
             f"the name that was typed is {typed!r}, the target's is {name!r}",
@@ -181,28 +130,43 @@ def _refuse_other_name(typed: str, name: str, subject: str) -> None:
         )
 
 
-def _refuse_unfit(place: Path, typed: str) -> None:
-    if ".." in place.parts:
-        raise TargetError("name it without `..`", subject=str(place))
-    _refuse_other_name(typed, place.name, str(place))
-    if place.is_symlink():
-        raise TargetError(
-            "this is a symbolic link", subject=str(place), hint="Name the directory itself."
-        )
-    if place.exists() and not place.is_dir():
-        raise TargetError("this is not a directory", subject=str(place))
-    if os.path.ismount(place):
-        raise TargetError(
-            "this is a mount point, which cannot be renamed",
-            subject=str(place),
-            hint="Restore into an empty directory and change the mount.",
-        )
+def declined(outcome: Outcome, target: str, beside: str) -> Replacement:
+    """The target stays as it was: what was restored is not proven."""
+    told = f"the restored copy is not proven; it stays in {beside}"
+    return Replacement(
+        noting(outcome, [finding("target-not-replaced", target, told)]), beside, None
+    )
 
 
-def _rename(source: Path, target: Path) -> None:
-    try:
-        source.rename(target)
-    except OSError as error:
-        raise TargetError(
-            f"cannot be renamed to {target}: {error.strerror}", subject=str(source)
-        ) from error
+def noting(outcome: Outcome, findings: Sequence[Finding]) -> Outcome:
+    """The outcome with what was noticed around it, which doesn't change a verdict."""
+    return replace(outcome, findings=(*outcome.findings, *findings))
+
+
+def nothing_kept(subject: str) -> TargetError:
+    """There is no way back."""
+    return TargetError(
+        "nothing is kept of an earlier replacement",
+        subject=subject,
+        hint="Only what `restore --replace` has put in its place can be rolled back.",
+    )
+
+
+def never_switched(subject: str) -> TargetError:
+    """The newest replacement was stopped before it came into its place: going back would undo
+    another one than is meant."""
+    return TargetError(
+        "nothing was rolled back: the newest replacement was stopped before it came into its "
+        "place, and what is there is what was there before it",
+        subject=subject,
+        hint="Run the command again to undo the replacement before that one.",
+    )
+
+
+def has_changed(subject: str, beside: str) -> TargetError:
+    """Somebody else was at the target during the restore."""
+    return TargetError(
+        f"it is not what it was when the restore began; the proven copy stays in {beside}",
+        subject=subject,
+        hint="Find out who has replaced it; then exchange the names by hand, or run again.",
+    )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from strongroom.model import Digests, Finding, Stage, Verdict, judge
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
+from strongroom.sources.files import FilesSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Outcome:
     """What came of a restore, a proof or a drill.
 
     `verdict` is None when nothing was compared because only a part was wanted; `checked` counts
-    comparisons; `size_bytes` what was restored. `digests` and `versions` are the proof's.
+    comparisons; `size_bytes` what was restored, `reused_bytes` what of it was not fetched, `files`
+    how many files a part had. `digests` and `versions` are the proof's.
     """
 
     verdict: Verdict | None
@@ -31,6 +34,8 @@ class Outcome:
     size_bytes: int = 0
     digests: Digests | None = None
     versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    files: int | None = None
+    reused_bytes: int = 0
 
     @property
     def seconds(self) -> float:
@@ -58,19 +63,32 @@ def restore(
     target: str,
     *,
     include: Sequence[str] = (),
+    existing: Sequence[Path] = (),
     proven: bool = True,
 ) -> Outcome:
     """Bring a snapshot into an empty target, then prove that both are the same.
 
-    TargetError when something is in the target. Every stored byte is verified on the way. With
+    TargetError when something is in the target. Every byte is verified on the way. With
     `include` only matching files come back; the proof compares whole sources, so there is no
-    verdict then, nor when it is not wanted (`proven`).
+    verdict then, nor when it is not wanted (`proven`). Of files, what the trees in `existing` hold
+    is taken from there.
     """
     begun = time.monotonic()
-    outcome = source.restore(view, target, include=include)
+    if existing and isinstance(source, FilesSource):
+        outcome = source.restore(view, target, include=include, existing=existing)
+    else:
+        outcome = source.restore(view, target, include=include)
     stages = _stages("restore", outcome.stages, time.monotonic() - begun)
     if include or not proven:
-        return Outcome(None, 0, outcome.findings, stages, outcome.size_bytes)
+        return Outcome(
+            None,
+            0,
+            outcome.findings,
+            stages,
+            outcome.size_bytes,
+            files=outcome.files if include else None,
+            reused_bytes=outcome.reused_bytes,
+        )
     proof = prove(source, view, target)
     findings = (*outcome.findings, *proof.findings)
     return replace(
@@ -79,6 +97,7 @@ def restore(
         findings=findings,
         stages=(*stages, *proof.stages),
         size_bytes=outcome.size_bytes,
+        reused_bytes=outcome.reused_bytes,
     )
 
 

@@ -51,6 +51,7 @@ class Observation:
 
     `left_out` counts findings that the record doesn't hold, by severity; `error` is what ended the
     run; with `of_past` a store was read as it once was, which says nothing of what is there now.
+    `reused_bytes` were not read from the store, for the target held them already.
     What was `handed_over` was observed before its record was written, by another host.
     """
 
@@ -78,6 +79,7 @@ class Observation:
     config_digest: str = ""
     error: str = ""
     of_past: bool = False
+    reused_bytes: int = 0
     handed_over: bool = False
 
     @property
@@ -269,6 +271,7 @@ def observation(
         config_digest=text(fields.get("config_digest")),
         error=text(error.get("message")),
         of_past="store_as_of" in fields,
+        reused_bytes=number(fields.get("reused_bytes")) or 0,
         handed_over="observed_at" in fields,
     )
 

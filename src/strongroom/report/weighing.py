@@ -119,6 +119,8 @@ def proofs_of(evidence: Evidence, source: str) -> list[Observation]:
         and one.action in _BROUGHT_BACK
         and (one.verdict is not None or one.error)
         and not one.of_past
+        # What was not read there shows nothing of it, unless what was read is bad.
+        and (not one.reused_bytes or one.verdict is Verdict.FAILED)
         and (not one.repository or one.repository in evidence.scope.repositories)
     ]
 

@@ -30,6 +30,7 @@ from strongroom.repository.pack import BlobType
 from strongroom.repository.process_pool import ProcessPool, start_pool
 from strongroom.repository.repository import Repository
 from strongroom.repository.restore_child import WholeFile, Written
+from strongroom.repository.reuse import ExistingTrees
 from strongroom.repository.tree import Node
 from strongroom.repository.view import BlobRun, SnapshotView, gather_runs, read_run
 
@@ -49,27 +50,32 @@ _SLOTS_A_CHILD: Final = 3
 _RUN_BLOBS: Final = 200
 # After these nothing else could be made either.
 _FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_REUSED_FILES: Final = 32
 _TEMPORARY_PREFIX: Final = b".strongroom-partial-"
 
 
 @dataclass(slots=True)
 class RestoreReport:
-    """What was restored, and metadata that could not be set."""
+    """What was restored, how much of it came from an existing tree, and metadata that could not be
+    set."""
 
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     size_bytes: int = 0
+    reused_bytes: int = 0
 
 
 @dataclass(slots=True)
 class _File:
-    """A file that is being restored: where, and how many of its blobs are still to come."""
+    """A file that is being restored: where, how many of its blobs are still to come, and the
+    positions of those that need not be fetched."""
 
     path: bytes
     node: Node
     offsets: list[int]
     remaining: int
     number: int
+    found: set[int] = field(default_factory=set)
 
 
 _Places: TypeAlias = list[list[tuple[_File, int]]]
@@ -92,19 +98,22 @@ def restore_tree(
     target: Path,
     *,
     include: Callable[[bytes], bool] | None = None,
+    existing: Sequence[Path] = (),
     workers: int = 2,
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Restore what the directory `path` of a snapshot holds into `target`.
 
-    `include` chooses files by their path relative to the directory. The target is made when it
-    does not exist, and must be empty. Raises IntegrityError when a blob is not what its name
-    says: nothing wrong is left under a file's own name.
+    `include` chooses files by their path relative to the directory; what trees in `existing` hold
+    of them is read there. The target is made when it does not exist, and must be empty. Raises
+    IntegrityError when a blob is not what its name says: nothing wrong is left under a file's own
+    name.
     """
     top = view.node(path)
     if top.subtree is None:
         raise TargetError("not a directory in this snapshot", subject=os.fsdecode(path))
     run = _Restore(view.repository, os.fsencode(os.path.abspath(target)), workers, progress)
+    run.existing = ExistingTrees(existing)
     try:
         run.everything(top, include)
     except OSError as error:
@@ -130,6 +139,7 @@ class _Restore:
         self, repository: Repository, target: bytes, workers: int, progress: Progress | None
     ) -> None:
         self.report = RestoreReport()
+        self.existing = ExistingTrees(())
         self._repository = repository
         self._target = target
         self._progress = progress or Silent()
@@ -276,6 +286,8 @@ class _Restore:
         wanted: list[tuple[int, Location]] = []
         for file in group:
             for position, blob_id in enumerate(file.node.content):
+                if position in file.found:
+                    continue
                 key = keys.setdefault(blob_id, len(places))
                 if key == len(places):
                     wanted.append((key, self._repository.locate(BlobType.DATA, blob_id)))
@@ -288,10 +300,12 @@ class _Restore:
 
     def _restore_group(self, group: list[_File]) -> None:
         """Hand a group's spans to the workers; waits only while their queue is full."""
-        self._engage(group)
+        if self.existing:
+            self._reuse(group)
+        self._engage([file for file in group if len(file.found) < len(file.node.content)])
         spans, places = self._plan(group)
         for file in group:
-            if not file.remaining:
+            if not file.node.content:
                 self._finish_empty(file)
         for span in spans:
             self._raise_failure()
@@ -311,6 +325,28 @@ class _Restore:
                 part = stored[run.begin - span.begin : run.end - span.begin]
                 whole = self._processed is not None and self._is_of_whole_files(run, places)
                 (self._send_run if whole else self._restore_run)(run, places, part)
+
+    def _reuse(self, group: list[_File]) -> None:
+        """Write what is there already, in parallel; what is not is planned afterwards."""
+        batches = [group[at : at + _REUSED_FILES] for at in range(0, len(group), _REUSED_FILES)]
+        tasks = [self._pool.submit(self._reuse_batch, one) for one in batches]
+        for task in tasks:
+            task.result()
+
+    def _reuse_batch(self, files: list[_File]) -> None:
+        for file in files:
+            self._raise_failure()
+            reused = 0
+            for position, content in self.existing.pieces(
+                file.path, file.offsets, file.node.content
+            ):
+                if self._stopped:
+                    return
+                file.found.add(position)
+                self._write_blob(file, position, content)
+                reused += len(content)
+            with self._guard:
+                self.report.reused_bytes += reused
 
     def _is_of_whole_files(self, run: BlobRun, places: _Places) -> bool:
         """Whether each blob of the run is a file, or some files, by itself; not too many."""

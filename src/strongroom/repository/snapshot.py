@@ -67,8 +67,16 @@ class Snapshot:
     @property
     def size_bytes(self) -> int | None:
         """What the source held, when the writer recorded it."""
-        size = self.summary.get("total_bytes_processed")
-        return size if type(size) is int and 0 <= size < _NO_SIZE else None
+        return self._counted("total_bytes_processed")
+
+    @property
+    def file_count(self) -> int | None:
+        """How many files the source held, when the writer recorded it."""
+        return self._counted("total_files_processed")
+
+    def _counted(self, name: str) -> int | None:
+        number = self.summary.get(name)
+        return number if type(number) is int and 0 <= number < _NO_SIZE else None
 
     def _tag(self, key: str) -> str | None:
         prefix = key + ":"

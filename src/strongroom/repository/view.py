@@ -185,13 +185,20 @@ class SnapshotView:
         target: Path,
         *,
         include: Callable[[bytes], bool] | None = None,
+        existing: Sequence[Path] = (),
         workers: int = 2,
     ) -> RestoreReport:
         """Restore a directory's content into `target`; see `restore.restore_tree`."""
         from strongroom.repository.restore import restore_tree
 
         return restore_tree(
-            self, path, target, include=include, workers=workers, progress=self.progress
+            self,
+            path,
+            target,
+            include=include,
+            existing=existing,
+            workers=workers,
+            progress=self.progress,
         )
 
     def _file(self, path: bytes) -> Node:

@@ -115,6 +115,8 @@ def proofs(application: Application) -> dict[str, tuple[datetime | None, Verdict
                 continue
             verdict = str(entry.fields.get("verdict"))
             of_now = "store_as_of" not in entry.fields
+            if entry.fields.get("reused_bytes") and verdict != Verdict.FAILED:
+                continue  # not all of it was read from the store
             if of_now and verdict in Verdict.__members__:
                 snapshot = str(entry.fields.get("snapshot"))
                 # What a drill in parts found sound takes nothing away from a proof of the whole.

@@ -57,6 +57,13 @@ class ProofReport:
         failed = any(one.severity is Severity.FAILURE for one in self.findings)
         return EXIT_FAILED if failed else EXIT_FINE
 
+    def _of_restore(self) -> dict[str, int]:
+        """What only a restore has: how much was not fetched, and how many files a part had."""
+        if self.action != "restore":
+            return {}
+        files = {"files": self.outcome.files} if self.outcome.files is not None else {}
+        return {"reused_bytes": self.outcome.reused_bytes, **files}
+
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         verdict = self.outcome.verdict
         return {
@@ -69,6 +76,7 @@ class ProofReport:
             "kept": self.kept,
             "checked": self.outcome.checked,
             "bytes": self.outcome.size_bytes,
+            **self._of_restore(),
             "seconds": round(self.outcome.seconds, 3),
             **digests_json(self.outcome.digests),
             "findings": [one.as_json() for one in self.findings],
@@ -107,6 +115,7 @@ def report(
     """Record what came out, and report it; a ledger that fails is a finding of the report."""
     if candidate is not None:
         outcome = with_findings(outcome, candidate.repository.salvage_findings)
+    reused = {"reused_bytes": outcome.reused_bytes} if outcome.reused_bytes else {}
     fields = {
         **identity(source, candidate),
         "target": target,
@@ -115,6 +124,7 @@ def report(
         "verdict": outcome.verdict.value if outcome.verdict else None,
         "checked": outcome.checked,
         "bytes": outcome.size_bytes,
+        **reused,
         **digests_json(outcome.digests),
         **noted(outcome.findings),
         "stages": stages_json(outcome.stages),

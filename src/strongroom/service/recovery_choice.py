@@ -74,6 +74,8 @@ def _take(found: Drills, entry: Entry) -> None:
     verdict = fields.get("verdict")
     if verdict not in (Verdict.PROVEN.value, Verdict.FAILED.value) or "store_as_of" in fields:
         return  # what is not known takes nothing back
+    if fields.get("reused_bytes") and verdict != Verdict.FAILED.value:
+        return  # not all of it was read from the store
     is_held = verdict == Verdict.PROVEN.value
     if entry.kind in _PROOFS:
         _know(found, fields, Known(is_held, entry.at))

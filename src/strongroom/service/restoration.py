@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from strongroom.config.value import check_database_url
-from strongroom.errors import (
-    EXIT_FINE,
-    ConfigError,
-    IntegrityError,
-    SourceError,
-    StrongroomError,
-    TargetError,
-)
+from strongroom.errors import ConfigError, IntegrityError, StrongroomError
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
+from strongroom.recovery.room import require_room_at
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
-from strongroom.service.rendering import error_json, error_record, time_json
+from strongroom.service.rendering import error_record
 from strongroom.service.selection import (
     LATEST,
     Candidate,
@@ -39,82 +31,17 @@ from strongroom.service.selection import (
 from strongroom.sources import Source
 
 __all__ = [
-    "Preview",
     "ProofReport",
     "Rollback",
-    "preview_restore",
+    "check_target",
+    "choose_snapshot",
     "prove_source",
+    "refuse_other_parts",
+    "refuse_partial_replacement",
     "restore_source",
     "rollback",
+    "shown",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a restore would do. `obstacle` is why it would be refused, None when it would not."""
-
-    source: str
-    repository: str
-    snapshot: str
-    captured_at: datetime
-    size_bytes: int | None
-    target: str
-    free_bytes: int | None
-    obstacle: StrongroomError | None
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def exit_status(self) -> int:
-        return self.obstacle.exit_status if self.obstacle else EXIT_FINE
-
-    def as_json(self) -> dict[str, Any]:  # Any: JSON values
-        return {
-            "preview": True,
-            "source": self.source,
-            "repository": self.repository,
-            "snapshot": self.snapshot,
-            "captured_at": time_json(self.captured_at),
-            "bytes": self.size_bytes,
-            "target": self.target,
-            "free_bytes": self.free_bytes,
-            "seconds": 0,
-            "findings": [one.as_json() for one in self.findings],
-            "obstacle": error_json(self.obstacle) if self.obstacle else None,
-        }
-
-
-def preview_restore(
-    application: Application,
-    name: str,
-    target: str,
-    *,
-    snapshot: str = LATEST,
-    repository: str | None = None,
-    at: datetime | None = None,
-    include: Sequence[str] = (),
-    tables: Sequence[str] = (),
-) -> Preview:
-    """Which snapshot would be restored, and whether the target would be taken. Writes nothing."""
-    source = application.source(name)
-    _refuse_other_parts(source, include, tables)
-    choice = _choose(application, snapshot, source, repository, at)
-    candidate = choice.candidate
-    obstacle: StrongroomError | None = None
-    try:
-        _inspect_target(source, target, beside=bool(tables))
-    except StrongroomError as error:
-        obstacle = error
-    return Preview(
-        name,
-        candidate.repository.name,
-        candidate.snapshot.id,
-        candidate.snapshot.time,
-        candidate.snapshot.size_bytes,
-        shown(target),
-        None if source.kind == "postgres" else _free_bytes(Path(target)),
-        obstacle,
-        choice.findings,
-    )
 
 
 def restore_source(
@@ -130,31 +57,44 @@ def restore_source(
     replace: str | None = None,
     proven: bool = True,
     reason: str = "",
+    roomy: bool = False,
 ) -> ProofReport:
     """Bring a source back into an empty target and, unless that is not wanted, prove it.
 
     With `replace`, the target's own name typed out, what is there gives way once the restored
     copy beside it is proven, and is kept under another name. `tables` of a database come beside
-    the live ones, `include` chooses files.
+    the live ones, `include` chooses files. `roomy` says that there is room, whatever the file
+    system tells; without it TargetError `target-space` is raised before anything is written.
     """
     part = (*include, *tables)
-    if replace is not None and (part or not proven):
-        what = "a part" if part else "what is not proven"
-        raise ConfigError(
-            f"{what} cannot replace the whole", code="usage", hint="Restore it beside the target."
-        )
+    refuse_partial_replacement(replace, part, proven=proven)
+    _require_reason(application, reason)
     source = application.source(name)
-    _refuse_other_parts(source, include, tables)
+    refuse_other_parts(source, include, tables)
     check_target(source, target)
-    choice = _choose(application, snapshot, source, repository, at)
+    choice = choose_snapshot(application, snapshot, source, repository, at)
     candidate = choice.candidate
-    extra = {"include": list(part), "reason": reason}
+    extra = {"include": list(part), "reason": reason or None}
     kept: str | None = None
-    with _attempt(application, source, candidate, {"target": shown(target), **extra}) as view:
+    # Everything is read twice: to be written, and to be compared.
+    passes = 0 if part else 1 + proven
+    fields = {"target": shown(target), **extra}
+    with _attempt(application, source, candidate, fields, passes=passes) as view:
         if replace is None:
+            # How much a part takes is not known.
+            known = [] if roomy or part else require_room_at(source, view, target)
             outcome = restore(source, view, target, include=part, proven=proven)
+            outcome = with_findings(outcome, known)
         else:
-            done = replace_content(source, view, target, typed=replace, now=datetime.now(UTC))
+            done = replace_content(
+                source,
+                view,
+                target,
+                typed=replace,
+                now=application.clock(),
+                records=switch_folder(application),
+                roomy=roomy,
+            )
             outcome, target, kept = done.outcome, done.restored, done.kept
     return report(
         application,
@@ -180,7 +120,7 @@ def prove_source(
     """Whether an existing target is identical to a snapshot."""
     source = application.source(name)
     check_target(source, target)
-    choice = _choose(application, snapshot, source, repository, at)
+    choice = choose_snapshot(application, snapshot, source, repository, at)
     candidate = choice.candidate
     application.progress.begin(f"prove {name}", candidate.snapshot.size_bytes)
     try:
@@ -192,13 +132,15 @@ def prove_source(
     return report(application, "prove", name, candidate, outcome, target=shown(target))
 
 
-def _choose(
+def choose_snapshot(
     application: Application,
     wanted: str,
     source: Source,
     repository: str | None,
     at: datetime | None,
 ) -> Choice:
+    """The snapshot of a source that is meant, and what was noticed in looking for it, which is
+    said at once."""
     surveyed = survey(application, [repository] if repository else [])
     try:
         takes_foreign = source.kind == "files"
@@ -216,12 +158,14 @@ def _attempt(
     source: Source,
     candidate: Candidate,
     fields: Mapping[str, Any],  # Any: JSON values
+    *,
+    passes: int,
 ) -> Iterator[SnapshotView]:
-    """A restore's frame: progress, the repository's lock, and a record when it fails."""
+    """A restore's frame: progress, the repository's lock, and a record when it fails. `passes` is
+    how often everything is read; 0 when only a part is."""
     progress = application.progress
     size_bytes = candidate.snapshot.size_bytes
-    # Everything is read twice: to be written, and to be compared.
-    progress.begin(f"restore {source.name}", 2 * size_bytes if size_bytes else None)
+    progress.begin(f"restore {source.name}", passes * size_bytes if size_bytes else None)
     try:
         with reading(candidate, progress=progress) as view:
             yield view
@@ -263,7 +207,7 @@ def check_target(source: Source, target: str, *, subject: str = "target") -> Non
         )
 
 
-def _refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
+def refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
     """ConfigError `usage` when tables are wanted of files, or files of a database."""
     if include and source.kind == "postgres":
         raise ConfigError(
@@ -281,71 +225,45 @@ def _refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence
         )
 
 
+def refuse_partial_replacement(replace: str | None, part: Sequence[str], *, proven: bool) -> None:
+    """ConfigError `usage` when something else than a proven whole is to take a target's place."""
+    if replace is not None and (part or not proven):
+        what = "a part" if part else "what is not proven"
+        raise ConfigError(
+            f"{what} cannot replace the whole", code="usage", hint="Restore it beside the target."
+        )
+
+
+def _require_reason(application: Application, reason: str) -> None:
+    """ConfigError `usage` where the configuration demands one and none is given."""
+    if application.settings.restore.reason == "required" and not reason.strip():
+        raise ConfigError(
+            "`restore.reason` demands that a restore says why",
+            code="usage",
+            hint="Say it with --reason; it is kept in the ledger.",
+        )
+
+
+def switch_folder(application: Application) -> Path:
+    """Where replacements of databases write down what they are about to do."""
+    return application.state / "switches"
+
+
 def rollback(
     application: Application, target: str, *, reason: str = "", now: datetime | None = None
 ) -> Rollback:
     """Undo the newest `restore --replace` of a target: what it replaced takes its place again."""
-    now = now or datetime.now(UTC)
+    _require_reason(application, reason)
+    now = now or application.clock()
+    why = {"target": shown(target), "reason": reason or None}
     try:
-        done = roll_back(target, now=now)
+        done = roll_back(target, now=now, records=switch_folder(application))
     except StrongroomError as error:
-        fields = {"target": shown(target), "reason": reason, "error": error_record(error)}
-        application.record("rollback-failed", fields)
+        application.record("rollback-failed", {**why, "error": error_record(error)})
         raise
-    kept = {"target": shown(target), "from": done.taken, "kept": done.kept, "reason": reason}
-    recorded = application.record("rollback", kept)
+    recorded = application.record("rollback", {**why, "from": done.taken, "kept": done.kept})
     notes = (recorded,) if isinstance(recorded, Finding) else ()
-    return dataclasses.replace(done, target=shown(target), findings=notes)
-
-
-def _inspect_target(source: Source, target: str, *, beside: bool) -> None:
-    """Raise what a restore into this target would be refused with."""
-    check_target(source, target)
-    if source.kind == "postgres":
-        if beside:
-            _refuse_missing(target)
-        else:
-            _refuse_occupied(target)
-    if source.kind in ("files", "git"):
-        from strongroom.sources.files import refuse_unless_empty
-
-        refuse_unless_empty(Path(target))
-
-
-def _refuse_occupied(target: str) -> None:
-    """TargetError when a database holds tables; one that does not exist yet will be made."""
-    from strongroom.sources.database import connection_to
-
-    address = connection_to(target)
-    try:
-        with address.explaining(), address.connect() as session:
-            row = session.execute("SELECT count(*) FROM pg_catalog.pg_stat_user_tables").fetchone()
-    except SourceError as error:
-        if error.code == "database-missing":
-            return
-        raise
-    if row is not None and row[0]:
-        raise TargetError(
-            f"the database is not empty: it holds {row[0]} tables",
-            subject=address.describe(),
-            code="target-not-empty",
-            hint="Name a database that does not exist yet; it will be created.",
-        )
-
-
-def _refuse_missing(target: str) -> None:
-    """SourceError when there is no such database: tables come beside others."""
-    from strongroom.sources.database import connection_to
-
-    connection_to(target).connect().close()
-
-
-def _free_bytes(place: Path) -> int | None:
-    absolute = place.absolute()
-    for folder in (absolute, *absolute.parents):
-        if folder.is_dir():
-            return shutil.disk_usage(folder).free
-    return None
+    return dataclasses.replace(done, target=shown(target), findings=(*done.findings, *notes))
 
 
 def shown(target: str) -> str:

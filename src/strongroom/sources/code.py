@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,10 +34,12 @@ from strongroom.sources.code_untracked import (
     capture_untracked,
     head_entries,
 )
+from strongroom.sources.difference import Differences, Group
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 # Long hashes in `git describe`: short ones grow with the number of objects at hand.
 _ABBREVIATED: Final = 12
+_COMPARED: Final = "the commit that is checked out"
 
 
 class CodeSource:
@@ -111,13 +114,26 @@ class CodeSource:
         else:
             outcome = restore_checkout(snapshot, Path(target))
         stage = Stage("restore code", time.monotonic() - begun)
-        return RestoreOutcome(outcome.findings, (stage,), outcome.size_bytes)
+        return replace(outcome, stages=(stage,))
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
         """Compare refs, HEAD, tracked and declared files, and check every object."""
         from strongroom.sources.code_prove import prove_checkout
 
         return prove_checkout(CodeSnapshot(view, self.name), Path(target))
+
+    def differences(self, view: SnapshotView, target: str) -> Differences:
+        """What a restore would do to the commit that is checked out. Changes nothing."""
+        from strongroom.sources.code_git import Git
+
+        wanted = CodeSnapshot(view, self.name).state().head_object or "no commit"
+        if not Path(target).is_dir():
+            return Differences(_COMPARED, created=Group(1, 0, (wanted,)))
+        found = Git(Path(target), subject=target).try_run("rev-parse", "--verify", "-q", "HEAD")
+        there = os.fsdecode(found.output).strip() if not found.status else "no commit"
+        if there == wanted:
+            return Differences(_COMPARED, same=1)
+        return Differences(_COMPARED, changed=Group(1, 0, (f"{there} becomes {wanted}",)))
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:  # noqa: ARG002

@@ -19,13 +19,13 @@ from typing import Final
 
 from pathspec import GitIgnoreSpec
 
-from strongroom.errors import SourceError, StorageError, TargetError
+from strongroom.errors import SourceError, TargetError
 from strongroom.repository import Node
 from strongroom.repository.restore import RestoreReport, flush_file_system
 from strongroom.sources.code_bundle import unpack_bundle
 from strongroom.sources.code_git import Git
 from strongroom.sources.code_snapshot import CodeSnapshot
-from strongroom.sources.files import refuse_unless_empty
+from strongroom.sources.files import nothing_matches, refuse_unless_empty
 from strongroom.sources.protocol import RestoreOutcome
 
 _NO_SPACE_BYTES: Final = 1 << 20
@@ -87,13 +87,10 @@ def restore_files(snapshot: CodeSnapshot, target: Path, include: Sequence[str]) 
             paths = [path for path in _tracked(git) if wanted.match_file(os.fsdecode(path))]
             _check_out(git, paths, set(declared))
         if not chosen and not paths:
-            raise StorageError(
-                f"no file matches {', '.join(include)}",
-                subject=snapshot.subject,
-                code="path-missing",
-            )
+            raise nothing_matches(include, snapshot.subject)
         flush_file_system(os.fsencode(target))
-    return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes)
+    files = report.files + len(set(paths) - set(declared))
+    return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes, files=files)
 
 
 def scratch_repository(snapshot: CodeSnapshot, directory: Path) -> Git:

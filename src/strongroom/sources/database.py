@@ -32,6 +32,7 @@ from strongroom.postgres.question import Question
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from strongroom.postgres.table_restore import restore_tables
 from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
+from strongroom.sources.difference import Differences
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 _RESTORED: Final = "restored"
@@ -163,6 +164,12 @@ class DatabaseSource:
             report.digests,
             report.versions,
         )
+
+    def differences(self, view: SnapshotView, target: str) -> Differences:
+        """What a restore would do to the tables of a database. Changes nothing."""
+        from strongroom.sources.database_difference import table_differences
+
+        return table_differences(read_manifest(self._whole(view)), connection_to(target))
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from typing import Any, Final
 from strongroom.errors import ConfigError, IntegrityError, StorageError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.repository import Folder, Node, SnapshotView, SnapshotWriter
+from strongroom.sources.difference import Differences
 from strongroom.sources.file_compare import LeftOut, compare_tree
 from strongroom.sources.file_walk import Changes, TreeWalk
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
@@ -98,41 +100,66 @@ class FilesSource:
         )
 
     def restore(
-        self, view: SnapshotView, target: str, *, include: Sequence[str] = ()
+        self,
+        view: SnapshotView,
+        target: str,
+        *,
+        include: Sequence[str] = (),
+        existing: Sequence[Path] = (),
     ) -> RestoreOutcome:
-        """Bring the tree into an empty directory; patterns in gitignore syntax select files."""
+        """Bring the tree into an empty directory; patterns in gitignore syntax select files. What
+        the trees in `existing` hold of it is read there and not fetched."""
         refuse_unless_empty(Path(target))
-        wanted: Callable[[bytes], bool] | None = None
-        if include:
-            from pathspec import GitIgnoreSpec
-
-            spec = GitIgnoreSpec.from_lines(include)
-
-            def wanted(path: bytes) -> bool:
-                return spec.match_file(os.fsdecode(path))
-
+        is_new = not os.path.lexists(target)
         report = view.restore(
-            self._root_of(view), Path(target), include=wanted, workers=self._workers
+            self.root_of(view),
+            Path(target),
+            include=wanted_of(include) if include else None,
+            existing=existing,
+            workers=self._workers,
         )
         if include and not report.files:
-            raise StorageError(
-                "nothing in the snapshot matches the patterns",
-                subject=", ".join(include),
-                code="path-missing",
-            )
-        return RestoreOutcome(tuple(report.findings), size_bytes=report.size_bytes)
+            if is_new:
+                with contextlib.suppress(OSError):
+                    os.rmdir(target)
+            raise nothing_matches(include, f"snapshot {view.snapshot.short_id}")
+        return RestoreOutcome(
+            tuple(report.findings),
+            size_bytes=report.size_bytes,
+            files=report.files,
+            reused_bytes=report.reused_bytes,
+        )
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
         """Compare names, types, modes, owners, times, xattrs, links and bytes.
 
         In the live source, what that snapshot's capture left out is not too much.
         """
-        root = self._root_of(view)
+        root = self.root_of(view)
         is_live = any(_is_same(target, one) for one in (self._path, os.fsdecode(root)))
         manifest = _read_manifest(view)
         left_out = _left_out(view, manifest) if is_live else None
         proof = compare_tree(view, root, Path(target), left_out=left_out, workers=self._workers)
         return replace(proof, findings=(*proof.findings, *_unread(self.name, manifest)))
+
+    def differences(
+        self,
+        view: SnapshotView,
+        target: str,
+        *,
+        include: Sequence[str] = (),
+        with_contents: bool = False,
+    ) -> Differences:
+        """What a restore would do to the files that are in a directory. Changes nothing."""
+        from strongroom.sources.file_difference import tree_differences
+
+        return tree_differences(
+            view,
+            self.root_of(view),
+            Path(target),
+            include=wanted_of(include) if include else None,
+            with_contents=with_contents,
+        )
 
     @contextmanager
     def sandbox(self, view: SnapshotView, directory: Path) -> Iterator[str]:  # noqa: ARG002
@@ -140,7 +167,7 @@ class FilesSource:
         with tempfile.TemporaryDirectory(prefix="files-", dir=directory) as made:
             yield str(Path(made) / "restored")
 
-    def _root_of(self, view: SnapshotView) -> bytes:
+    def root_of(self, view: SnapshotView) -> bytes:
         """The captured path, which may be another one than is configured today; StorageError
         where there is no directory, as of a file that stock restic was told to back up."""
         paths = view.snapshot.paths
@@ -185,6 +212,26 @@ class FilesSource:
         if unread := [one.subject for one in findings if one.code in _UNREAD]:
             fields["unread"] = {"count": len(unread), "first": unread[:_MOST_TOLD]}
         return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
+
+
+def wanted_of(patterns: Sequence[str]) -> Callable[[bytes], bool]:
+    """Whether a file's path, relative to the source, is one of those that patterns in gitignore
+    syntax choose."""
+    from pathspec import GitIgnoreSpec
+
+    spec = GitIgnoreSpec.from_lines(patterns)
+    return lambda path: spec.match_file(os.fsdecode(path))
+
+
+def nothing_matches(patterns: Sequence[str], subject: str) -> StorageError:
+    """The error that a part was wanted which isn't there."""
+    return StorageError(
+        f"no file matches {', '.join(patterns)}",
+        subject=subject,
+        code="path-missing",
+        hint="List what it holds with `strongroom ls`; patterns are those of a .gitignore, from "
+        "the source's folder on: 'certificates/2026/*', '**/*.pdf'.",
+    )
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[bytes, bool], bool] | None:

@@ -43,11 +43,14 @@ class Captured:
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
     """What a restore noticed and how long its parts took. It raised nothing, so it is whole
-    unless a finding says otherwise."""
+    unless a finding says otherwise. `files` counts those of a part, and is None where none are
+    counted; `reused_bytes` were not fetched, for an existing tree held them."""
 
     findings: tuple[Finding, ...] = ()
     stages: tuple[Stage, ...] = ()
     size_bytes: int = 0
+    files: int | None = None
+    reused_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
