@@ -79,8 +79,8 @@ WORDS: Mapping[str, str] = {
 }
 # Their exit status is a verdict, or there is nobody to tell here.
 VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test", "recover"})
-# Run in `test_audit`, `test_fleet` or `test_demo_story`.
-ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
+# Run in `test_audit`, `test_fleet`, `test_demo_story` or `test_undelete`.
+ELSEWHERE = frozenset({"demo", "serve", "step", "fleet", "undelete"})
 # What only says what would be done.
 HARMLESS = (
     "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.postgres import cluster
-from tests.support.undelete_ground import Ground, undelete_ground
+from tests.support.undelete_ground import CONFIG, Ground, undelete_ground
 
 pytestmark = pytest.mark.xdist_group("diff-tables")
 
@@ -30,15 +29,13 @@ def later(ground: Ground) -> str:
         "CREATE TABLE app.new (id int PRIMARY KEY); INSERT INTO app.new VALUES (1);"
         "DROP TABLE app.reminders; ALTER TABLE app.rooms ADD size int"
     )
-    return str(ground.place.json("backup", "database")["snapshots"][0]["id"])
+    return ground.capture()
 
 
 def test_the_rows_of_each_table_are_counted(ground: Ground, later: str) -> None:
     report = ground.place.json("diff", ground.snapshot, later)
     found = {one["table"]: one for one in report["tables"]}
-    counts = {
-        name: (one["added"], one["removed"], one["changed"]) for name, one in found.items()
-    }
+    counts = {name: (one["added"], one["removed"], one["changed"]) for name, one in found.items()}
     assert counts == {
         "app.new": (1, 0, 0),
         "app.plain": (2, 1, None),
@@ -51,7 +48,9 @@ def test_the_rows_of_each_table_are_counted(ground: Ground, later: str) -> None:
     assert all(one["rows"] == [] for one in report["tables"])
     assert any(path.endswith("app.staff.copy") for path in report["changed"])
     back = ground.place.json("diff", later, ground.snapshot)
-    turned = {one["table"]: (one["removed"], one["added"], one["changed"]) for one in back["tables"]}
+    turned = {
+        one["table"]: (one["removed"], one["added"], one["changed"]) for one in back["tables"]
+    }
     assert turned == counts
 
 
@@ -77,19 +76,22 @@ def test_the_rows_are_listed_by_key(ground: Ground, later: str) -> None:
     assert r"""    name: 'c' -> "it's\nnew\"""".replace('\\"', '"') in said
 
 
-def test_where_nothing_differs_no_sandbox_is_made(
-    ground: Ground, later: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ground.place.json("backup", "database")
-    monkeypatch.setattr(cluster, "_account", None)  # whoever starts a server now fails
-    report = ground.place.json("diff", later, "latest:database")
+def test_where_nothing_differs_no_sandbox_is_made(ground: Ground, later: str) -> None:
+    ground.capture()
+    # Whoever starts a server now fails.
+    ground.place.write_config(CONFIG.replace("URL}", "URL, programs: nowhere}"))
+    try:
+        report = ground.place.json("diff", later, "latest:database")
+        said = ground.place.run("diff", later, "latest:database").text
+        stored = ground.place.json("diff", ground.snapshot, later, "--files-only")
+        refused = ground.place.run("--json", "diff", ground.snapshot, later)
+    finally:
+        ground.place.write_config(CONFIG)
     assert report["tables"] == []
-    assert "All tables have the same rows." in ground.place.run(
-        "diff", later, "latest:database"
-    ).text
-    stored = ground.place.json("diff", ground.snapshot, later, "--files-only")
+    assert "All tables have the same rows." in said
     assert stored["tables"] is None
     assert stored["changed"]
+    assert refused.document["error"]["code"] == "client-programs"
 
 
 def test_what_cannot_be_compared_is_refused(ground: Ground, later: str) -> None:

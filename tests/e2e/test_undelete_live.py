@@ -98,6 +98,7 @@ def test_killed_in_the_middle_nothing_has_changed(ground: Ground) -> None:
     words = [
         sys.executable, "-m", "strongroom", "--config", str(ground.place.config),
         "undelete", "database", "app.customers", "--with-children", "--apply",
+        "--snapshot", ground.snapshot,
     ]  # fmt: skip
     # The customers are back already when it waits for somebody's invoice.
     customer = "SELECT 'c0ffee00-0000-4000-8000-000000000000'::uuid"
@@ -140,7 +141,10 @@ def as_role(ground: Ground, name: str) -> str:
 
 def test_rows_that_are_hidden_are_never_taken_for_gone(ground: Ground) -> None:
     role = "CREATE ROLE seeing LOGIN"
-    if ground.server.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'seeing'") == "0":
+    if (
+        ground.server.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'seeing'")
+        == "0"
+    ):
         ground.server.sql("postgres", role)
     ground.sql("GRANT USAGE ON SCHEMA app TO seeing; GRANT SELECT ON ALL TABLES IN SCHEMA app TO seeing;"
                "ALTER TABLE app.invoices ENABLE ROW LEVEL SECURITY;"
@@ -160,7 +164,10 @@ def test_rows_that_are_hidden_are_never_taken_for_gone(ground: Ground) -> None:
 
 
 def test_a_role_that_may_not_write_is_told_before_anything_is_tried(ground: Ground) -> None:
-    if ground.server.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'reading'") == "0":
+    if (
+        ground.server.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'reading'")
+        == "0"
+    ):
         ground.server.sql("postgres", "CREATE ROLE reading LOGIN")
     ground.sql("GRANT USAGE ON SCHEMA app TO reading; GRANT SELECT ON ALL TABLES IN SCHEMA app TO reading;"
                "DELETE FROM app.staff WHERE id = 6; UPDATE app.staff SET name = 'x' WHERE id = 1")  # fmt: skip
@@ -280,14 +287,18 @@ def test_another_database_can_be_the_live_one(ground: Ground) -> None:
 _MANY = 300_000
 
 
-def test_many_rows_take_little_memory(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_many_rows_take_little_memory(
+    ground: Ground, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     ground.sql(f"CREATE TABLE app.many (id bigint PRIMARY KEY, a text, b uuid);"
                f"INSERT INTO app.many SELECT n, repeat('x', 100) || n, gen_random_uuid()"
                f" FROM generate_series(1, {_MANY}) n")  # fmt: skip
     asked = "SELECT count(*), sum(hashtextextended(m::text, 0)) FROM app.many m"
     before = ground.sql(asked)
-    snapshot = ground.place.json("backup", "database")["snapshots"][0]["id"]
-    ground.sql("DELETE FROM app.many WHERE id % 3 > 0; UPDATE app.many SET a = '' WHERE id % 300 = 0")
+    snapshot = ground.capture()
+    ground.sql(
+        "DELETE FROM app.many WHERE id % 3 > 0; UPDATE app.many SET a = '' WHERE id % 300 = 0"
+    )
     output = tmp_path_factory.mktemp("many") / "many.sql"
     words = [
         sys.executable, "-c", _MEASURED, "--json", "--config", str(ground.place.config),

@@ -68,13 +68,17 @@ def changes(draw: st.DrawFn) -> list[str]:
     """Statements that delete, change and add."""
     deleted = st.sampled_from(TABLES).flatmap(
         lambda table: st.integers(1, 3).map(
-            lambda number: f"DELETE FROM {table} WHERE ctid IN"
-            f" (SELECT ctid FROM {table} ORDER BY {table}::text LIMIT {number})"
+            lambda number: (
+                f"DELETE FROM {table} WHERE ctid IN"
+                f" (SELECT ctid FROM {table} ORDER BY {table}::text LIMIT {number})"
+            )
         )
     )
     changed = st.sampled_from(TABLES).map(
-        lambda table: f"UPDATE {table} SET v = coalesce(v, '') || '!' WHERE ctid IN"
-        f" (SELECT ctid FROM {table} ORDER BY {table}::text DESC LIMIT 1)"
+        lambda table: (
+            f"UPDATE {table} SET v = coalesce(v, '') || '!' WHERE ctid IN"
+            f" (SELECT ctid FROM {table} ORDER BY {table}::text DESC LIMIT 1)"
+        )
     )
     added = st.sampled_from(
         ["INSERT INTO a VALUES ('new', NULL, 'n') ON CONFLICT DO NOTHING",
@@ -119,9 +123,7 @@ class Live:
         keys = {"a": "ROW(id)", "b": "ROW(x, trim_scale(y))", "c": "ROW(id)", "d": "ROW(ctid)"}
         with self.connection.connect() as session:
             return {
-                table: dict(
-                    session.execute(f"SELECT {key}::text, t::text FROM {table} t".encode())
-                )
+                table: dict(session.execute(f"SELECT {key}::text, t::text FROM {table} t".encode()))
                 for table, key in keys.items()
             }
 
@@ -175,7 +177,6 @@ def test_what_is_undeleted_is_what_was_captured(
         # Everything is there again as it was, and what others added has stayed.
         for table in ("a", "b", "c"):
             assert after[table].items() >= before[table].items()
-            assert {**before[table], **{k: after[table][k] for k in after[table]}} == after[table]
             new = lost[table].keys() - before[table].keys()
             assert after[table].keys() == before[table].keys() | new
             assert all(after[table][one] == lost[table][one] for one in new)

@@ -27,7 +27,7 @@ repositories:
 state: state
 """
 
-SCHEMA = """\
+SCHEMA = '''\
 CREATE SCHEMA app;
 CREATE TYPE app.state AS ENUM ('new', 'paid');
 CREATE TABLE app.customers (id uuid PRIMARY KEY, email text NOT NULL UNIQUE, "Full ""name" text);
@@ -51,13 +51,16 @@ CREATE TABLE app.heads (id int PRIMARY KEY, room int NOT NULL);
 CREATE TABLE app.rooms (id int PRIMARY KEY, head int NOT NULL REFERENCES app.heads);
 ALTER TABLE app.heads ADD CONSTRAINT in_room FOREIGN KEY (room) REFERENCES app.rooms
     DEFERRABLE INITIALLY IMMEDIATE;
-CREATE TABLE app.trail (day date, id int, what text, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+CREATE TABLE app.trail (day date, id int, what text, PRIMARY KEY (day, id))
+    PARTITION BY RANGE (day);
 CREATE TABLE app.trail_1 PARTITION OF app.trail FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
 CREATE TABLE app.trail_2 PARTITION OF app.trail FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
 CREATE TABLE app.plain (x int);
-CREATE TABLE app."Odd.table ""x""" ("se:lect" text NOT NULL, "%s" int, CONSTRAINT "k""ey" UNIQUE ("se:lect"));
+CREATE TABLE app."Odd.table ""x""" ("se:lect" text NOT NULL, "%s" int,
+    CONSTRAINT "k""ey" UNIQUE ("se:lect"));
 INSERT INTO app.customers
-    SELECT gen_random_uuid(), 'c' || n || '@example.com', 'It''s ' || n FROM generate_series(1, 20) n;
+    SELECT gen_random_uuid(), 'c' || n || '@example.com', 'It''s ' || n
+    FROM generate_series(1, 20) n;
 INSERT INTO app.invoices (customer, total, state, tags, extra, file, at, span, note, price, ratio,
         doc, code)
     SELECT c.id, n * 1.1, 'paid', ARRAY['a"b', NULL, 'c,d'], '{"k": ["é", null]}', '\\x00ff27',
@@ -81,7 +84,7 @@ COMMIT;
 INSERT INTO app.trail SELECT date '2026-06-28' + n, n, 'x' || n FROM generate_series(1, 9) n;
 INSERT INTO app.plain SELECT generate_series(1, 5);
 INSERT INTO app."Odd.table ""x""" VALUES ('zwei', 2), ('eins', 1), ('$1', NULL), ('Ä', 3);
-"""
+'''
 
 TABLES = (
     "customers", "invoices", "lines", "reminders", "staff", "heads", "rooms", "trail", "plain",
@@ -120,11 +123,21 @@ class Ground:
             for name in TABLES
         }
 
+    def capture(self) -> str:
+        """The id of one more snapshot, of the live database as it is."""
+        answer = self.place.run("--json", "backup", "database")
+        assert answer.status in (0, 3), answer.text  # it may have shrunk, which is told
+        return str(answer.document["snapshots"][0]["id"])
+
     def undelete(self, *words: object) -> dict[str, Any]:  # Any: JSON values
-        return self.place.json("undelete", "database", *words)
+        answer = self.answer(*words)
+        assert answer.status == 0, answer.err + answer.text
+        return answer.document
 
     def answer(self, *words: object) -> Answer:
-        return self.place.run("--json", "undelete", "database", *words)
+        """Of the first snapshot, unless another one is named."""
+        which = () if "--snapshot" in words else ("--snapshot", self.snapshot)
+        return self.place.run("--json", "undelete", "database", *words, *which)
 
     @contextmanager
     def holding(self, *statements: str) -> Iterator[psycopg.Connection]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=(
-        "strongroom undelete database public.invoices --where \"customer_id = 17\" > back.sql",
+        'strongroom undelete database public.invoices --where "customer_id = 17" > back.sql',
         "strongroom undelete database invoices --with-children --apply --reason 'Ticket 17'",
     ),
 )

@@ -98,7 +98,7 @@ def rebuilt_database(
     """
     if read_manifest(files).session.get("client_encoding") == "SQL_ASCII":
         raise SourceError(
-            "the database is in SQL_ASCII: its text is in no known encoding, and cannot be compared",
+            "the database is in SQL_ASCII: its text is in no known encoding and cannot be compared",
             hint="Take rows from `strongroom restore --table`, which comes beside the live table.",
         )
     with sandbox_for(files, cluster_options) as cluster:

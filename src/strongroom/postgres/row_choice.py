@@ -74,7 +74,7 @@ def choose_rows(rebuilt: Rebuilt, pair: Pair, where: str, into: str) -> None:
             f"this is no condition for rows of {table.label}: {reason}",
             subject="--where",
             code="usage",
-            hint="Write it as after WHERE in SQL, such as --where \"customer_id = 17\".",
+            hint='Write it as after WHERE in SQL, such as --where "customer_id = 17".',
         ) from None
 
 

@@ -1,7 +1,7 @@
 """What happened to the rows of one table between two captures: added, removed, changed by key.
 
-Both captures lie in sandboxes. Where nothing tells a table's rows apart, they are counted as wholes:
-then a changed row is one that was removed and one that was added.
+Both captures lie in sandboxes. Where nothing tells a table's rows apart, they are counted as they
+are: then a changed row is one that was removed and one that was added.
 """
 
 from __future__ import annotations

@@ -87,6 +87,19 @@ class Plan:
             f"SELECT count(*) FROM {found.name} WHERE included AND state = '{state}'"
         )
 
+    def first_keys(
+        self, found: Found, state: str, why: str, included: bool, most: int
+    ) -> list[dict[str, str]]:
+        """The first keys of such rows, by column."""
+        columns = found.pair.rows_key.columns
+        texts = ", ".join(f"k{n}::text" for n, _ in enumerate(columns, 1))
+        order = ", ".join(f"f.k{n}" for n, _ in enumerate(columns, 1))
+        rows = self.desk.rows(
+            f"SELECT {texts} FROM {found.name} f WHERE state = '{state}' AND why = '{why}'"
+            f" AND included = {included} ORDER BY {order} LIMIT {most}"
+        )
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def counts(self) -> Iterator[tuple[TableName, str, str, bool, int]]:
         """Tables with what was found in each: state, why, whether included, number of rows."""
         for table, found in self.found.items():
@@ -132,9 +145,7 @@ def name_table(shapes: Shapes, wanted: str, place: str) -> TableName:
     )
 
 
-def plan_undelete(
-    rebuilt: Rebuilt, live: psycopg.Connection, shapes: Shapes, wish: Wish
-) -> Plan:
+def plan_undelete(rebuilt: Rebuilt, live: psycopg.Connection, shapes: Shapes, wish: Wish) -> Plan:
     """What is gone or changed of the wished table, with parents that it needs and children.
 
     `live` is in a read-only transaction with pinned settings, `shapes` are those that it sees.
@@ -222,7 +233,7 @@ class _Planning:
         return self.plan.found[table]
 
     def _compare(self, pair: Pair, wanted: str | None, why: str) -> int:
-        """Add what is gone or changed of the wanted rows; returns how many of these are gone."""
+        """Add what is gone or changed of the wanted rows; returns how many were added."""
         self.rebuilt.load(pair.captured.table)
         key, found, wish = pair.rows_key, self._found(pair), self.plan.wish
         there = self.desk.fetch(self.live, pair, key, wanted)
@@ -251,9 +262,8 @@ WHERE l.digest IS DISTINCT FROM {digest_of("s", pair.columns)}
         waiting = [self.plan.table]
         while waiting:
             table = waiting.pop()
-            for one in self.rebuilt.shapes.of_parent(table):
-                if self._add_children(one):
-                    waiting.append(one.child)
+            keys = self.rebuilt.shapes.of_parent(table)
+            waiting.extend(one.child for one in keys if self._add_children(one))
 
     def _add_children(self, key: ForeignKey) -> int:
         parent = self.plan.found[key.parent]
@@ -307,6 +317,10 @@ WHERE f.state = '{MISSING}'""")
             )
             return 0
         pair = self._pair(key.parent)
+        if not set(key.parent_columns) <= set(pair.columns):
+            message = f"the snapshot does not have all columns that {key.name} refers to"
+            self.plan.tell("undelete-unchecked", key.parent.label, message)
+            return 0
         absent = self._absent(key, child, pair)
         if absent is None:
             return 0
@@ -367,7 +381,9 @@ JOIN {absent} w ON {equal("p", key.parent_columns, key.same, "w")}""")
             f" AND EXISTS (SELECT {among})"
         )
         if other:
-            reason = f"their rows are there, and have other values of {', '.join(key.parent_columns)}"
+            reason = (
+                f"their rows are there, and have other values of {', '.join(key.parent_columns)}"
+            )
             self._say_lacking(key, other, reason)
         return added
 

@@ -107,7 +107,9 @@ def _tell_acting(
     relation = found.pair.live.table.sql
     rows = live.execute(_ACTING.encode(), [_INSERTS, _UPDATES, relation, relation]).fetchall()
     names = [
-        name for name, on_insert, on_update in rows if (on_insert and missing) or (on_update and changed)
+        name
+        for name, on_insert, on_update in rows
+        if (on_insert and missing) or (on_update and changed)
     ]
     if names:
         message = f"these act when rows are put back: {_listed(names)}"

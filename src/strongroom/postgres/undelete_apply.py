@@ -143,5 +143,3 @@ def _taken(plan: Plan, target: Connection, error: psycopg.Error) -> TargetError:
         hint="Change or remove that row, or leave the other one out with --where. Nothing was"
         " changed.",
     )
-
-

@@ -291,7 +291,7 @@ def _rows_query(found: Found, columns: str, condition: str) -> str:
     """The captured rows that are put back, in an order that is always the same."""
     key = found.pair.rows_key
     order = ", ".join(
-        f's.{quote_name(one)}{" COLLATE " + _BYTES if _is_collated(found, one) else ""}'
+        f"s.{quote_name(one)}{' COLLATE ' + _BYTES if _is_collated(found, one) else ''}"
         for one in key.columns
     )
     return (

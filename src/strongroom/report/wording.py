@@ -43,6 +43,8 @@ class Verbatim(str):
     """Text that is given out as it is, because it is what was asked for: nothing in it is masked,
     since a script that was altered would do something else."""
 
+    __slots__ = ()
+
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `1,204 comparisons`."""

@@ -74,8 +74,7 @@ def _source(application: Application, view: SnapshotView) -> DatabaseSource:
 # Columns belong to it: the same bytes mean other rows when the columns are others.
 def _contents(source: DatabaseSource, view: SnapshotView) -> Mapping[str, object]:
     return {
-        one.label: (one.columns, source.content(view, one))
-        for one in source.manifest(view).tables
+        one.label: (one.columns, source.content(view, one)) for one in source.manifest(view).tables
     }
 
 

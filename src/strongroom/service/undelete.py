@@ -246,14 +246,15 @@ class _Run:
         )
 
     def carry_out(self) -> UndeleteReport:
-        candidate, work = self.choice.candidate, self.work
-        with reading(candidate, progress=self.application.progress) as view:
-            with sandbox(self.application) as folder:
-                begun = time.monotonic()
-                with self.source.rebuilt(view, folder) as rebuilt:
-                    work.stages.append(Stage("sandbox", time.monotonic() - begun))
-                    with (folder / "undelete.sql").open("xb+", opener=_private) as file:
-                        return self._compare(rebuilt, file)
+        progress, begun = self.application.progress, time.monotonic()
+        with (
+            reading(self.choice.candidate, progress=progress) as view,
+            sandbox(self.application) as folder,
+            self.source.rebuilt(view, folder) as rebuilt,
+            _private(folder / "undelete.sql") as file,
+        ):
+            self.work.stages.append(Stage("sandbox", time.monotonic() - begun))
+            return self._compare(rebuilt, file)
 
     def _compare(self, rebuilt: Rebuilt, file: IO[bytes]) -> UndeleteReport:
         from strongroom.postgres.row_comparison import reading_only
@@ -265,16 +266,19 @@ class _Run:
         request, snapshot = self.request, self.choice.candidate.snapshot
         wish = Wish(request.table, request.where, request.changed, request.children)
         script = Script(file)
-        with self.work.stage("compare"), self.live.explaining(), self.live.connect() as session:
-            with reading_only(self.live, session):
-                plan = plan_undelete(rebuilt, session, read_shapes(session), wish)
-                advise(plan, session)
-                lacking = list(lacking_privileges(plan, session))
-                about = (
-                    f"snapshot {snapshot.id} of {self.source.name},"
-                    f" captured {snapshot.time:%Y-%m-%d %H:%M:%S} UTC"
-                )
-                write_script(plan, session, script, about)
+        about = (
+            f"snapshot {snapshot.id} of {self.source.name},"
+            f" captured {snapshot.time:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        with (
+            self.work.stage("compare"),
+            self.live.connect() as session,
+            reading_only(self.live, session),
+        ):
+            plan = plan_undelete(rebuilt, session, read_shapes(session), wish)
+            advise(plan, session)
+            lacking = list(lacking_privileges(plan, session))
+            write_script(plan, session, script, about)
         for label in dict.fromkeys(script.unchanged):
             message = "a number that PostgreSQL always gives itself was changed, and stays so"
             plan.tell("undelete-obstacle", label, message)
@@ -304,9 +308,7 @@ class _Run:
         with self.work.stage("put back"), self.live.explaining():
             apply_script(plan, script, self.live)
 
-    def _report(
-        self, plan: Plan, script: Script, found: tuple[RowsFound, ...]
-    ) -> UndeleteReport:
+    def _report(self, plan: Plan, script: Script, found: tuple[RowsFound, ...]) -> UndeleteReport:
         request, candidate = self.request, self.choice.candidate
         applied = request.apply and bool(script.size_bytes)
         evidence: Entry | None = None
@@ -384,20 +386,13 @@ class _Run:
 def _found(plan: Plan) -> Iterator[RowsFound]:
     """What the plan found, with the first keys of each."""
     for table, state, why, included, rows in plan.counts():
-        found = plan.found[table]
-        columns = found.pair.rows_key.columns
-        names = ", ".join(f"k{n}::text" for n, _ in enumerate(columns, 1))
-        order = ", ".join(f"k{n}" for n, _ in enumerate(columns, 1))
-        first = plan.desk.rows(
-            f"SELECT {names} FROM {found.name} WHERE state = '{state}' AND why = '{why}'"
-            f" AND included = {included} ORDER BY {order} LIMIT {_MOST_KEYS}"
-        )
-        keys = tuple(dict(zip(columns, row, strict=True)) for row in first)
-        yield RowsFound(table.label, state, why, included, rows, keys)
+        keys = plan.first_keys(plan.found[table], state, why, included, _MOST_KEYS)
+        yield RowsFound(table.label, state, why, included, rows, tuple(keys))
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _private(path: Path) -> IO[bytes]:
+    """A new file that nobody else reads, since it holds rows."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:
