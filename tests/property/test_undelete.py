@@ -4,7 +4,7 @@ what diff says of two captures is what an oracle says."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ CREATE TABLE c (id uuid PRIMARY KEY, x int, y numeric, v text,
 CREATE TABLE d (v text)"""
 TABLES: Final = ("a", "b", "c", "d")
 # Row of text values by table; references by number of the row that is meant.
-Rows = Mapping[str, list[tuple[str | None, ...]]]
+Rows = Mapping[str, Sequence[Sequence[str | None]]]
 
 
 @st.composite

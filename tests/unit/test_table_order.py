@@ -68,7 +68,8 @@ def shape(columns: str, *keys: str, name: str = "public.t") -> Shape:
         (shape("id:integer u:uuid", "id"), shape("id:integer u:uuid", "u", "id"), "id", "id u", ""),
         (shape("id:integer u:uuid", "id"), shape("id:integer u:uuid", "u"), None, "id u", ""),
         (shape("a:text"), shape("a:text"), None, "a", ""),
-        (shape("a:integer b:integer", "a b"), shape("a:integer b:integer", "b a"), "b a", "a b", ""),
+        (shape("a:integer b:integer", "a b"), shape("a:integer b:integer", "b a"), "b a", "a b",
+         ""),
         # A wider number holds the same keys; another type does not.
         (shape("id:integer", "id"), shape("id:bigint", "id"), "id", "id", "id"),
         (shape("id:integer", "id"), shape("id:uuid", "id"), None, "id", "id"),

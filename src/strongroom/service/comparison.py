@@ -1,8 +1,8 @@
 """Diff: what two snapshots have in common and what not.
 
 Content is the same when the lists of blob ids are: both name the SHA-256 of what they hold. Where
-whole directories are the same tree, nothing below them is read. Nothing is restored for that; rows of
-tables are compared by `table_comparison`.
+whole directories are the same tree, nothing below them is read. Nothing is restored for that; rows
+of tables are compared by `table_comparison`.
 """
 
 from __future__ import annotations
