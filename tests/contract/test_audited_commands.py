@@ -86,8 +86,8 @@ WORDS: Mapping[str, str] = {
 VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test"})
 # Without a `recovery` in the configuration nobody has asked the application: it is UNKNOWN.
 STATUS: Mapping[str, int] = {"recover": 42}
-# Run in `test_audit`, `test_fleet` or `test_demo_story`.
-ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
+# Run in `test_audit`, `test_fleet`, `test_demo_story` or `test_undelete`.
+ELSEWHERE = frozenset({"demo", "serve", "step", "fleet", "undelete"})
 # What only says what would be done.
 HARMLESS = (
     "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",

@@ -69,7 +69,7 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "snapshots": {"snapshots": ("id", "source", "captured_at", "bytes", "verdict")},
     "ls latest:uploads": {"entries": ("path", "type")},
-    "diff FIRST SECOND": {"added": (), "removed": (), "changed": ()},
+    "diff FIRST SECOND": {"added": (), "removed": (), "changed": (), "tables": ()},
     "dump latest:uploads UPLOADS/lpos/LPO-1.pdf --output NEW": {"bytes": ()},
     "restore uploads --to NEW": {"target": (), "seconds": (), "findings": FINDING},
     "restore uploads --to NEW --preview": {"target": (), "seconds": (), "findings": FINDING},
@@ -204,6 +204,9 @@ FAILURES: Mapping[str, str] = {
     "diff abc def": "wrong-password",
     "dump latest:uploads /x --output NEW": "wrong-password",
     "restore uploads --to NEW": "wrong-password",
+    "undelete uploads public.t": "usage",
+    "undelete": "usage",
+    "diff latest:uploads latest:code --files-only --rows": "usage",
     "prove uploads --target UPLOADS": "wrong-password",
     "recover --to NEW": "wrong-password",
     "recover --to NEW --kit NOWHERE": "kit-missing",
@@ -368,8 +371,9 @@ def _leaves(group: click.Group, above: str = "") -> Iterator[str]:
 
 
 def test_every_command_is_asked() -> None:
-    """A new command gets its line above. `test_demo_story` asks the demo; `serve` answers over
-    HTTP alone, `step` is for the service, whose tests ask it, and so do a fleet's `fleet`."""
+    """A new command gets its line above. `test_demo_story` asks the demo, `test_undelete` of the
+    rows of a database; `serve` answers over HTTP alone, `step` is for the service, whose tests ask
+    it, and so do a fleet's `fleet`."""
     assert isinstance(strongroom, click.Group)
-    for command in set(_leaves(strongroom)) - {"demo", "serve", "step", "fleet"}:
+    for command in set(_leaves(strongroom)) - {"demo", "serve", "step", "fleet", "undelete"}:
         assert any(one == command or one.startswith(command + " ") for one in KEYS), command

@@ -103,6 +103,25 @@ def test_a_schema_comes_with_its_types_and_partitions(place: Place, server: Serv
     assert server.sql("tms", f"SELECT count(*) FROM {made}.trail_2026") == "9"
 
 
+def test_a_schema_is_named_by_itself(place: Place, server: Server) -> None:
+    before = schemas(server)
+    words = ("restore", "database", "--to", "env:CLI_TEST_URL", "--schema", "audit")
+    report = place.json(*words, "--table", "public.trainees", "--reason", "to compare")
+    made = schemas(server) - before
+    assert {name.partition("_restored_")[0] for name in made} == {"audit", "public"}
+    (audit,) = [name for name in made if name.startswith("audit")]
+    names = f"SELECT relname FROM pg_class WHERE relnamespace = '{audit}'::regnamespace"
+    tables = set(server.sql("tms", names + " AND relkind = 'r'").splitlines())
+    assert tables == {"trainees", "trail_2026", "Trail 2027"}
+    assert len(report["findings"]) == 4
+    for name in made:
+        server.sql("tms", f"DROP SCHEMA {name} CASCADE")
+    unknown = place.run(*words[:-1], "audits")
+    assert unknown.status == 2
+    assert "no table in a schema audits" in unknown.err
+    assert "Did you mean audit?" in unknown.err
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("trainee", "Did you mean"), ("trainees", "several tables"), ("nowhere.*", "no table")],

@@ -76,6 +76,7 @@ AUDITED: Final[Mapping[str, Rule]] = {
     "diff": Rule(Trace.READS),
     "dump": Rule(Trace.GIVES_OUT),
     "restore": Rule(Trace.GIVES_OUT, unless="preview"),
+    "undelete": Rule(Trace.GIVES_OUT),
     "recover": Rule(Trace.GIVES_OUT, unless="dry_run"),
     "prove": Rule(Trace.READS),
     "drill": Rule(Trace.READS),
@@ -121,6 +122,7 @@ SHOWN: Final = frozenset(
         "checklist",
         "database",
         "drills",
+        "expect",
         "file",
         "file_format",
         "forget",
@@ -150,12 +152,15 @@ SHOWN: Final = frozenset(
         "snapshot",
         "snapshots",
         "source",
+        "schemas",
         "sources",
         "state",
+        "table",
         "tables",
         "tag",
         "target",
         "wanted",
+        "where",
     }
 )
 # Those that say where a secret is kept; what is typed there otherwise is hidden.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from strongroom.cli.text import count, plain, size, table
 from strongroom.errors import ConfigError, TargetError
 
 if TYPE_CHECKING:
+    from strongroom.postgres.table_difference import TableDifference
     from strongroom.service.listing import Line
 
 REPOSITORY = click.option(
@@ -67,26 +68,81 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "M", "metadata": "U"}
 
 
 @click.command(
-    cls=Command, examples=("strongroom diff 1a2b3c4d 5e6f7a8b", "strongroom diff 1a2b latest:code")
+    cls=Command,
+    examples=(
+        "strongroom diff 1a2b3c4d 5e6f7a8b",
+        "strongroom diff 1a2b latest:database --table public.invoices --rows",
+    ),
 )
 @click.argument("before")
 @click.argument("after")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME",
+    help="Of databases: this table's rows only (`schema.table`); may be repeated.",
+)
+@click.option("--rows", is_flag=True, help="List the rows, up to 1,000 of each kind and table.")
+@click.option(
+    "--files-only", is_flag=True, help="Of databases: compare what is stored, start no sandbox."
+)
 @STORE_AS_OF
 @click.pass_obj
-def diff(run: Run, before: str, after: str) -> int:
+def diff(
+    run: Run, before: str, after: str, tables: tuple[str, ...], rows: bool, files_only: bool
+) -> int:
     """Compare two snapshots.
 
     Each line has a sign and a path: + added, - removed, M changed content, U changed mode, owner,
-    time or attributes only. BEFORE and AFTER are beginnings of ids, or `latest:SOURCE`.
+    time or attributes only. Of two databases, the rows of each table that were added, removed and
+    changed, which takes a sandbox. BEFORE and AFTER are beginnings of ids, or `latest:SOURCE`.
     """
     from strongroom.service.comparison import diff as compare
     from strongroom.service.listing import text
 
-    report = compare(run.application(), before, after)
+    if files_only and (tables or rows):
+        raise click.UsageError("--files-only compares no rows")
+    report = compare(
+        run.application(), before, after, tables=tables, rows=rows, files_only=files_only
+    )
     lines = [f"{_SIGNS[one.what]} {plain(text(one.path))}" for one in report.differences]
     counts = ", ".join(f"{len(report.paths(what)):,} {what}" for what in _SIGNS)
-    run.result(report.as_json(), [*lines, counts])
+    tables_lines = [] if report.tables is None else list(_table_lines(report.tables))
+    run.result(report.as_json(), [*lines, counts, *tables_lines])
     return 0
+
+
+def _table_lines(tables: Iterable[TableDifference]) -> Iterator[str]:
+    found = list(tables)
+    if not found:
+        yield "All tables have the same rows."
+        return
+    heads = ("TABLE", "ADDED", "REMOVED", "CHANGED", "COLUMNS")
+    yield from table(
+        heads,
+        [
+            (
+                plain(one.table),
+                f"{one.added:,}",
+                f"{one.removed:,}",
+                "-" if one.changed is None else f"{one.changed:,}",
+                plain(" ".join(one.columns)),
+            )
+            for one in found
+        ],
+        right="ADDED REMOVED CHANGED",
+    )
+    for one in found:
+        for row in one.rows:
+            key = ", ".join(f"{name} = {value}" for name, value in row.key.items())
+            yield f"{_SIGNS[row.what]} {plain(one.table)}  {plain(key)}"
+            for name, (old, new) in row.columns.items():
+                yield f"    {plain(name)}: {_value(old)} -> {_value(new)}"
+
+
+def _value(value: str | None) -> str:
+    return "NULL" if value is None else repr(value)
 
 
 @click.command(

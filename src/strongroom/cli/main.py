@@ -48,6 +48,7 @@ from strongroom.cli.snapshots import snapshots
 from strongroom.cli.status import status
 from strongroom.cli.step import step
 from strongroom.cli.text import plain
+from strongroom.cli.undelete import undelete
 from strongroom.cli.unlock import unlock
 from strongroom.cli.verify import verify
 from strongroom.errors import EXIT_USAGE, ConfigError, StrongroomError
@@ -65,6 +66,7 @@ COMMANDS: Final = (
     diff,
     dump,
     restore,
+    undelete,
     prove,
     drill,
     recover,

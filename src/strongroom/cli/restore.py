@@ -80,6 +80,14 @@ AT = click.option(
     "into a schema of its own in a database that is there; may be repeated.",
 )
 @click.option(
+    "--schema",
+    "schemas",
+    multiple=True,
+    metavar="NAME",
+    help="Only the tables of this schema of a database, beside the live ones like --table; may be "
+    "repeated.",
+)
+@click.option(
     "--replace",
     metavar="NAME",
     help="Put it in the place of the target, whose own name is typed out here: restored beside, "
@@ -124,6 +132,7 @@ def restore(
     at: str | None,
     include: tuple[str, ...],
     tables: tuple[str, ...],
+    schemas: tuple[str, ...],
     replace: str | None,
     rollback: str | None,
     preview: bool,
@@ -150,6 +159,7 @@ def restore(
     application = run.application()
     if rollback is not None:
         return _roll_back(run, application, rollback, reason, alone=not (source or target))
+    tables = (*tables, *(f"{name}.*" for name in schemas))
     if source is None or target is None:
         missing = "SOURCE" if source is None else "--to TARGET"
         raise click.UsageError(f"{missing} is missing: what is to be restored, and where to?")

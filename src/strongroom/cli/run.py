@@ -20,6 +20,7 @@ import click
 
 from strongroom.cli.text import finding_lines, one_line, plain
 from strongroom.errors import ERROR_KINDS, ConfigError, StrongroomError, TargetError
+from strongroom.report.wording import Verbatim
 
 if TYPE_CHECKING:
     from strongroom.cli.audit import Auditor
@@ -176,6 +177,11 @@ class Run:
             if text:
                 self._write(redact(text))
 
+    def verbatim(self, text: str) -> None:
+        """The command's answer, byte for byte: for what other programs are to read."""
+        self._written = True
+        write_out(text)
+
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""
         self._error = error
@@ -271,6 +277,8 @@ def _redacted(value: Any, key: str = "") -> Any:  # Any: JSON values
 
     Only messages are searched for words that look like a password: names stay as they are.
     """
+    if isinstance(value, Verbatim):
+        return value
     if isinstance(value, str):
         return redact(value) if key in _MESSAGES else _URL_PASSWORD.sub(r"\1:***@", value)
     if isinstance(value, Mapping):

@@ -31,7 +31,7 @@ from strongroom.postgres.statement import qualified, quote_name
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["choose_tables", "restore_tables"]
+__all__ = ["choose_tables", "partitions_of", "restore_tables"]
 
 _QUOTED_NAME: Final = re.compile(r'"((?:[^"]|"")*)"')
 _QUOTED: Final = b"SELECT pg_catalog.quote_ident(%s)"
@@ -52,7 +52,7 @@ def restore_tables(
     """
     manifest = read_manifest(files)
     inventory = Inventory.from_json(files.read(layout.INVENTORY))
-    chosen = choose_tables(manifest, wanted, _partitions(inventory))
+    chosen = choose_tables(manifest, wanted, partitions_of(inventory))
     stamp = f"_restored_{now:%Y%m%d%H%M%S}"
     placed = [replace(one, schema=name_beside(one.schema, stamp)) for one in chosen]
     # What makes a table of an extension or a partition special stays behind.
@@ -78,7 +78,7 @@ def restore_tables(
     return report
 
 
-def _partitions(inventory: Inventory) -> dict[str, set[str]]:
+def partitions_of(inventory: Inventory) -> dict[str, set[str]]:
     """The labels of each partitioned table's partitions, by its label."""
     found: dict[str, set[str]] = {}
     for one in inventory.objects.values():
@@ -128,6 +128,8 @@ def choose_tables(
         ]
         exact = [one for one in found if one.label == name]
         found = exact or found
+        if not found and name.endswith(".*"):
+            raise _no_such_schema(manifest, name.removesuffix(".*"))
         if not found:
             labels = [one.label for one in manifest.tables]
             near = difflib.get_close_matches(name, labels + [one.name for one in manifest.tables])
@@ -145,6 +147,17 @@ def choose_tables(
             )
         chosen |= {one.label: one for one in found}
     return list(chosen.values())
+
+
+def _no_such_schema(manifest: Manifest, name: str) -> ConfigError:
+    schemas = sorted({one.schema for one in manifest.tables})
+    near = difflib.get_close_matches(name, schemas, n=1) or schemas[:5]
+    return ConfigError(
+        f"the snapshot has no table in a schema {name}",
+        subject=name,
+        code="usage",
+        hint=f"Did you mean {' or '.join(near)}?" if near else "Choose another snapshot.",
+    )
 
 
 def _make_tables(

@@ -312,6 +312,8 @@ _ACTS: Final[Mapping[str, str]] = {
     "restore-failed": "a restore that failed",
     "recovery": "a recovery of the whole application",
     "recovery-failed": "a recovery that was stopped",
+    "undelete": "rows put back",
+    "undelete-failed": "rows that could not be put back",
     "rollback": "a restore taken back",
     "rollback-failed": "a restore that could not be taken back",
     "acknowledge": "lost snapshots acknowledged",

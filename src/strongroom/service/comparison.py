@@ -1,19 +1,25 @@
-"""Diff: what two snapshots have in common and what not, without restoring either.
+"""Diff: what two snapshots have in common and what not.
 
 Content is the same when the lists of blob ids are: both name the SHA-256 of what they hold. Where
-whole directories are the same tree, nothing below them is read.
+whole directories are the same tree, nothing below them is read. Nothing is restored for that; rows
+of tables are compared by `table_comparison`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from strongroom.errors import ConfigError
 from strongroom.repository import Node, SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.listing import text
 from strongroom.service.selection import find, reading
+from strongroom.service.table_comparison import are_databases, compare_tables
+
+if TYPE_CHECKING:
+    from strongroom.postgres.table_difference import TableDifference
 
 OWN_FOLDER = b"/.strongroom"  # metadata about the capture, not part of what was captured
 ADDED, REMOVED, CHANGED, METADATA = "added", "removed", "changed", "metadata"
@@ -36,11 +42,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DiffReport:
-    """All differences, in the order of their paths."""
+    """All differences, in the order of their paths; `tables` of databases by name, None where the
+    snapshots are not both of databases, or their tables were not to be compared."""
 
     before: str
     after: str
     differences: tuple[Difference, ...]
+    tables: tuple[TableDifference, ...] | None = None
 
     def paths(self, what: str) -> list[str]:
         return [text(one.path) for one in self.differences if one.what == what]
@@ -51,16 +59,38 @@ class DiffReport:
             "to": self.after,
             **{what: self.paths(what) for what in (ADDED, REMOVED, CHANGED, METADATA)},
             "growth_bytes": sum(one.growth_bytes for one in self.differences),
+            "tables": None if self.tables is None else [one.as_json() for one in self.tables],
         }
 
 
-def diff(application: Application, before: str, after: str) -> DiffReport:
-    """What changed from one snapshot to another, of the same source or not."""
+def diff(
+    application: Application,
+    before: str,
+    after: str,
+    *,
+    tables: Sequence[str] = (),
+    rows: bool = False,
+    files_only: bool = False,
+) -> DiffReport:
+    """What changed from one snapshot to another, of the same source or not.
+
+    Of two databases also which rows: of the named `tables`, or of all; `rows` lists them.
+    """
     first, second = find(application, before), find(application, after)
+    databases = are_databases(first.snapshot, second.snapshot)
+    if (tables or rows) and not databases:
+        raise ConfigError(
+            "--table and --rows are for two snapshots of databases",
+            code="usage",
+            hint="Leave them out, or name two snapshots of a database.",
+        )
     with reading(first) as old, reading(second) as new:
         trees = first.snapshot.tree, second.snapshot.tree
         differences = tuple(_compare(b"", trees[0], old, trees[1], new))
-    return DiffReport(first.snapshot.id, second.snapshot.id, differences)
+        compared: tuple[TableDifference, ...] | None = None
+        if databases and not files_only:
+            compared = compare_tables(application, old, new, tables, rows=rows)
+    return DiffReport(first.snapshot.id, second.snapshot.id, differences, compared)
 
 
 def _compare(

@@ -19,18 +19,20 @@ from strongroom.config import resolve_secret
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError
 from strongroom.model import Finding, Piece, finding
+from strongroom.postgres import layout
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.load import LoadOptions, load_database, read_manifest
-from strongroom.postgres.manifest import Coverage, Manifest
+from strongroom.postgres.manifest import Coverage, Manifest, TableRecord
 from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
 from strongroom.postgres.question import Question
+from strongroom.postgres.rebuilt import Rebuilt, rebuilt_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
-from strongroom.postgres.table_restore import restore_tables
+from strongroom.postgres.table_restore import partitions_of, restore_tables
 from strongroom.repository import FILES, ROWS, Folder, SnapshotView, SnapshotWriter
 from strongroom.sources.difference import Differences
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
@@ -181,6 +183,32 @@ class DatabaseSource:
                 yield target
             finally:
                 del self._sandboxes[target]
+
+    @contextmanager
+    def rebuilt(self, view: SnapshotView, directory: Path) -> Iterator[Rebuilt]:
+        """The captured schema in a sandbox, with the rows of those tables that are asked for."""
+        options = LoadOptions(
+            jobs=self._options.jobs,
+            programs=self._options.programs,
+            own_server=True,
+            partial=True,
+        )
+        cluster = self._cluster_options(directory)
+        with rebuilt_database(self._whole(view), cluster, options) as rebuilt:
+            yield rebuilt
+
+    def manifest(self, view: SnapshotView) -> Manifest:
+        """What the snapshot says of itself."""
+        return read_manifest(self._whole(view))
+
+    def partitioned(self, view: SnapshotView) -> set[str]:
+        """The names of captured tables that consist of partitions."""
+        inventory = Inventory.from_json(self._whole(view).read(layout.INVENTORY))
+        return set(partitions_of(inventory))
+
+    def content(self, view: SnapshotView, table: TableRecord) -> tuple[Piece, ...]:
+        """The stored pieces of a table's stream: where they are the same, so are the rows."""
+        return tuple(self._whole(view).pieces(table.file))
 
     def _left_out(self) -> Iterator[Finding]:
         """What was not asked of the database, by name as far as anybody reads on."""
