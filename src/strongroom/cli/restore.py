@@ -75,6 +75,15 @@ AT = click.option(
     "into a schema of its own in a database that is there; may be repeated.",
 )
 @click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="What belonged to the database role OLD, or was granted to it, goes to NEW; may be "
+    "repeated.",
+)
+@click.option("--owner", metavar="USER:GROUP", help="All files belong to this user and group.")
+@click.option(
     "--replace",
     metavar="NAME",
     help="Put it in the place of the target, whose own name is typed out here: restored beside, "
@@ -104,6 +113,8 @@ def restore(
     at: str | None,
     include: tuple[str, ...],
     tables: tuple[str, ...],
+    roles: tuple[str, ...],
+    owner: str | None,
     replace: str | None,
     rollback: str | None,
     preview: bool,
@@ -132,9 +143,16 @@ def restore(
     }
     if preview:
         planned = preview_restore(
-            application, source, target, include=include, tables=tables, **which
+            application,
+            source,
+            target,
+            include=include,
+            tables=tables,
+            roles=roles,
+            owner=owner,
+            **which,
         )
-        run.result(planned.as_json(), _preview_lines(application, planned))
+        run.result(planned.as_json(), _preview_lines(application, planned, verbose=run.verbose))
         return planned.exit_status
     report = restore_source(
         application,
@@ -144,6 +162,8 @@ def restore(
         tables=tables,
         replace=replace,
         proven=not no_proof,
+        roles=roles,
+        owner=owner,
         reason=reason,
         **which,
     )
@@ -162,13 +182,30 @@ def restore(
 @click.option(
     "--target", required=True, metavar="TARGET", help="The directory or database to look at."
 )
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="The role OLD is called NEW there, as in `restore --role`; may be repeated.",
+)
+@click.option(
+    "--owner", metavar="USER:GROUP", help="All files are to belong to this user and group."
+)
 @SNAPSHOT
 @AT
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
 def prove(
-    run: Run, source: str, target: str, snapshot: str, at: str | None, repository: str | None
+    run: Run,
+    source: str,
+    target: str,
+    roles: tuple[str, ...],
+    owner: str | None,
+    snapshot: str,
+    at: str | None,
+    repository: str | None,
 ) -> int:
     """Is this existing target identical to a snapshot?
 
@@ -186,6 +223,8 @@ def prove(
         snapshot=snapshot,
         repository=repository,
         at=parse_moment(at, zone) if at else None,
+        roles=roles,
+        owner=owner,
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
     return report.exit_status
@@ -348,7 +387,7 @@ _MEANING = {
 }
 
 
-def _preview_lines(application: Application, planned: Preview) -> Iterator[str]:
+def _preview_lines(application: Application, planned: Preview, *, verbose: bool) -> Iterator[str]:
     zone = application.settings.schedule.time_zone
     free = f", {size(planned.free_bytes)} free there" if planned.free_bytes is not None else ""
     yield (
@@ -356,6 +395,7 @@ def _preview_lines(application: Application, planned: Preview) -> Iterator[str]:
         f"({planned.repository}, {clock(planned.captured_at, zone)} {zone})"
     )
     yield f"  {size(planned.size_bytes)} to {planned.target}{free}"
+    yield from finding_lines(planned.findings, all_of_them=verbose)
     if planned.obstacle is None:
         yield "Nothing stands in the way. Nothing was written."
     else:

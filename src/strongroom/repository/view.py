@@ -181,13 +181,20 @@ class SnapshotView:
         target: Path,
         *,
         include: Callable[[bytes], bool] | None = None,
+        owner: tuple[int, int] | None = None,
         workers: int = 2,
     ) -> RestoreReport:
         """Restore a directory's content into `target`; see `restore.restore_tree`."""
         from strongroom.repository.restore import restore_tree
 
         return restore_tree(
-            self, path, target, include=include, workers=workers, progress=self.progress
+            self,
+            path,
+            target,
+            include=include,
+            owner=owner,
+            workers=workers,
+            progress=self.progress,
         )
 
     def _file(self, path: bytes) -> Node:

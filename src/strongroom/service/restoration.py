@@ -16,13 +16,12 @@ from strongroom.errors import (
     EXIT_FINE,
     ConfigError,
     IntegrityError,
-    SourceError,
     StrongroomError,
-    TargetError,
 )
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
 from strongroom.repository import SnapshotView
+from strongroom.service.adaptation import adapt, fitness_of
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
@@ -93,15 +92,22 @@ def preview_restore(
     at: datetime | None = None,
     include: Sequence[str] = (),
     tables: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    owner: str | None = None,
 ) -> Preview:
-    """Which snapshot would be restored, and whether the target would be taken. Writes nothing."""
+    """Which snapshot would be restored, whether the target would be taken, and what would not come
+    back there as it was. Writes nothing."""
     source = application.source(name)
+    adapt(source, roles, owner)
     _refuse_other_parts(source, include, tables)
     choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
     obstacle: StrongroomError | None = None
+    unfit: tuple[Finding, ...] = ()
     try:
         _inspect_target(source, target, beside=bool(tables))
+        if not tables:
+            obstacle, unfit = fitness_of(source, candidate, target)
     except StrongroomError as error:
         obstacle = error
     return Preview(
@@ -113,7 +119,7 @@ def preview_restore(
         shown(target),
         None if source.kind == "postgres" else _free_bytes(Path(target)),
         obstacle,
-        choice.findings,
+        (*choice.findings, *unfit),
     )
 
 
@@ -129,13 +135,16 @@ def restore_source(
     tables: Sequence[str] = (),
     replace: str | None = None,
     proven: bool = True,
+    roles: Sequence[str] = (),
+    owner: str | None = None,
     reason: str = "",
 ) -> ProofReport:
     """Bring a source back into an empty target and, unless that is not wanted, prove it.
 
     With `replace`, the target's own name typed out, what is there gives way once the restored
     copy beside it is proven, and is kept under another name. `tables` of a database come beside
-    the live ones, `include` chooses files.
+    the live ones, `include` chooses files. `roles` are words OLD=NEW of captured roles that are
+    other ones on the target, `owner` is USER:GROUP of all files.
     """
     part = (*include, *tables)
     if replace is not None and (part or not proven):
@@ -144,11 +153,12 @@ def restore_source(
             f"{what} cannot replace the whole", code="usage", hint="Restore it beside the target."
         )
     source = application.source(name)
+    adapt(source, roles, owner)
     _refuse_other_parts(source, include, tables)
     check_target(source, target)
     choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
-    extra = {"include": list(part), "reason": reason}
+    extra = {"include": list(part), "reason": reason, **_adapted(roles, owner)}
     kept: str | None = None
     with _attempt(application, source, candidate, {"target": shown(target), **extra}) as view:
         if replace is None:
@@ -176,9 +186,12 @@ def prove_source(
     snapshot: str = LATEST,
     repository: str | None = None,
     at: datetime | None = None,
+    roles: Sequence[str] = (),
+    owner: str | None = None,
 ) -> ProofReport:
-    """Whether an existing target is identical to a snapshot."""
+    """Whether an existing target is identical to a snapshot, but for other roles or owners."""
     source = application.source(name)
+    adapt(source, roles, owner)
     check_target(source, target)
     choice = _choose(application, snapshot, source, repository, at)
     candidate = choice.candidate
@@ -189,7 +202,21 @@ def prove_source(
     finally:
         application.progress.end()
     outcome = with_findings(outcome, choice.findings)
-    return report(application, "prove", name, candidate, outcome, target=shown(target))
+    return report(
+        application,
+        "prove",
+        name,
+        candidate,
+        outcome,
+        target=shown(target),
+        extra=_adapted(roles, owner),
+    )
+
+
+def _adapted(roles: Sequence[str], owner: str | None) -> dict[str, Any]:  # Any: JSON values
+    """What a record says of what was adapted to the target; nothing when nothing was."""
+    told: dict[str, Any] = {"roles": list(roles)} if roles else {}  # Any: JSON values
+    return told if owner is None else {**told, "owner": owner}
 
 
 def _choose(
@@ -301,36 +328,12 @@ def rollback(
 def _inspect_target(source: Source, target: str, *, beside: bool) -> None:
     """Raise what a restore into this target would be refused with."""
     check_target(source, target)
-    if source.kind == "postgres":
-        if beside:
-            _refuse_missing(target)
-        else:
-            _refuse_occupied(target)
+    if source.kind == "postgres" and beside:
+        _refuse_missing(target)
     if source.kind in ("files", "git"):
         from strongroom.sources.files import refuse_unless_empty
 
         refuse_unless_empty(Path(target))
-
-
-def _refuse_occupied(target: str) -> None:
-    """TargetError when a database holds tables; one that does not exist yet will be made."""
-    from strongroom.sources.database import connection_to
-
-    address = connection_to(target)
-    try:
-        with address.explaining(), address.connect() as session:
-            row = session.execute("SELECT count(*) FROM pg_catalog.pg_stat_user_tables").fetchone()
-    except SourceError as error:
-        if error.code == "database-missing":
-            return
-        raise
-    if row is not None and row[0]:
-        raise TargetError(
-            f"the database is not empty: it holds {row[0]} tables",
-            subject=address.describe(),
-            code="target-not-empty",
-            hint="Name a database that does not exist yet; it will be created.",
-        )
 
 
 def _refuse_missing(target: str) -> None:
