@@ -28,7 +28,6 @@ CREATE SCHEMA IF NOT EXISTS storage AUTHORIZATION supabase_storage_admin;
 CREATE SCHEMA IF NOT EXISTS vault AUTHORIZATION supabase_admin;
 GRANT USAGE ON SCHEMA extensions, auth, storage, vault TO postgres, anon, authenticated, service_role;
 CREATE EXTENSION IF NOT EXISTS pgcrypto WITH SCHEMA extensions;
-CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA extensions;
 
 CREATE TABLE IF NOT EXISTS auth.users (id uuid PRIMARY KEY, email text UNIQUE);
 CREATE TABLE IF NOT EXISTS auth.schema_migrations (version text PRIMARY KEY);

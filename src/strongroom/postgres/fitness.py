@@ -16,12 +16,14 @@ from strongroom.errors import SourceError, StrongroomError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.postgres import layout
 from strongroom.postgres.connection import Connection
+from strongroom.postgres.entry_subject import shown_name
 from strongroom.postgres.exchange import CapturedFiles
 from strongroom.postgres.inventory import CatalogObject, Inventory
-from strongroom.postgres.manifest import Manifest
+from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.preflight import OLDEST_SERVER, is_transaction_pooler
+from strongroom.postgres.row_loading import table_key
 from strongroom.postgres.standing import Standing, examine_standing, owners
-from strongroom.postgres.statement import quote_name
+from strongroom.postgres.statement import qualified, quote_name
 from strongroom.postgres.target import find_database, maintenance_connection
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _OF_SUPERUSERS: Final[Mapping[str, str]] = {
     "parameters": "only a superuser may let others set it",
     "subscriptions": "only a superuser or a member of pg_create_subscription may make it",
 }
+# What only the owner of a table may make on it.
+_OF_OWNERS: Final = frozenset({"policies", "rules", "indexes", "constraints"})
 _UNTRUSTED: Final = frozenset({"c", "internal"})
 _SERVER: Final = b"""
 SELECT pg_catalog.pg_is_in_recovery(), current_setting('default_transaction_read_only'),
@@ -174,10 +178,47 @@ class _Look:
         yield from self._tablespaces()
         yield from self._collations()
         if not self._standing.superuser:
-            for one in self._inventory.objects.values():
-                why = self._beyond(one)
-                if why and one.key not in self._standing.kept:
-                    yield finding("target-refused", one.key, f"{why}; a service may let its role")
+            yield from self._refused()
+
+    def _refused(self) -> Iterator[Finding]:
+        """What an ordinary role may not make, or not on what the target has of its own."""
+        kept = self._standing.kept
+        closed = self._closed_schemas()
+        for one in self._inventory.objects.values():
+            if one.key in kept:
+                continue
+            why = self._beyond(one)
+            if one.part_of in closed:
+                why = why or f"{self._standing.role} may not make objects in {one.part_of}"
+            elif one.part_of in kept and one.section in _OF_OWNERS:
+                why = why or f"{one.part_of} is the target's own"
+            if why:
+                yield finding("target-refused", one.key, f"{why}; a service may let its role")
+        for table in self._manifest.tables:
+            if table.rows and table_key(table) in kept and self._holds_rows(table):
+                message = f"it has rows here: the {table.rows} captured will be left out"
+                yield finding("target-own", table_key(table), message)
+
+    def _closed_schemas(self) -> set[str]:
+        """The keys of schemas that are here and in which the role may make nothing."""
+        if not self._exists:
+            return set()
+        rows = self._session.execute(
+            b"SELECT nspname::text FROM pg_catalog.pg_namespace"
+            b" WHERE NOT pg_catalog.has_schema_privilege(oid, 'CREATE')"
+        ).fetchall()
+        return {f"schema {shown_name(str(name))}" for (name,) in rows}
+
+    def _holds_rows(self, table: TableRecord) -> bool:
+        """Whether a table has rows, or may have some that this role does not see."""
+        import psycopg
+
+        query = f"SELECT EXISTS (SELECT FROM {qualified(table.schema, table.name)})"
+        try:
+            row = self._session.execute(query.encode()).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return True
+        return row is None or bool(row[0])
 
     def refusal(self) -> StrongroomError | None:
         """That the role may make nothing in an existing database."""
@@ -270,7 +311,7 @@ class _Look:
                 yield finding("role-made", f"role {name}", message)
             else:
                 message = f"it is not here, and {standing.role} may not make roles"
-                yield finding("role-missing", f"role {name}", message)
+                yield finding("role-missing", f"role {shown_name(name)}", message)
         if not standing.superuser:
             yield from self._ownership()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -205,7 +205,7 @@ class _Load:
         return LoadReport(
             manifest=self.manifest,
             created=self.created,
-            findings=self.complaints.findings,
+            findings=self.complaints.of_what_is_there(),
             stages=self.stages,
             lacking=frozenset(self.complaints.lacking | self.complaints.refused),
             kept=self.complaints.kept,
@@ -298,7 +298,8 @@ class _Load:
                     standing=before,
                 )
             )
-            self.standing = examine_standing(self.target, made=self.created)
+            after = examine_standing(self.target, made=self.created)
+            self.standing = replace(after, kept=before.kept)
             self.complaints.limited = not self.standing.superuser
             self.complaints.kept = self.standing.kept
             with self.target.connect() as session:
@@ -327,8 +328,9 @@ class _Load:
         return sorted({*self._inventory().mentioned_roles, *more})
 
     def _owners(self, inventory: Inventory) -> set[str]:
-        """To whom things are to belong here."""
-        return {self.options.other_roles.get(one, one) for one in owners(inventory)}
+        """To whom things are to belong here; the roles of a service keep what is theirs."""
+        kept = self.complaints.kept
+        return {self.options.other_roles.get(one, one) for one in owners(inventory, kept)}
 
     # Definitions
 
@@ -341,7 +343,7 @@ class _Load:
             if is_of_extension and self.complaints.limited:
                 continue  # the extension brings its own along, and it is its owner's matter
             changed, told = change_roles(entry, self.change)
-            self.complaints.take(told)
+            self.complaints.take(one for one in told if one.subject not in self.complaints.kept)
             if changed.statements:
                 entries.append(changed)
         return script, entries

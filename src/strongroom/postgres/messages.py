@@ -129,8 +129,16 @@ class Complaints:
         with self._guard:
             for one in findings:
                 self.findings.append(one)
-                if one.code in ("target-owner", "target-grant"):
+                if one.code in ("target-owner", "target-grant", "role-missing"):
                     self.unsettled.add(one.subject)
+
+    def of_what_is_there(self) -> list[Finding]:
+        """The findings, each once, without those about the owner of what could not be made."""
+        return [
+            one
+            for one in dict.fromkeys(self.findings)
+            if one.code != "target-owner" or one.subject not in self.refused
+        ]
 
     def _code(self, one: Complaint) -> str:
         if one.warning or _HARMLESS.search(one.text):

@@ -161,6 +161,7 @@ def _changed_policy(
         message = f"it is for {', '.join(gone)}, not here; it is left out"
         return None, finding("target-grant", subject, message)
     kept = [_renamed(one.text, change) for one in listed if one.name not in change.absent]
+    kept = list(dict.fromkeys(kept))  # two roles may have become one
     text = statement[: listed[0].begin] + ", ".join(kept) + statement[listed[-1].end :]
     if not gone:
         return text, None

@@ -175,6 +175,8 @@ class RowLoading:
         # An extension has filled its own tables already: those rows stay. Into a tree of partitions
         # several streams are loaded at once.
         fresh = self.fresh and not table.extension and not table.root and not is_kept
+        if is_kept and not table.rows:
+            return None
         with session.transaction(), session.cursor() as cursor:
             if is_kept and not self._is_empty(cursor, table):
                 return None
@@ -192,9 +194,8 @@ class RowLoading:
         row = cursor.fetchone()
         if row is None or not row[0]:
             return True
-        if table.rows:
-            text = f"it holds rows of the target's own; the {table.rows} captured are left out"
-            self.complain(Complaint(table_key(table), text, about="rows"))
+        text = f"it holds rows of the target's own; the {table.rows} captured are left out"
+        self.complain(Complaint(table_key(table), text, about="rows"))
         return False
 
     def _index_task(self, entry: Entry) -> Task[TableRecord | Entry]:

@@ -39,10 +39,12 @@ _OF_SUPERUSERS: Final = re.compile(r" (NO)?(SUPERUSER|REPLICATION|BYPASSRLS)\b")
 _ROLE: Final = b"""
 SELECT current_user::text, r.rolsuper, r.rolcreaterole
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"""
+_OF_THE_SERVER: Final = frozenset({"roles", "memberships"})
 _SETTABLE: Final = """
 SELECT r.rolname::text FROM pg_catalog.pg_roles r
 WHERE pg_catalog.pg_has_role(r.oid, {}) AND pg_catalog.pg_has_role(r.oid, 'USAGE')"""
 # The words of REVOKE for the kinds of objects that default privileges are of.
+_MAINTAIN, _MAINTAIN_SINCE = "MAINTAIN", 17
 _REVOKABLE: Final = {
     "table": "TABLE", "view": "TABLE", "materialized view": "TABLE", "foreign table": "TABLE",
     "sequence": "SEQUENCE", "function": "FUNCTION", "procedure": "PROCEDURE",
@@ -53,7 +55,8 @@ _REVOKABLE: Final = {
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The loading role; the roles of the server, and those that it may act for; `kept` are the keys
-    of what the target's database held before, none in one that was made or is a superuser's."""
+    of what the target had before, where the role is an ordinary one: the server's roles, and what
+    the database held unless it was made."""
 
     role: str
     superuser: bool
@@ -71,11 +74,11 @@ def examine_standing(target: Connection, *, made: bool) -> Standing:
         role, superuser, makes_roles = str(row[0]), bool(row[1]), bool(row[2])
         names = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
         kept: frozenset[str] = frozenset()
-        if not superuser and not made:
+        if not superuser:
             kept = frozenset(
                 key
                 for key, one in take_inventory(session).objects.items()
-                if one.section not in ("database", "roles", "memberships", "role settings")
+                if one.section in _OF_THE_SERVER or (not made and one.section != "database")
             )
         return Standing(
             role,
@@ -93,12 +96,12 @@ def _acts_for(session: psycopg.Connection) -> frozenset[str]:
     return frozenset(str(name) for (name,) in session.execute(_SETTABLE.format(right).encode()))
 
 
-def owners(inventory: Inventory) -> set[str]:
-    """The roles to whom anything of the database belongs."""
+def owners(inventory: Inventory, kept: Collection[str] = ()) -> set[str]:
+    """The roles to whom anything of the database belongs, but for what the target has already."""
     return {
         str(one.attributes["owner"])
         for one in inventory.objects.values()
-        if one.attributes.get("owner") not in (None, "(default)")
+        if one.attributes.get("owner") not in (None, "(default)") and one.key not in kept
     }
 
 
@@ -181,29 +184,31 @@ def narrow_grants(
         if now is None or kind is None or key in kept or key == "schema public":
             continue
         name = key.removeprefix(kind).strip()
-        for who, privileges in _surplus(one, now, change).items():
+        is_new = captured.major < _MAINTAIN_SINCE <= observed.major
+        for who, privileges in _surplus(one, now, change, ignored={_MAINTAIN} if is_new else ()):
             found += _revoke(session, f"{_REVOKABLE[kind]} {name}", key, who, privileges)
     return found
 
 
-def _surplus(one: CatalogObject, now: CatalogObject, change: RoleChange) -> dict[str, list[str]]:
-    """What others than the owner may do now and might not before, by role as it is quoted."""
+def _surplus(
+    one: CatalogObject, now: CatalogObject, change: RoleChange, ignored: Collection[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """What others than the owner may do now and might not before, by role as it is quoted. What is
+    `ignored` is no reason by itself."""
     before, after = one.attributes.get("grants"), now.attributes.get("grants")
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return {}
+        return
     wanted: dict[str, set[str]] = {}
     for who, what in before.items():
         name = change.other.get(who.strip('"'), who.strip('"'))
         wanted.setdefault(name, set()).update(str(what).replace("*", "").split())
-    surplus = {}
     for who, what in after.items():
         if who == "(owner)" or " granted by " in who:
             continue
         allowed = wanted.get(who.strip('"'), set())
         more = [each for each in str(what).replace("*", "").split() if each not in allowed]
-        if more:
-            surplus[who] = more
-    return surplus
+        if {*more} - {*ignored}:
+            yield who, more
 
 
 def _revoke(

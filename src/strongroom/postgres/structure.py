@@ -251,6 +251,8 @@ class _Comparison:
         ]
 
     def _lacks(self, one: CatalogObject) -> str:
+        if one.key in self.lacking and one.section not in ("extensions", "collations"):
+            return "it could not be made there"
         lacked = sorted(self.lacking & {one.key, *one.needs})
         return f"the target's server lacks {', '.join(lacked)}" if lacked else ""
 

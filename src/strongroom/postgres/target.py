@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from strongroom.errors import SourceError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.postgres.connection import Connection
+from strongroom.postgres.entry_subject import shown_name
 from strongroom.postgres.manifest import DatabaseRecord, Manifest, RoleRecord
 from strongroom.postgres.messages import without_values
 from strongroom.postgres.role_change import RoleChange, change_roles
@@ -38,6 +39,7 @@ __all__ = [
 
 _MAINTENANCE: Final = ("postgres", "template1")
 _FOREIGN_SETTING: Final = re.compile(r"""( SET "(?:[^"]|"")*\.(?:[^"]|"")*" TO ).*""", re.DOTALL)
+_WITH_ADMIN: Final = re.compile(r" WITH ADMIN OPTION$|(?<= WITH )ADMIN TRUE, ")
 _PARAMETERS_SINCE: Final = 150000
 _ROLE_IN_DATABASE: Final = re.compile(r'ALTER ROLE "((?:[^"]|"")+)"(?= IN DATABASE )')
 
@@ -214,6 +216,9 @@ def create_roles(
                 for group, grant in role.memberships
                 if group in present and role.name in present and {role.name, group} & made
             ]
+            if limited and standing is not None and role.name == standing.role:
+                # Whoever makes a role is its administrator, and cannot be made so once more.
+                grants = [_WITH_ADMIN.sub("", grant) for grant in grants]
             findings += _run(session, f"role {role.name}", grants, limited=limited)
         if session.info.server_version >= _PARAMETERS_SINCE:
             everybody = {*wanted, ""} if own_server else made
@@ -233,7 +238,7 @@ def _make_role(session: psycopg.Connection, role: RoleRecord, *, limited: bool) 
 
 def _unmade_role(role: RoleRecord, standing: Standing) -> Finding:
     message = f"it is not here, and {standing.role} may not make roles"
-    return finding("role-missing", f"role {role.name}", message)
+    return finding("role-missing", f"role {shown_name(role.name)}", message)
 
 
 def _logs_in(role: RoleRecord) -> bool:
