@@ -270,6 +270,14 @@ def test_a_tablespace_that_is_not_there_is_told_of_each_table(tmp_path: Path) ->
         assert load.findings
 
 
+def test_another_encoding_is_told_beforehand(simple: DirectoryStore) -> None:
+    with throwaway_cluster(major=15) as cluster:
+        options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+        psql(cluster, cluster.connection(), "-c", f"CREATE DATABASE latin {options}")
+        fitness = examine_target(simple, cluster.connection("latin"))
+    assert ("target-encoding", "database") in told(list(fitness.findings))
+
+
 def test_an_extension_of_another_place_is_told_beforehand(
     tmp_path: Path, captured: DirectoryStore
 ) -> None:

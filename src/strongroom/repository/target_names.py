@@ -27,12 +27,15 @@ _MOST_TOLD: Final = 1000
 
 
 class TargetNames:
-    """The names of one restore. For one thread."""
+    """The names of one restore. For one thread. Every name can be had until something else is
+    learnt, or known beforehand."""
 
-    def __init__(self, target: bytes) -> None:
+    def __init__(
+        self, target: bytes, *, folds_case: bool = False, refuses_some: bool = False
+    ) -> None:
         self.findings: list[Finding] = []
         self._target = target
-        self._folds_case = self._refuses_some = False
+        self._folds_case, self._refuses_some = folds_case, refuses_some
         self._seen: dict[str, bytes] = {}
         self._lost: set[bytes] = set()
 

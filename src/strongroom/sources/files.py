@@ -301,7 +301,8 @@ def refuse_unwritable(target: Path) -> None:
     there = next(one for one in (absolute, *absolute.parents) if one.exists())
     if not there.is_dir():
         raise TargetError("this is not a directory", subject=str(there))
-    if not os.access(there, os.W_OK | os.X_OK):
+    as_whom = os.access in os.supports_effective_ids
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=as_whom):
         read_only = os.statvfs(there).f_flag & os.ST_RDONLY
         raise TargetError(
             "the file system is read-only" if read_only else "this user may not write there",
