@@ -16,6 +16,7 @@ from statistics import median
 from bench import (
     database_suite,
     files_suite,
+    load_suite,
     recovery_suite,
     s3_suite,
     scale_suite,
@@ -119,6 +120,10 @@ TARGETS: Sequence[Target] = (
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_DIRECTORY, 1.25),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_CUSTOM, None),
     Target(database_suite.LOAD, Quantity.WALL, database_suite.RESTORE_AND_READ, 1.3),
+    Target(load_suite.SANDBOX, Quantity.WALL, load_suite.DIRECTORY, 0.9),
+    Target(load_suite.SANDBOX + load_suite.PROVEN, Quantity.WALL, load_suite.DIRECTORY, None),
+    Target(load_suite.DEFAULT, Quantity.WALL, load_suite.DIRECTORY, 1.0),
+    Target(load_suite.DEFAULT + load_suite.PROVEN, Quantity.WALL, load_suite.DIRECTORY, None),
     *_with_newest(
         [
             (upkeep_suite.COPY, Quantity.WALL, 0.8),

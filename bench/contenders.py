@@ -255,6 +255,10 @@ class Strongroom:
     def keep_last(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "prune", "local", "--yes")]
 
+    def restore_database(self, home: Home, target: str, *words: str) -> Sequence[Argv]:
+        reason = ("--reason", "benchmark")
+        return [self._command(home, "restore", "database", "--to", target, *reason, *words)]
+
     def drill_database(self, home: Home) -> Sequence[Argv]:
         return [self._command(home, "drill", "database")]
 

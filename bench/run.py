@@ -24,6 +24,7 @@ from pathlib import Path
 from bench.contenders import NEWEST, RESTIC, Archiver, Restic, Strongroom
 from bench.database_suite import client_with_zstd, run_database
 from bench.files_suite import run_files, run_tiny
+from bench.load_suite import run_load
 from bench.machine import describe_machine, describe_versions
 from bench.newest_restic import NewerResticError, newest_restic
 from bench.recovery_suite import run_recovery
@@ -43,6 +44,7 @@ SUITES: dict[str, Callable[[Setting, Book], None]] = {
     "files": run_files,
     "tiny": run_tiny,
     "database": run_database,
+    "load": run_load,
     "upkeep": run_upkeep,
     "s3": run_s3,
     "recovery": run_recovery,

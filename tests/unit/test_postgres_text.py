@@ -13,7 +13,6 @@ from strongroom.postgres.messages import (
     Complaint,
     Complaints,
     copy_place,
-    from_pg_restore,
     from_psql,
     of_the_host,
     without_values,
@@ -173,15 +172,6 @@ LINE 2:     spot public.geometry
                  ^
 psql:<stdin>:2: WARNING:  something else
 """
-PG_RESTORE = """pg_restore: while PROCESSING TOC:
-pg_restore: from TOC entry 3801; 2606 16392 FK CONSTRAINT orders orders_place_fkey postgres
-pg_restore: error: could not execute query: ERROR:  relation "public.places" does not exist
-Command was: ALTER TABLE ONLY public.orders
-    ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES public.places(id);
-
-
-pg_restore: warning: errors ignored on restore: 1
-"""
 
 
 def test_complaints_of_psql_get_their_objects() -> None:
@@ -194,25 +184,6 @@ def test_complaints_of_psql_get_their_objects() -> None:
         Complaint("table public.places", 'type "public.geometry" does not exist'),
         Complaint("extension postgis", "something else", warning=True),
     ]
-
-
-def test_complaints_of_pg_restore_get_their_objects() -> None:
-    assert from_pg_restore(PG_RESTORE) == [
-        Complaint(
-            "fk constraint orders orders_place_fkey",
-            'relation "public.places" does not exist',
-            statement="ALTER TABLE ONLY public.orders\n"
-            "    ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES public.places(id);\n\n",
-        ),
-        Complaint(
-            "fk constraint orders orders_place_fkey", "errors ignored on restore: 1", warning=True
-        ),
-    ]
-
-
-def test_a_complaint_without_an_entry_gets_its_statement() -> None:
-    without = "\n".join(line for line in PG_RESTORE.splitlines() if "TOC" not in line)
-    assert from_pg_restore(without)[0].subject == "ALTER TABLE ONLY public.orders"
 
 
 @pytest.mark.parametrize(

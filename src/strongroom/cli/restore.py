@@ -31,6 +31,8 @@ class _Wanted(TypedDict):
     at: datetime | None
     include: tuple[str, ...]
     tables: tuple[str, ...]
+    roles: tuple[str, ...]
+    owner: str | None
     replace: str | None
     roomy: bool
 
@@ -88,6 +90,15 @@ AT = click.option(
     "repeated.",
 )
 @click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="What belonged to the database role OLD, or was granted to it, goes to NEW; may be "
+    "repeated.",
+)
+@click.option("--owner", metavar="USER:GROUP", help="All files belong to this user and group.")
+@click.option(
     "--replace",
     metavar="NAME",
     help="Put it in the place of the target, whose own name is typed out here: restored beside, "
@@ -133,6 +144,8 @@ def restore(
     include: tuple[str, ...],
     tables: tuple[str, ...],
     schemas: tuple[str, ...],
+    roles: tuple[str, ...],
+    owner: str | None,
     replace: str | None,
     rollback: str | None,
     preview: bool,
@@ -170,6 +183,8 @@ def restore(
         "at": parse_moment(at, zone) if at else None,
         "include": include,
         "tables": tables,
+        "roles": roles,
+        "owner": owner,
         "replace": replace,
         "roomy": roomy,
     }
@@ -195,13 +210,30 @@ def restore(
 @click.option(
     "--target", required=True, metavar="TARGET", help="The directory or database to look at."
 )
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="The role OLD is called NEW there, as in `restore --role`; may be repeated.",
+)
+@click.option(
+    "--owner", metavar="USER:GROUP", help="All files are to belong to this user and group."
+)
 @SNAPSHOT
 @AT
 @REPOSITORY
 @STORE_AS_OF
 @click.pass_obj
 def prove(
-    run: Run, source: str, target: str, snapshot: str, at: str | None, repository: str | None
+    run: Run,
+    source: str,
+    target: str,
+    roles: tuple[str, ...],
+    owner: str | None,
+    snapshot: str,
+    at: str | None,
+    repository: str | None,
 ) -> int:
     """Is this existing target identical to a snapshot?
 
@@ -219,6 +251,8 @@ def prove(
         snapshot=snapshot,
         repository=repository,
         at=parse_moment(at, zone) if at else None,
+        roles=roles,
+        owner=owner,
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
     return report.exit_status

@@ -1,19 +1,19 @@
 """Load of a captured database into a new or empty one, with everything that went wrong named.
 
-The order: database, roles that are missing, tables and types, rows in parallel (largest first),
-sequences, large objects, indexes and constraints in parallel, materialised views in the order of
-their dependencies, statistics, and last the database's own settings, which bind new sessions.
-Rows go in before any trigger, index or foreign key exists. A statement that fails is a finding
-with the object's name and the load goes on: an operator at three in the morning wants all that can
-be had. What this does not do: judge the result. That is `proof`'s matter.
+The order: database, roles that are missing, tables and types, rows in parallel (largest first)
+and with them the indexes of each table, sequences, large objects, constraints and whatever else
+comes after rows, materialised views in the order of their dependencies, statistics, and last the
+database's own settings, which bind new sessions. Rows go in before any trigger, index or foreign
+key exists. A statement that fails is a finding with the object's name and the load goes on: an
+operator at three in the morning wants all that can be had. Settings of sessions make it fast, never
+such of the server, and what is loaded is on stable storage when it ends, as far as the server keeps
+that promise. What this does not do: judge the result. That is `proof`'s matter.
 """
 
 from __future__ import annotations
 
-import tempfile
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,24 +25,34 @@ from strongroom.postgres import layout
 from strongroom.postgres.child import Outcome, feed
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.crew import Crew
+from strongroom.postgres.definitions import Definitions, plain_table
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import (
     Complaint,
     Complaints,
-    copy_place,
-    deadlocked,
-    from_pg_restore,
     from_psql,
     of_the_host,
     without_values,
 )
+from strongroom.postgres.ownership import settle_owners
 from strongroom.postgres.partial import quiet_triggers
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.replacement import drop_if_made
+from strongroom.postgres.role_change import RoleChange, change_roles
+from strongroom.postgres.row_loading import RowLoading, index_weights, written_name
+from strongroom.postgres.schema_script import Entry, Script, read_script
 from strongroom.postgres.session import pin_settings, pinned_settings
-from strongroom.postgres.statement import copy_in, qualified
+from strongroom.postgres.standing import (
+    Standing,
+    acting_for,
+    examine_standing,
+    narrow_grants,
+    owners,
+    role_change,
+)
+from strongroom.postgres.statement import qualified
 from strongroom.postgres.target import (
     apply_settings,
     create_roles,
@@ -66,7 +76,13 @@ _ANALYZED: Final = b"""
 SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND pg_catalog.pg_has_role(c.relowner, 'MEMBER')
 ORDER BY c.relpages"""
+_MEMORY: Final = b"""
+SELECT (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'),
+    (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'shared_buffers')"""
+_MOST_MEMORY_KIB: Final = 256 << 10
+_EXTENSION_COMMENT: Final = "EXTENSION "
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ class LoadOptions:
     `own_server`: the server is a throw-away one of ours, so that roles which it has from the
     beginning are made like the captured ones. `roles` are wanted there besides those that the
     database cannot do without. `partial`: rows of some tables are left out on purpose, so keys are
-    made before there are any.
+    made before there are any. `other_roles` are the names that captured roles have on the target.
     """
 
     jobs: int = 2
@@ -86,17 +102,23 @@ class LoadOptions:
     own_server: bool = False
     partial: bool = False
     roles: tuple[str, ...] = ()
+    other_roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class LoadReport:
-    """What a load did. `lacking` is what the server does not have, as the inventory's keys."""
+    """What a load did. `lacking` is what the server does not have, as the inventory's keys;
+    `kept` what the target's database had before, and `unsettled` what has another owner or lacks a
+    grant, told as findings. `ordinary_role` is the loading role, "" when it is a superuser."""
 
     manifest: Manifest
     created: bool = False
     findings: list[Finding] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     lacking: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    unsettled: frozenset[str] = frozenset()
+    ordinary_role: str = ""
     rows: int = 0
     bytes: int = 0
 
@@ -169,22 +191,34 @@ class _Load:
         self.stages: list[Stage] = []
         self.created = False
         self.loaded_rows = self.loaded_bytes = 0
-        self._guard = threading.Lock()
+        self.standing: Standing | None = None
+        self.change = RoleChange(target.user)
+        self._refused_owners: list[Complaint] = []
+        self._has_default_grants = False
+        self._post: tuple[Script, list[Entry]] | None = None
         with maintenance_connection(target) as session:
             self.server_version = session.info.server_version
             self.tls = bool(session.pgconn.ssl_in_use) or target.wants_tls
-        self.programs = self._programs(self.server_version // 10000)
+            self._settings = _session_settings(session, options.jobs)
 
     def report(self) -> LoadReport:
         return LoadReport(
             manifest=self.manifest,
             created=self.created,
-            findings=self.complaints.findings,
+            findings=self.complaints.of_what_is_there(),
             stages=self.stages,
-            lacking=frozenset(self.complaints.lacking),
+            lacking=frozenset(self.complaints.lacking | self.complaints.refused),
+            kept=self.complaints.kept,
+            unsettled=frozenset(self.complaints.unsettled),
+            ordinary_role=self._ordinary_role(),
             rows=self.loaded_rows,
             bytes=self.loaded_bytes,
         )
+
+    def _ordinary_role(self) -> str:
+        if self.standing is None or self.standing.superuser:
+            return ""
+        return self.standing.role
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -192,21 +226,35 @@ class _Load:
         yield
         self.stages.append(Stage(name, time.monotonic() - begun))
 
-    def _programs(self, major: int) -> Programs:
-        """Programs that fit the server and, if possible, read the archive: it has a version."""
-        wanted = max(major, self.manifest.versions.client_major)
-        try:
-            return find_programs(wanted, configured=self.options.programs, tls=self.tls)
-        except SourceError:
-            if wanted == major:
-                raise
-            return find_programs(major, configured=self.options.programs, tls=self.tls)
+    def _programs(self) -> Programs:
+        """psql, which large objects need, of any version that fits the server."""
+        major = self.server_version // 10000
+        return find_programs(major, configured=self.options.programs, tls=self.tls)
 
     # Steps
 
     def everything(self) -> None:
         """All of it, in its order."""
+        if self.manifest.large_objects.count:
+            self._programs()  # that they are lacking is told before anything is made
         self.prepare()
+        assert self.standing is not None
+        inventory = self._inventory()
+        with acting_for(self.target, self.standing, self._owners(inventory)) as acts_for:
+            self.change = role_change(self.standing, inventory, self.options.other_roles, acts_for)
+            self._define_and_fill()
+            self._settle(inventory)
+            if self.options.analyze:
+                with self.stage("statistics"):
+                    self.analyze()
+            with self.stage("settings"):
+                self.complaints.take(
+                    apply_settings(self.target, self.manifest.database, self.change, self.standing)
+                )
+        if not self.options.own_server:
+            self._make_durable()
+
+    def _define_and_fill(self) -> None:
         with self.stage("schema"):
             self.run_script(layout.PRE_DATA_SQL)
         if self.options.partial:
@@ -215,8 +263,7 @@ class _Load:
             with self.stage("rows"):
                 self.rows(self.manifest.tables)
         with self.stage("sequences"):
-            if self.manifest.sequences:
-                self.run_script(layout.SEQUENCES_SQL)
+            self.sequences()
         if self.manifest.large_objects.count:
             with self.stage("large objects"):
                 self.large_objects()
@@ -226,11 +273,6 @@ class _Load:
         if self.manifest.matviews:
             with self.stage("materialised views"):
                 self.refresh()
-        if self.options.analyze:
-            with self.stage("statistics"):
-                self.analyze()
-        with self.stage("settings"):
-            self.complaints.findings += apply_settings(self.target, self.manifest.database)
 
     def _load_partially(self) -> None:
         """Keys first, since a key to a table whose rows are left out could not be made after."""
@@ -245,82 +287,165 @@ class _Load:
             self.created, findings, lacking = prepare_database(self.target, self.manifest.database)
             self.complaints.findings += findings
             self.complaints.lacking |= lacking
-            self.complaints.findings += create_roles(
-                self.target,
-                self.manifest,
-                self._wanted_roles(),
-                own_server=self.options.own_server,
+            before = examine_standing(self.target, made=self.created)
+            wanted = [one for one in self._wanted_roles() if one not in self.options.other_roles]
+            self.complaints.take(
+                create_roles(
+                    self.target,
+                    self.manifest,
+                    wanted,
+                    own_server=self.options.own_server,
+                    standing=before,
+                )
             )
-            if self.created:
-                with self.target.connect() as session:
+            after = examine_standing(self.target, made=self.created)
+            self.standing = replace(after, kept=before.kept)
+            self.complaints.limited = not self.standing.superuser
+            self.complaints.kept = self.standing.kept
+            with self.target.connect() as session:
+                if self.created:
                     for statement in self.manifest.removals:
-                        session.execute(statement.encode())
+                        self._remove(session, statement)
+                row = session.execute(
+                    b"SELECT EXISTS (SELECT FROM pg_catalog.pg_default_acl)"
+                ).fetchone()
+                self._has_default_grants = bool(row and row[0])
+
+    def _remove(self, session: psycopg.Connection, statement: str) -> None:
+        import psycopg
+
+        try:
+            session.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege as error:
+            text = error.diag.message_primary or str(error)
+            self.complaints.judge([Complaint(statement, text, sqlstate=error.sqlstate or "")])
+
+    def _inventory(self) -> Inventory:
+        return Inventory.from_json(self.files.read(layout.INVENTORY))
 
     def _wanted_roles(self) -> list[str]:
-        inventory = Inventory.from_json(self.files.read(layout.INVENTORY))
         more = self.options.roles if self.options.own_server else ()
-        return sorted({*inventory.mentioned_roles, *more})
+        return sorted({*self._inventory().mentioned_roles, *more})
+
+    def _owners(self, inventory: Inventory) -> set[str]:
+        """To whom things are to belong here; the roles of a service keep what is theirs."""
+        kept = self.complaints.kept
+        return {self.options.other_roles.get(one, one) for one in owners(inventory, kept)}
+
+    # Definitions
+
+    def _read(self, path: str) -> tuple[Script, list[Entry]]:
+        """A script, and its entries as they can be had here."""
+        script = read_script(self.files.read(path))
+        entries = []
+        for entry in script.entries:
+            is_of_extension = entry.kind == "COMMENT" and entry.name.startswith(_EXTENSION_COMMENT)
+            if is_of_extension and self.complaints.limited:
+                continue  # the extension brings its own along, and it is its owner's matter
+            changed, told = change_roles(entry, self.change)
+            self.complaints.take(one for one in told if one.subject not in self.complaints.kept)
+            if changed.statements:
+                entries.append(changed)
+        return script, entries
+
+    def _definitions(self, script: Script) -> Definitions:
+        settings, kept = self._settings, self.complaints.kept
+        return Definitions(self.target, script, self._complain, settings=settings, kept=kept)
+
+    def _complain(self, one: Complaint) -> None:
+        is_refused_owner = one.statement and one.sqlstate == "42501" and self.complaints.limited
+        if is_refused_owner and not {one.subject, one.part_of} & self.complaints.kept:
+            self._refused_owners.append(one)  # once grants are made, it may go
+        else:
+            self.complaints.judge([one])
 
     def run_script(self, path: str) -> None:
-        """A script through psql, statement by statement; its complaints become findings."""
-        script = self.files.read(path)
-        outcome = self._psql([script])
-        self._judge(from_psql(outcome.messages, script, path), outcome, path)
+        """A script's definitions in their order; its complaints become findings."""
+        script, entries = self._read(path)
+        self._definitions(script).run(entries, 1, {})
+
+    def post_data(self) -> None:
+        """Indexes and constraints that are not made yet, triggers and policies, in parallel where
+        they allow it."""
+        script, entries = self._post or self._read(layout.POST_DATA_SQL)
+        weights = index_weights(self.manifest.tables)
+        self._definitions(script).run(entries, self.options.jobs, weights)
+
+    def _settle(self, inventory: Inventory) -> None:
+        """What a refused owner or the target's own default privileges left to be done."""
+        assert self.standing is not None
+        if not self._refused_owners and not self._has_default_grants:
+            return
+        with self.target.connect() as session:
+            for one in settle_owners(session, self._refused_owners):
+                self.complaints.judge([one])
+            if self._has_default_grants:
+                kept = self.standing.kept
+                self.complaints.take(narrow_grants(session, inventory, self.change, kept))
+
+    # Content
+
+    def rows(self, tables: Sequence[TableRecord]) -> None:
+        """Rows of tables, the largest first, each in a transaction of its own; with them what is to
+        be made of single tables."""
+        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
+        encoding = "SQL_ASCII" if sql_ascii else "UTF8"
+        pinned = pinned_settings(self.server_version, sql_ascii=sql_ascii)
+        loading = RowLoading(
+            self.files,
+            self.target,
+            self.complaints,
+            {**pinned, **self._settings},
+            encoding,
+            fresh=not self.options.partial,
+            kept=self.complaints.kept,
+        )
+        if self.standing is not None and not self.options.partial:
+            self._give_indexes(loading, tables, encoding)
+        loading.run(tables, self.options.jobs)
+        self.loaded_rows, self.loaded_bytes = loading.rows, loading.bytes
+
+    def _give_indexes(
+        self, loading: RowLoading, tables: Sequence[TableRecord], encoding: str
+    ) -> None:
+        """Let indexes be made with the rows; the rest of the script comes afterwards."""
+        script, entries = self._read(layout.POST_DATA_SQL)
+        if f"SET client_encoding = '{encoding}';" not in script.preamble:
+            self._post = (script, entries)  # one session can't have two encodings
+            return
+        alone = {written_name(one) for one in tables if not one.root}
+        found: dict[str, list[Entry]] = {}
+        later = []
+        for entry in entries:
+            table = plain_table(entry)
+            if table in alone:
+                found.setdefault(table, []).append(entry)
+            else:
+                later.append(entry)
+        loading.indexes, loading.definitions = found, self._definitions(script)
+        self._post = (script, later)
+
+    def sequences(self) -> None:
+        """Every sequence to the value that was captured."""
+        import psycopg
+
+        with self.target.connect() as session:
+            for one in self.manifest.sequences:
+                name = qualified(one.schema, one.name)
+                values = [name, one.last_value, one.is_called]
+                try:
+                    session.execute("SELECT pg_catalog.setval(%s, %s, %s)", values)
+                except psycopg.OperationalError:
+                    raise
+                except psycopg.Error as error:
+                    text = error.diag.message_primary or str(error)
+                    subject = f"sequence {one.label}"
+                    state = error.sqlstate or ""
+                    self.complaints.judge([Complaint(subject, text, sqlstate=state)])
 
     def large_objects(self) -> None:
         outcome = self._psql(self.files.blocks(layout.LARGE_OBJECTS_SQL))
         complaints = from_psql(outcome.messages, b"", layout.LARGE_OBJECTS_SQL)
-        self._judge(complaints, outcome, layout.LARGE_OBJECTS_SQL)
-
-    def post_data(self) -> None:
-        """Indexes, constraints, triggers and policies, in parallel where the archive permits."""
-        if self.programs.major < self.manifest.versions.client_major:
-            self.run_script(layout.POST_DATA_SQL)
-            return
-        arguments = [self.programs.path("pg_restore"), "--section=post-data", "--no-password"]
-        arguments += [f"--jobs={self.options.jobs}", "-d", self.target.database_argument()]
-        with tempfile.NamedTemporaryFile(prefix="strongroom-schema-") as archive:
-            # Parallel reading needs a file; it holds the schema and no rows.
-            archive.write(self.files.read(layout.SCHEMA_DUMP))
-            archive.flush()
-            environment = self.target.environment()
-            outcome = feed([*arguments, archive.name], environment, Crew(), [])
-        complaints = from_pg_restore(outcome.messages)
-        if deadlocked(complaints):
-            complaints = self._run_alone(complaints)
-        self._judge(complaints, outcome, layout.SCHEMA_DUMP)
-
-    def _run_alone(self, complaints: list[Complaint]) -> list[Complaint]:
-        """Run failed statements again, one after the other; returns what still fails.
-
-        pg_restore's parallel jobs do deadlock, over the indexes of partitions for one, and what
-        comes after a statement that failed so fails as well.
-        """
-        import psycopg
-
-        left: list[Complaint] = []
-        with self.target.connect() as session:
-            self._pin(session)
-            session.execute(b"SET check_function_bodies TO false")
-            for one in complaints:
-                if one.warning or not one.statement:
-                    left.append(one)
-                    continue
-                try:
-                    session.execute(one.statement.encode())
-                except psycopg.OperationalError:
-                    raise
-                except psycopg.Error as error:
-                    reason = error.diag.message_primary or str(error)
-                    left.append(replace(one, text=reason))
-        return left
-
-    def _psql(self, blocks: Iterable[Block]) -> Outcome:
-        arguments = [self.programs.path("psql"), "-X", "-q", "--no-password"]
-        arguments += ["-d", self.target.database_argument(), "-f", "-"]
-        return feed(arguments, self.target.environment(), Crew(), blocks)
-
-    def _judge(self, complaints: list[Complaint], outcome: Outcome, path: str) -> None:
         stopped = of_the_host(complaints)
         if stopped is not None:
             raise SourceError(f"{stopped.subject}: {stopped.text}", subject=self.target.describe())
@@ -328,82 +453,13 @@ class _Load:
         if outcome.status != 0 and not complaints:
             # Without ON_ERROR_STOP only a lost connection or a program's own failure gets here.
             text = outcome.messages.strip() or f"ended with status {outcome.status}"
-            self.complaints.findings.append(finding("load-error", path, without_values(text)))
+            told = finding("load-error", layout.LARGE_OBJECTS_SQL, without_values(text))
+            self.complaints.findings.append(told)
 
-    # Rows
-
-    def rows(self, tables: Iterable[TableRecord]) -> None:
-        """Rows of tables, the largest first, each in a transaction of its own."""
-        queue = sorted(tables, key=lambda table: table.bytes)
-        crew = Crew()
-        workers = max(1, min(self.options.jobs, len(queue)))
-        crew.run([lambda: self._load_tables(queue, crew)] * workers)
-
-    def _load_tables(self, queue: list[TableRecord], crew: Crew) -> None:
-        import psycopg
-
-        with self.target.connect() as session, crew.breaking(session.cancel):
-            self._pin(session)
-            while table := self._next(queue):
-                try:
-                    self._load_table(session, table)
-                except psycopg.OperationalError as error:
-                    raise SourceError(
-                        str(error).strip().partition("\n")[0],
-                        subject=f"{self.target.describe()}, {table.label}",
-                    ) from None
-                except psycopg.Error as error:
-                    reason = error.diag.message_primary or str(error)
-                    place = copy_place(error.diag.context or "")
-                    where = f" ({place})" if place else ""
-                    text = f"{without_values(reason)}{where}"
-                    complaint = Complaint(f"table {table.label}", text)
-                    with self._guard:
-                        self.complaints.judge([complaint])
-
-    def _pin(self, session: psycopg.Connection) -> None:
-        import psycopg
-
-        sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
-        pin_settings(session, pinned_settings(self.server_version, sql_ascii=sql_ascii))
-        if sql_ascii:
-            session.execute(b"SET client_encoding TO 'SQL_ASCII'")
-        try:
-            # Only tables of extensions have triggers before the rows.
-            session.execute(b"SET session_replication_role TO 'replica'")
-        except psycopg.errors.InsufficientPrivilege:
-            return
-
-    def _next(self, queue: list[TableRecord]) -> TableRecord | None:
-        with self._guard:
-            return queue.pop() if queue else None
-
-    def _load_table(self, session: psycopg.Connection, table: TableRecord) -> None:
-        relation = table.loaded_into
-        # An extension has filled its own tables already: those rows stay. Into a tree of partitions
-        # several streams are loaded at once.
-        fresh = not table.extension and not table.root and not self.options.partial
-        with session.transaction(), session.cursor() as cursor:
-            if fresh:
-                # Emptied in this transaction, rows need no log (wal_level minimal) nor freezing.
-                cursor.execute(f"TRUNCATE ONLY {relation}".encode())
-            statement = copy_in(relation, table.columns, freeze=fresh)
-            with cursor.copy(statement.encode()) as copy:
-                for block in self.files.blocks(table.file):
-                    copy.write(block)
-            loaded = cursor.rowcount
-        with self._guard:
-            self.loaded_rows += loaded
-            self.loaded_bytes += table.bytes
-            if loaded != table.rows:
-                self.complaints.judge(
-                    [
-                        Complaint(
-                            f"table {table.label}",
-                            f"{table.rows} rows were captured, {loaded} were loaded",
-                        )
-                    ]
-                )
+    def _psql(self, blocks: Iterable[Block]) -> Outcome:
+        arguments = [self._programs().path("psql"), "-X", "-q", "--no-password"]
+        arguments += ["-d", self.target.database_argument(), "-f", "-"]
+        return feed(arguments, self.target.environment(), Crew(), blocks)
 
     # After the rows
 
@@ -411,7 +467,7 @@ class _Load:
         import psycopg
 
         with self.target.connect() as session:
-            self._pin(session)
+            pin_settings(session, pinned_settings(self.server_version))
             for schema, name in self.manifest.matviews:
                 try:
                     view = qualified(schema, name)
@@ -420,8 +476,8 @@ class _Load:
                     raise
                 except psycopg.Error as error:
                     reason = error.diag.message_primary or str(error)
-                    subject = f"materialized view {schema}.{name}"
-                    self.complaints.judge([Complaint(subject, reason)])
+                    subject, state = f"materialized view {schema}.{name}", error.sqlstate or ""
+                    self.complaints.judge([Complaint(subject, reason, sqlstate=state)])
 
     def analyze(self) -> None:
         with self.target.connect() as session:
@@ -431,9 +487,25 @@ class _Load:
 
     def _analyze(self, queue: list[tuple[str, str]], crew: Crew) -> None:
         with self.target.connect() as session, crew.breaking(session.cancel):
-            while True:
-                with self._guard:
-                    if not queue:
-                        return
+            while queue:
+                try:
                     schema, name = queue.pop()
+                except IndexError:  # another took the last one
+                    return
                 session.execute(f"ANALYZE {qualified(schema, name)}".encode())
+
+    def _make_durable(self) -> None:
+        """Sessions of the load did not wait for the log; a commit that does waits for all of it."""
+        with self.target.connect() as session, session.transaction():
+            session.execute(b"SET LOCAL synchronous_commit TO 'on'")
+            session.execute(b"SELECT pg_catalog.pg_current_xact_id()")
+
+
+def _session_settings(session: psycopg.Connection, jobs: int) -> dict[str, str]:
+    """What makes the sessions of a load fast and harms nobody: no commit waits for the log, which
+    the last one does for all; and sorting may take a share of what the server was given."""
+    row = session.execute(_MEMORY).fetchone()
+    assert row is not None
+    usual, buffers = int(row[0]), int(row[1])
+    memory = max(usual, min(buffers // max(jobs, 1), _MOST_MEMORY_KIB))
+    return {"synchronous_commit": "off", "maintenance_work_mem": f"{memory}kB"}

@@ -1,27 +1,27 @@
-"""What client programs say on standard error, line by line, as findings.
+"""What PostgreSQL says while a database is loaded, message by message, as findings.
 
-One exit status says neither what failed nor whether it matters. Each complaint of psql and
-pg_restore gets the name of the object that it is about: from pg_restore's own context lines, or
-from the comment above the statement in the script. A few complaints are known to be harmless; some
-show that the server lacks an extension, a locale or a build option, and then so do complaints about
-what should have come with it. All else is a failed statement, and so is what nobody foresaw.
+One exit status says neither what failed nor whether it matters. Each complaint gets the name of the
+object that it is about; of psql's, from the comment above the statement in its script. A few are
+known to be harmless; some show that the server lacks an extension, a locale or a build option, or
+that the loading role may not do something, and then so do complaints about what should have come
+with it. All else is a failed statement, and so is what nobody foresaw.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from strongroom.model import Finding, finding
 
 __all__ = [
+    "EXISTS",
     "Complaint",
     "Complaints",
     "copy_place",
-    "deadlocked",
-    "from_pg_restore",
     "from_psql",
     "of_the_host",
     "without_values",
@@ -29,22 +29,14 @@ __all__ = [
 
 _PSQL: Final = re.compile(r"^psql:[^:]*:(\d+): (ERROR|FATAL|PANIC|WARNING):  (.*)$")
 _PSQL_OWN: Final = re.compile(r"^psql:(?:[^:]*:(\d+):)? (?:error: )?(.*)$")
-_TOC_ENTRY: Final = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (.*)$")
-_RESTORE: Final = re.compile(r"^pg_restore: (error|warning): (.*)$")
-_IN_RESTORE: Final = re.compile(r"^could not execute query: ERROR:  (.*)$")
 _NAMED: Final = re.compile(r"^-- Name: (.*); Type: (.*?); Schema: (.*?); Owner: ")
 _DETAILS: Final = ("DETAIL:", "HINT:")
-_COMMAND: Final = "Command was:"
-_NAMELESS: Final = "pg_restore"
-_DEADLOCK: Final = "deadlock detected"
-_LONGEST_SUBJECT: Final = 80
 
 _HARMLESS: Final = re.compile(
     r'schema "public" already exists'
     r'|extension "\w+" already exists'
     r'|unrecognized configuration parameter "(transaction_timeout|default_table_access_method)"'
     r"|invalid command \\(un)?restrict"
-    r"|errors ignored on restore"
 )
 # Each with the key of what is lacking, as the inventory writes it.
 _LACKING: Final = (
@@ -57,6 +49,8 @@ _LACKING: Final = (
     (re.compile(r'could not open collator for locale "([^"]+)"'), "locale {}"),
     (re.compile(r"compression method (\w+) not supported"), "compression {}"),
     (re.compile(r"unsupported XML feature"), "XML"),
+    (re.compile(r'security label provider "([^"]+)" is not loaded'), "security label provider {}"),
+    (re.compile(r"no security label providers have been loaded"), "security label provider"),
 )
 # The server's host failed, which says nothing about what was to be loaded.
 _HOST: Final = re.compile(
@@ -75,39 +69,114 @@ _HARMLESS_DETAIL: Final = re.compile(
     r"|The source collation version|The collation in the database was created"
 )
 _KEY: Final = re.compile(r"(Key \([^=]*\))=")
+_NO_PRIVILEGE: Final = "42501"
+_NO_RIGHT: Final = re.compile(r"permission denied|must be (?:owner|member|superuser|able to)")
+_ABSENT_ROLE: Final = re.compile(r'role "[^"]*" does not exist$')
+# Schema, relation, function, other object, column, and a second primary key.
+EXISTS: Final = frozenset({"42P06", "42P07", "42723", "42710", "42701", "42P16"})
+# Objects that stand on a table of somebody else, and are wanted there or not by themselves.
+_WHOLE: Final = ("policy ", "trigger ", "rule ", "constraint ", "index ", "user mapping ")
 _FOLLOWS: Final = re.compile(r"does not exist|must be loaded via|is not (?:a|an) ")
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One message: the object it is about, the text, whether it was only a warning, and the
-    statement that failed where the program says it."""
+    """One message: the object it is about, the text, whether it was only a warning, and the error's
+    SQLSTATE where it is known. `about` is `owner` or `grant` when the statement only gives the
+    object to somebody, or lets somebody in, which is the `statement`; `place` when it could not be
+    put where it was, `rows` when they could not go into a table of the target's own. `part_of` is
+    the object that it belongs to."""
 
     subject: str
     text: str
     warning: bool = False
+    sqlstate: str = ""
+    about: str = ""
+    part_of: str = ""
     statement: str = ""
 
 
 @dataclass(slots=True)
 class Complaints:
-    """Judges complaints in the order of the load; remembers what the server was found to lack."""
+    """Judges complaints in the order of the load; remembers what the server was found to lack.
+
+    `limited`: the loading role is no superuser, so that a refusal for want of rights is the
+    target's nature and no fault of the snapshot; the objects that could not be made are in
+    `refused`, those that stayed with another owner or without a grant in `unsettled`. `kept` are
+    objects of the target's own, which were there before. Safe to use from several threads.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     lacking: set[str] = field(default_factory=set)
+    limited: bool = False
+    kept: frozenset[str] = frozenset()
+    refused: set[str] = field(default_factory=set)
+    unsettled: set[str] = field(default_factory=set)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def judge(self, complaints: Iterable[Complaint]) -> int:
         """Add each complaint's finding; returns how many were more than harmless."""
         serious = 0
-        for one in complaints:
-            code = self._code(one)
-            serious += code != "load-note"
-            self.findings.append(finding(code, one.subject, without_values(one.text)))
+        with self._guard:
+            for one in complaints:
+                code = self._code(one)
+                serious += code not in ("load-note", "target-kept")
+                self.findings.append(finding(code, one.subject, without_values(one.text)))
         return serious
+
+    def take(self, findings: Iterable[Finding]) -> None:
+        """Add findings that are judged already, such as of roles that are not here."""
+        with self._guard:
+            for one in findings:
+                self.findings.append(one)
+                if one.code in ("target-owner", "target-grant", "role-missing"):
+                    self.unsettled.add(one.subject)
+
+    def of_what_is_there(self) -> list[Finding]:
+        """The findings, each once, without those about the owner of what could not be made."""
+        return [
+            one
+            for one in dict.fromkeys(self.findings)
+            if one.code != "target-owner" or one.subject not in self.refused
+        ]
 
     def _code(self, one: Complaint) -> str:
         if one.warning or _HARMLESS.search(one.text):
             return "load-note"
+        if one.about == "place":
+            return "target-tablespace"
+        if one.about == "rows":
+            return "target-own"
+        if self._is_kept(one):
+            return "target-kept"
+        if code := self._lacking(one):
+            return code
+        absent = _ABSENT_ROLE.match(one.text) is not None
+        if absent or (self.limited and _is_refusal(one)):
+            if one.about:
+                self.unsettled.add(one.subject)
+                return f"target-{one.about}"
+            self.refused.add(one.subject)
+            return "target-refused"
+        if _FOLLOWS.search(one.text):
+            if any(_mentions(one.text, subject) for subject in self.refused):
+                self.refused.add(one.subject)
+                return "target-refused"
+            if self.lacking:
+                return "sandbox-lacks"
+        return "load-error"
+
+    def _is_kept(self, one: Complaint) -> bool:
+        """Whether it only says that the target had this before, or that it is not ours to alter."""
+        if one.sqlstate in EXISTS:
+            return one.subject in self.kept or one.part_of in self.kept
+        if one.sqlstate != _NO_PRIVILEGE:
+            return False
+        return one.subject in self.kept or (
+            one.part_of in self.kept and not one.subject.startswith(_WHOLE)
+        )
+
+    def _lacking(self, one: Complaint) -> str:
         for pattern, key in _LACKING:
             found = pattern.search(one.text)
             if found:
@@ -115,9 +184,20 @@ class Complaints:
                 if one.subject.startswith("collation "):
                     self.lacking.add(one.subject)
                 return "sandbox-lacks"
-        if self.lacking and _FOLLOWS.search(one.text):
-            return "sandbox-lacks"
-        return "load-error"
+        return ""
+
+
+def _is_refusal(one: Complaint) -> bool:
+    """Whether the role lacks a right; psql doesn't tell the error's number."""
+    if one.sqlstate:
+        return one.sqlstate == _NO_PRIVILEGE
+    return _NO_RIGHT.match(one.text) is not None
+
+
+def _mentions(text: str, subject: str) -> bool:
+    """Whether a message names an object, such as `relation "a.b"` the `table a.b`."""
+    name = subject.partition(" ")[2].partition(" on ")[0].partition("(")[0].replace('"', "")
+    return bool(name) and re.search(rf'["\s.]{re.escape(name)}["(\s]', text + " ") is not None
 
 
 def without_values(text: str) -> str:
@@ -162,43 +242,6 @@ def from_psql(messages: str, script: bytes, path: str) -> list[Complaint]:
     return found
 
 
-def from_pg_restore(messages: str) -> list[Complaint]:
-    """What pg_restore said, each complaint with its entry of the archive."""
-    found: list[Complaint] = []
-    subject = ""
-    in_statement = False
-    for line in messages.splitlines():
-        if entry := _TOC_ENTRY.match(line):
-            subject, in_statement = _entry_name(entry[1]), False
-        elif match := _RESTORE.match(line):
-            error = _IN_RESTORE.match(match[2])
-            text = error[1] if error else match[2]
-            found.append(Complaint(subject or _NAMELESS, text, match[1] == "warning"))
-            in_statement = False
-        elif not found:
-            continue
-        elif line.startswith(_COMMAND):
-            found[-1] = _with_statement(found[-1], line.removeprefix(_COMMAND).strip())
-            in_statement = True
-        elif in_statement:
-            statement = f"{found[-1].statement}\n{line}"
-            found[-1] = replace(found[-1], statement=statement)
-        elif line.startswith(_DETAILS):
-            found[-1] = _with_detail(found[-1], line)
-    return found
-
-
-def deadlocked(complaints: Iterable[Complaint]) -> bool:
-    """Whether statements got into each other's way: run alone, they may well succeed."""
-    return any(_DEADLOCK in one.text for one in complaints)
-
-
-def _with_statement(one: Complaint, statement: str) -> Complaint:
-    # Parallel workers don't say which entry they are at.
-    subject = statement[:_LONGEST_SUBJECT] if one.subject == _NAMELESS else one.subject
-    return replace(one, subject=subject, statement=statement)
-
-
 def _with_detail(one: Complaint, line: str) -> Complaint:
     return replace(one, text=f"{one.text} {line.strip()}")
 
@@ -211,18 +254,3 @@ def _object_above(lines: Sequence[str], number: int) -> str:
             name, kind, schema = found[1], found[2].lower(), found[3]
             return f"{kind} {name}" if schema == "-" else f"{kind} {schema}.{name}"
     return ""
-
-
-def _entry_name(entry: str) -> str:
-    """`TABLE app orders owner` of an archive's table of contents, as `table orders`."""
-    words = entry.split(" ")
-    kind = list(_leading_capitals(words))
-    rest = words[len(kind) :]
-    return " ".join([*map(str.lower, kind), *rest[:-1]]).strip() or entry
-
-
-def _leading_capitals(words: Sequence[str]) -> Iterator[str]:
-    for word in words:
-        if not (word.isupper() and word.isalpha()):
-            return
-        yield word

@@ -23,9 +23,17 @@ from strongroom.postgres.statement import quote_name
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Problem", "ServerFacts", "examine_server", "find_problems", "preflight"]
+__all__ = [
+    "OLDEST_SERVER",
+    "Problem",
+    "ServerFacts",
+    "examine_server",
+    "find_problems",
+    "is_transaction_pooler",
+    "preflight",
+]
 
-_OLDEST: Final = 13
+OLDEST_SERVER: Final = 13
 _NAMED: Final = 8
 _SUPABASE_POOLER: Final = ".pooler.supabase.com"
 _TRANSACTION_PORT: Final = "6543"
@@ -71,11 +79,11 @@ def preflight(
     """
     with connection.explaining(), connection.connect() as session:
         facts = examine_server(session)
-        if facts.major < _OLDEST:
+        if facts.major < OLDEST_SERVER:
             raise SourceError(
-                f"PostgreSQL {facts.version} is older than {_OLDEST}, the oldest supported",
+                f"PostgreSQL {facts.version} is older than {OLDEST_SERVER}, the oldest supported",
                 subject=connection.describe(),
-                hint=f"Upgrade the server to PostgreSQL {_OLDEST} or newer.",
+                hint=f"Upgrade the server to PostgreSQL {OLDEST_SERVER} or newer.",
             )
         problems = find_problems(connection, session, facts, jobs=jobs)
     chosen: Programs | None = None
@@ -157,23 +165,25 @@ def _together(connection: Connection, problems: Sequence[Problem]) -> SourceErro
 
 
 def _pooler(connection: Connection, session: psycopg.Connection) -> list[Problem]:
-    """Two open sessions that run in the same server process: a pooler shares it between them."""
-    own = session.execute(b"SELECT pg_catalog.pg_backend_pid()").fetchone()
-    if connection.host.endswith(_SUPABASE_POOLER) and connection.port == _TRANSACTION_PORT:
-        shared = True
-    elif own is not None and own[0] == session.info.backend_pid:
-        return []
-    else:
-        with connection.connect() as second:
-            other = second.execute(b"SELECT pg_catalog.pg_backend_pid()").fetchone()
-        shared = own == other
-    if not shared:
+    if not is_transaction_pooler(connection, session):
         return []
     hint = "Connect in session mode"
     if connection.port == _TRANSACTION_PORT:
         hint += ": port 5432 instead of 6543"
     message = "this is a transaction pooler, which cannot hold one snapshot for several sessions"
     return [Problem("database-unreachable", f"port {connection.port}", message, hint + ".")]
+
+
+def is_transaction_pooler(connection: Connection, session: psycopg.Connection) -> bool:
+    """Whether two open sessions run in one server process: a pooler shares it between them."""
+    own = session.execute(b"SELECT pg_catalog.pg_backend_pid()").fetchone()
+    if connection.host.endswith(_SUPABASE_POOLER) and connection.port == _TRANSACTION_PORT:
+        return True
+    if own is not None and own[0] == session.info.backend_pid:
+        return False
+    with connection.connect() as second:
+        other = second.execute(b"SELECT pg_catalog.pg_backend_pid()").fetchone()
+    return own == other
 
 
 def _unreadable(facts: ServerFacts, relations: Sequence[Relation]) -> list[Problem]:

@@ -18,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from strongroom.model import Digests, Finding, Piece, PieceDigest, SetDigest, Stage, finding
 from strongroom.postgres import layout
+from strongroom.postgres.accepted import Accepted
 from strongroom.postgres.access import judge_probe, tell_left_out
 from strongroom.postgres.amcheck import check_deeply
 from strongroom.postgres.answers import read_answers
@@ -42,6 +43,7 @@ from strongroom.postgres.meaning import Asked, judge_query, not_worth_asking
 from strongroom.postgres.messages import without_values
 from strongroom.postgres.programs import find_programs
 from strongroom.postgres.question import Answer, Outcome, Question, ask
+from strongroom.postgres.row_loading import table_key
 from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
 from strongroom.postgres.statement import copy_out, qualified
 from strongroom.postgres.structure import compare_structure
@@ -79,15 +81,17 @@ WHERE c.relkind = 'r' GROUP BY 1, 2"""
 class ProofOptions:
     """How to prove. `reference` gives the inventory of the captured schema, loaded without rows on
     a server of the target's version; it is asked only when definitions' texts differ. `lacking` is
-    what the target's server does not have, from the load's report. `questions` are the operator's;
-    `elsewhere` are patterns of the registry that need no action. `partial`: not all rows are there,
-    so nothing is asked of them. `deep`: run `amcheck`, too, which installs itself: for sandboxes.
+    what the target's server does not have, and `accepted` what the load told of. `questions` are
+    the operator's; `elsewhere` are patterns of the registry that need no action. `partial`: not
+    all rows are there, so nothing is asked of them. `deep`: run `amcheck`, too, which installs
+    itself: for sandboxes.
     """
 
     jobs: int = 2
     programs: Path | None = None
     reference: Callable[[], Inventory] | None = None
     lacking: frozenset[str] = frozenset()
+    accepted: Accepted = field(default_factory=Accepted)
     questions: tuple[Question, ...] = ()
     elsewhere: tuple[str, ...] = ()
     partial: bool = False
@@ -139,6 +143,7 @@ def prove_database(
                 proof.deep()
     if not options.partial:  # else they would be taken for those of the whole
         proof.report.digests = proof.digests()
+    proof.report.findings = list(options.accepted.softened(proof.report.findings))
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
     return proof.report
 
@@ -212,6 +217,8 @@ class _Proof:
     def _comparable(self, table: TableRecord) -> bool:
         """Whether the target has the table with its columns; a finding when it has not."""
         columns = self.present.get((table.schema, table.name))
+        if columns is None and table_key(table) in self.options.lacking:
+            return False  # the load told that it could not be made
         if columns is None:
             self._missing(table, f"expected {table.rows} rows, observed no such table")
             return False
@@ -404,7 +411,11 @@ class _Proof:
         with self.target.connect() as session:
             observed = take_inventory(session)
         self.report.findings += compare_structure(
-            captured, observed, self.options.reference, lacking=self.options.lacking
+            captured,
+            observed,
+            self.options.reference,
+            lacking=self.options.lacking,
+            accepted=self.options.accepted,
         )
         self.report.checked += len(captured)
         return captured, observed
@@ -470,9 +481,11 @@ class _Proof:
         if why := not_worth_asking(question, captured):
             observed = Answer(Outcome.UNASKED, reason=why)
         else:
+            other = self.options.accepted.other_roles
+            role = None if question.role is None else other.get(question.role, question.role)
             observed = ask(
                 session,
-                question,
+                replace(question, role=role),
                 timeout_seconds=self.options.question_seconds,
                 search_path=answers.search_path if answers else None,
             )

@@ -16,6 +16,7 @@ from typing import Final
 
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding, finding
+from strongroom.postgres.accepted import Accepted, with_other_roles
 from strongroom.postgres.inventory import CatalogObject, Inventory, Value
 from strongroom.postgres.inventory_sql import UNREAD
 
@@ -82,6 +83,7 @@ def compare_structure(
     reference: Callable[[], Inventory] | None = None,
     *,
     lacking: Collection[str] = (),
+    accepted: Accepted | None = None,
 ) -> list[Finding]:
     """The findings of the structure rung, sorted by subject; empty when nothing differs.
 
@@ -89,9 +91,11 @@ def compare_structure(
     the target's major version; it is called at most once, and only when the text of an expression
     differs. Without it such a difference is `structure-unchecked`, and so is what needs an
     extension that the target's server does not have. `lacking` are the keys of more such objects,
-    e.g. a collation whose locale that server cannot provide.
+    e.g. a collation whose locale that server cannot provide. What is `accepted` was told before.
     """
-    comparison = _Comparison(captured, observed, frozenset(lacking))
+    accepted = accepted or Accepted()
+    captured = with_other_roles(captured, accepted.other_roles)
+    comparison = _Comparison(captured, observed, frozenset(lacking), accepted)
     findings = list(comparison.unreadable())
     findings += comparison.existence()
     findings += comparison.untold()
@@ -102,8 +106,14 @@ def compare_structure(
 class _Comparison:
     """The two sides, reduced to what may be compared."""
 
-    def __init__(self, captured: Inventory, observed: Inventory, lacking: frozenset[str]) -> None:
-        self.captured, self.observed = captured, observed
+    def __init__(
+        self,
+        captured: Inventory,
+        observed: Inventory,
+        lacking: frozenset[str],
+        accepted: Accepted,
+    ) -> None:
+        self.captured, self.observed, self.accepted = captured, observed, accepted
         self.captured_roles = frozenset(
             str(one.attributes["name"])
             for one in captured.objects.values()
@@ -119,6 +129,12 @@ class _Comparison:
             for key in self.missing
             if self.expected_objects[key].section == "extensions"
             and self.expected_objects[key].attributes["name"] not in observed.available_extensions
+        }
+        self.lacking |= {
+            key
+            for key in self.missing
+            if self.expected_objects[key].section == "security labels"
+            and f"security label provider {key.split()[2]}" in self.lacking
         }
 
     def unreadable(self) -> Iterator[Finding]:
@@ -136,6 +152,8 @@ class _Comparison:
             one = self.expected_objects[key]
             if one.part_of in self.missing or one.follows in self.missing:
                 continue
+            if key in self.accepted.unsettled:
+                continue
             lost = f"expected {_summary(one)}, observed nothing"
             if self._lacks(one):
                 yield finding("structure-unchecked", key, f"{lost}: {self._lacks(one)}")
@@ -150,7 +168,11 @@ class _Comparison:
             yield finding("structure-rewritten", key, "every new database has it")
         for key in unusual:
             one = self.observed_objects[key]
-            if one.part_of not in unusual and one.follows not in unusual:
+            if one.part_of in unusual or one.follows in unusual:
+                continue
+            if self.accepted.is_extra(one):
+                yield finding("target-kept", key, "the target had it before, and keeps it")
+            else:
                 more = f"expected nothing, observed {_summary(one)}"
                 yield finding("structure-extra", key, more)
 
@@ -199,6 +221,8 @@ class _Comparison:
 
     def _code(self, one: CatalogObject, each: _Difference, settler: _Reference) -> tuple[str, str]:
         """The finding's code, and a reason where the difference alone does not tell it."""
+        if self.accepted.is_own(one):
+            return "target-own", "the target had it before, and keeps it"
         if self._lacks(one):
             return "structure-unchecked", self._lacks(one)
         if UNREAD in (each.expected, each.observed):
@@ -223,9 +247,12 @@ class _Comparison:
             _Difference(attribute, expected[attribute], observed[attribute])
             for attribute in sorted(expected.keys() & observed.keys())
             if expected[attribute] != observed[attribute]
+            and not self.accepted.is_told(self.expected_objects[key], attribute)
         ]
 
     def _lacks(self, one: CatalogObject) -> str:
+        if one.key in self.lacking and one.section not in ("extensions", "collations"):
+            return "it could not be made there"
         lacked = sorted(self.lacking & {one.key, *one.needs})
         return f"the target's server lacks {', '.join(lacked)}" if lacked else ""
 

@@ -1,9 +1,10 @@
 """The database that a load writes to: made anew, or found empty; and the roles beside it.
 
-Nothing is ever overwritten: a database that holds anything of a user is refused. A new one gets
-the encoding and locale that were captured; when the server doesn't have that locale it gets the
-plain one and says so. Only roles that are missing and that the database cannot do without are
-made; existing ones are left as they are.
+Nothing is ever overwritten: a database that holds anything of a user is refused. What a managed
+service has put into a new database, and owns, is not the user's. A new one gets the encoding and
+locale that were captured; when the server doesn't have that locale it gets the plain one and says
+so. Only roles that are missing and that the database cannot do without are made; existing ones are
+left as they are.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from typing import TYPE_CHECKING, Final
 from strongroom.errors import SourceError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.postgres.connection import Connection
-from strongroom.postgres.manifest import DatabaseRecord, Manifest
+from strongroom.postgres.entry_subject import shown_name
+from strongroom.postgres.manifest import DatabaseRecord, Manifest, RoleRecord
 from strongroom.postgres.messages import without_values
+from strongroom.postgres.role_change import RoleChange, change_roles
+from strongroom.postgres.schema_script import Entry
+from strongroom.postgres.standing import Standing, as_ordinary_role
 from strongroom.postgres.statement import quote_name
 from strongroom.postgres.surroundings import create_database_statement
 
@@ -37,23 +42,29 @@ MAINTENANCE: Final = ("postgres", "template1")
 """Databases that every server has. From there the others are made, so they can't be renamed."""
 
 _FOREIGN_SETTING: Final = re.compile(r"""( SET "(?:[^"]|"")*\.(?:[^"]|"")*" TO ).*""", re.DOTALL)
+_WITH_ADMIN: Final = re.compile(r" WITH ADMIN OPTION$|(?<= WITH )ADMIN TRUE, ")
 _PARAMETERS_SINCE: Final = 150000
+_ROLE_IN_DATABASE: Final = re.compile(r'ALTER ROLE "((?:[^"]|"")+)"(?= IN DATABASE )')
 
+# In a database of the role's own, what belongs to roles that it may not act for is the service's.
 _OCCUPANTS: Final = b"""
 SELECT what, min(name), count(*) FROM (
-    SELECT 'relation' AS what, n.nspname || '.' || c.relname AS name
+    SELECT 'relation' AS what, n.nspname || '.' || c.relname AS name, c.relowner AS owner
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid
             AND e.classid = 'pg_catalog.pg_class'::regclass AND e.deptype = 'e')
     UNION ALL
-    SELECT 'function', n.nspname || '.' || p.proname
+    SELECT 'function', n.nspname || '.' || p.proname, p.proowner
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = p.oid
             AND e.classid = 'pg_catalog.pg_proc'::regclass AND e.deptype = 'e')
     UNION ALL
-    SELECT 'large object', oid::text FROM pg_catalog.pg_largeobject_metadata) found
+    SELECT 'large object', oid::text, lomowner FROM pg_catalog.pg_largeobject_metadata) found
+WHERE pg_catalog.pg_has_role(found.owner, 'MEMBER') OR NOT EXISTS (
+    SELECT FROM pg_catalog.pg_database d
+    WHERE d.datname = current_database() AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'))
 GROUP BY what ORDER BY what DESC"""
 
 
@@ -167,13 +178,20 @@ def _create(
 
 
 def create_roles(
-    target: Connection, manifest: Manifest, wanted: Sequence[str], *, own_server: bool = False
+    target: Connection,
+    manifest: Manifest,
+    wanted: Sequence[str],
+    *,
+    own_server: bool = False,
+    standing: Standing | None = None,
 ) -> list[Finding]:
     """Make the roles of `wanted` that the server lacks.
 
     Existing ones are left alone, unless the server is our own: there they are made alike. What
-    PUBLIC may set is the whole server's matter, too.
+    PUBLIC may set is the whole server's matter, too. Of a role that may not be made, or not with
+    all that it had, a finding tells (see `standing`).
     """
+    limited = standing is not None and not standing.superuser
     with maintenance_connection(target) as session:
         rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
         existing = {str(row[0]) for row in rows}
@@ -181,12 +199,19 @@ def create_roles(
             role for role in manifest.roles if role.name not in existing and role.name in wanted
         ]
         findings: list[Finding] = []
+        made: set[str] = set()
         for role in missing:
-            findings += _run(session, f"role {role.name}", role.statements)
+            if standing is not None and not standing.makes_roles:
+                findings.append(_unmade_role(role, standing))
+                continue
+            findings += _make_role(session, role, limited=limited)
+            made.add(role.name)
+            if not own_server and _logs_in(role):
+                message = "it was made without a password, which no snapshot holds"
+                findings.append(finding("role-made", f"role {role.name}", message))
         for role in manifest.roles:
             if own_server and role.name in existing and role.name in wanted:
                 findings += _run(session, f"role {role.name}", role.statements[1:])
-        made = {role.name for role in missing}
         present = existing | made
         for role in manifest.roles:
             grants = [
@@ -194,26 +219,88 @@ def create_roles(
                 for group, grant in role.memberships
                 if group in present and role.name in present and {role.name, group} & made
             ]
-            findings += _run(session, f"role {role.name}", grants)
+            if limited and standing is not None and role.name == standing.role:
+                # Whoever makes a role is its administrator, and cannot be made so once more.
+                grants = [_WITH_ADMIN.sub("", grant) for grant in grants]
+            findings += _run(session, f"role {role.name}", grants, limited=limited)
         if session.info.server_version >= _PARAMETERS_SINCE:
             everybody = {*wanted, ""} if own_server else made
             grants = [grant for grantee, grant in manifest.parameter_grants if grantee in everybody]
-            findings += _run(session, "parameters", grants)
+            findings += _run(session, "parameters", grants, limited=limited)
     return findings
 
 
-def apply_settings(target: Connection, record: DatabaseRecord) -> list[Finding]:
+def _make_role(session: psycopg.Connection, role: RoleRecord, *, limited: bool) -> list[Finding]:
+    subject = f"role {role.name}"
+    if not limited:
+        return _run(session, subject, role.statements)
+    plain, more = as_ordinary_role(role)
+    findings = _run(session, subject, plain.statements, limited=True)
+    return findings + _run(session, subject, more, limited=True)
+
+
+def _unmade_role(role: RoleRecord, standing: Standing) -> Finding:
+    message = f"it is not here, and {standing.role} may not make roles"
+    return finding("role-missing", f"role {shown_name(role.name)}", message)
+
+
+def _logs_in(role: RoleRecord) -> bool:
+    return any(re.search(r" WITH .*(?<!NO)LOGIN\b", one) for one in role.statements)
+
+
+def apply_settings(
+    target: Connection,
+    record: DatabaseRecord,
+    change: RoleChange | None = None,
+    standing: Standing | None = None,
+) -> list[Finding]:
     """Owner, grants, comment and settings of the database itself, last: they bind new sessions."""
-    name = quote_name(target.database)
+    name, subject = quote_name(target.database), f"database {target.database}"
+    limited = standing is not None and not standing.superuser
+    findings: list[Finding] = []
+    statements = []
+    for before, after in record.settings:
+        statement = f"{before}{name}{after}"
+        if change is not None:
+            changed, told = _with_roles(statement, subject, change)
+            findings += told
+            if changed is None:
+                continue
+            statement = changed
+        statements.append(statement)
     with maintenance_connection(target) as session:
-        return _run(
-            session,
-            f"database {target.database}",
-            [f"{before}{name}{after}" for before, after in record.settings],
-        )
+        return findings + _run(session, subject, statements, limited=limited)
 
 
-def _run(session: psycopg.Connection, subject: str, statements: Sequence[str]) -> list[Finding]:
+def _with_roles(
+    statement: str, subject: str, change: RoleChange
+) -> tuple[str | None, list[Finding]]:
+    """A statement about the database with the roles that are here; None when it is left out."""
+    of_role = _ROLE_IN_DATABASE.match(statement)
+    if of_role:
+        name = of_role[1].replace('""', '"')
+        if name in change.absent:
+            message = f"settings of {name}, a role that is not here, are left out"
+            return None, [finding("target-grant", subject, message)]
+        other = quote_name(change.other.get(name, name))
+        return f"ALTER ROLE {other}{statement[of_role.end() :]}", []
+    text = statement.encode().decode("latin-1")
+    entry = Entry("ACL", subject, "", "", (text + ";",))
+    changed, told = change_roles(entry, change)
+    told = [finding(one.code, subject, one.message) for one in told]
+    if not changed.statements:
+        return None, told
+    return changed.statements[0].encode("latin-1").decode().removesuffix(";"), told
+
+
+def _run(
+    session: psycopg.Connection,
+    subject: str,
+    statements: Sequence[str],
+    *,
+    limited: bool = False,
+) -> list[Finding]:
+    """What was refused; of an ordinary role (`limited`) that may be no fault of anything."""
     import psycopg
 
     findings = []
@@ -225,7 +312,9 @@ def _run(session: psycopg.Connection, subject: str, statements: Sequence[str]) -
         except psycopg.Error as error:
             # A statement of ours never holds a password, but the value of a setting may be one.
             text = f"{without_values(error.diag.message_primary or '')} ({_shown(statement)})"
-            findings.append(finding("load-error", subject, text))
+            is_refusal = limited and isinstance(error, psycopg.errors.InsufficientPrivilege)
+            code = "target-refused" if is_refusal else "load-error"
+            findings.append(finding(code, subject, text))
     return findings
 
 

@@ -16,6 +16,7 @@ import os
 import secrets
 import stat
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -24,13 +25,20 @@ from typing import Final, TypeAlias
 
 from strongroom.errors import IntegrityError, TargetError
 from strongroom.model import Finding, Progress, Silent, finding
-from strongroom.repository.file_writing import FileWriter, Unset, metadata_of, reason_of
+from strongroom.repository.file_writing import (
+    FileWriter,
+    Metadata,
+    Unset,
+    metadata_of,
+    reason_of,
+)
 from strongroom.repository.index import Location
 from strongroom.repository.pack import BlobType
 from strongroom.repository.process_pool import ProcessPool, start_pool
 from strongroom.repository.repository import Repository
 from strongroom.repository.restore_child import WholeFile, Written
 from strongroom.repository.reuse import ExistingTrees
+from strongroom.repository.target_names import TargetNames
 from strongroom.repository.tree import Node
 from strongroom.repository.view import BlobRun, SnapshotView, gather_runs, read_run
 
@@ -51,6 +59,7 @@ _RUN_BLOBS: Final = 200
 # After these nothing else could be made either.
 _FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _REUSED_FILES: Final = 32
+_MOST_NAMED: Final = 10
 _TEMPORARY_PREFIX: Final = b".strongroom-partial-"
 
 
@@ -99,13 +108,15 @@ def restore_tree(
     *,
     include: Callable[[bytes], bool] | None = None,
     existing: Sequence[Path] = (),
+    owner: tuple[int, int] | None = None,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Restore what the directory `path` of a snapshot holds into `target`.
 
     `include` chooses files by their path relative to the directory; what trees in `existing` hold
-    of them is read there. The target is made when it does not exist, and must be empty. Raises
+    of them is read there. All of it belongs to `owner` when that is given. The target is made when
+    it does not exist, and must be empty. Raises
     IntegrityError when a blob is not what its name says: nothing wrong is left under a file's own
     name.
     """
@@ -114,11 +125,20 @@ def restore_tree(
         raise TargetError("not a directory in this snapshot", subject=os.fsdecode(path))
     run = _Restore(view.repository, os.fsencode(os.path.abspath(target)), workers, progress)
     run.existing = ExistingTrees(existing)
+    run.new_owner = owner
     try:
         run.everything(top, include)
     except OSError as error:
         raise _target_error(target, error) from error
     return run.report
+
+
+def _told(what: str, count: int, named: Sequence[str]) -> str:
+    """How many entries something was with, and which."""
+    if count == 1:
+        return f"{what}, for 1 entry"
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return f"{what}, for {count} entries: {', '.join(named)}{more}"
 
 
 def _target_error(target: Path, error: OSError) -> TargetError:
@@ -129,6 +149,8 @@ def _target_error(target: Path, error: OSError) -> TargetError:
         hint = "Free space there, empty the target, then restore again."
     elif error.errno == errno.EROFS:
         hint = "Choose a target on a file system that is not read-only."
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        hint = "Choose a target where this user may write, or restore as root."
     return TargetError(reason, subject=where, hint=hint)
 
 
@@ -140,6 +162,7 @@ class _Restore:
     ) -> None:
         self.report = RestoreReport()
         self.existing = ExistingTrees(())
+        self.new_owner: tuple[int, int] | None = None
         self._repository = repository
         self._target = target
         self._progress = progress or Silent()
@@ -165,7 +188,9 @@ class _Restore:
         self._first_links: dict[tuple[object, ...], bytes] = {}
         self._links: list[tuple[bytes, bytes]] = []
         self._later: list[tuple[bytes, Node]] = []
-        self._unset: dict[str, tuple[int, str]] = {}
+        self._unset: dict[str, list[str]] = {}
+        self._unset_count: Counter[str] = Counter()
+        self._names = TargetNames(self._target)
 
     def everything(self, top: Node, include: Callable[[bytes], bool] | None) -> None:
         os.makedirs(self._target, mode=0o700, exist_ok=True)
@@ -207,10 +232,10 @@ class _Restore:
         for relative in sorted(self._made, key=lambda one: one.count(b"/"), reverse=True):
             self._finish_directory(relative)
         flush_file_system(self._target)
-        for what, (count, example) in sorted(self._unset.items()):
-            self.report.findings.append(
-                finding("metadata-unset", example, f"{what}, for {count} entries")
-            )
+        for what, named in sorted(self._unset.items()):
+            told = _told(what, self._unset_count[what], named)
+            self.report.findings.append(finding("metadata-unset", named[0], told))
+        self.report.findings += self._names.findings
 
     def _learn_owner(self) -> None:
         """Whose new files are: another than the process where the target hands its group down."""
@@ -219,6 +244,15 @@ class _Restore:
         status = os.stat(probe)
         os.rmdir(probe)
         self._writer = FileWriter((status.st_uid, status.st_gid))
+        self._names.learn(probe)
+
+    def _metadata(self, node: Node) -> Metadata:
+        """What a node's entry gets here."""
+        metadata = metadata_of(node)
+        if self.new_owner is None:
+            return metadata
+        uid, gid = self.new_owner
+        return metadata._replace(uid=uid, gid=gid)
 
     def _remove_partial(self) -> None:
         """Remove what has no name of its own yet; after a whole restore that is nothing."""
@@ -237,6 +271,8 @@ class _Restore:
             prefix, subtree = stack.pop()
             for node in self._repository.read_tree(subtree):
                 relative = prefix + node.name
+                if not self._names.can_be(relative, node):
+                    continue
                 if node.subtree is not None:
                     stack.append((relative + b"/", node.subtree))
                     self._directories[relative] = node
@@ -373,7 +409,7 @@ class _Restore:
     def _write_blob(self, file: _File, position: int, content: bytes) -> None:
         """Write one blob of a file; whoever writes the last one finishes the file."""
         path, temporary = self._absolute(file.path), self._temporary(file)
-        metadata = metadata_of(file.node)
+        metadata = self._metadata(file.node)
         self._partial.add(temporary)
         last = True
         unset: list[Unset] = []
@@ -440,7 +476,7 @@ class _Restore:
                 temporary = self._temporary(file)
                 self._partial.add(temporary)
                 job.files.append((key, location, file, temporary))
-                metadata = tuple(metadata_of(file.node))
+                metadata = tuple(self._metadata(file.node))
                 files.append((temporary, self._absolute(file.path), metadata))
             offset = entry.offset - run.begin
             blobs.append((offset, entry.length, entry.id, entry.plain_length, files))
@@ -507,15 +543,19 @@ class _Restore:
     # Metadata
 
     def _set_metadata(self, relative: bytes, target: int | bytes, node: Node) -> None:
-        self._tolerate(relative, self._writer.set_metadata(target, metadata_of(node)))
+        self._tolerate(relative, self._writer.set_metadata(target, self._metadata(node)))
 
     def _tolerate(self, relative: bytes, unset: Sequence[Unset]) -> None:
-        """Count metadata that could not be set; one finding tells of all of a kind."""
+        """Count metadata that could not be set; one finding tells of all of a kind, and names the
+        first of them."""
         for what, reason in unset:
             with self._guard:
                 subject = relative.decode("utf-8", "backslashreplace") or "."
-                count, example = self._unset.get(f"{what}: {reason}", (0, subject))
-                self._unset[f"{what}: {reason}"] = (count + 1, example)
+                kind = f"{what}: {reason}"
+                self._unset_count[kind] += 1
+                named = self._unset.setdefault(kind, [])
+                if len(named) < _MOST_NAMED:
+                    named.append(subject)
 
     def _make_special(self, relative: bytes, node: Node) -> None:
         path = self._absolute(relative)

@@ -186,6 +186,7 @@ class SnapshotView:
         *,
         include: Callable[[bytes], bool] | None = None,
         existing: Sequence[Path] = (),
+        owner: tuple[int, int] | None = None,
         workers: int = 2,
     ) -> RestoreReport:
         """Restore a directory's content into `target`; see `restore.restore_tree`."""
@@ -197,6 +198,7 @@ class SnapshotView:
             target,
             include=include,
             existing=existing,
+            owner=owner,
             workers=workers,
             progress=self.progress,
         )

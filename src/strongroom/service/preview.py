@@ -21,6 +21,7 @@ from strongroom.recovery.replacement import refuse_unfit_target
 from strongroom.recovery.room import require_room_at, room_of
 from strongroom.report.wording import age
 from strongroom.repository import SnapshotView
+from strongroom.service.adaptation import adapt, fitness_of
 from strongroom.service.application import Application
 from strongroom.service.rendering import error_json, time_json
 from strongroom.service.restoration import (
@@ -92,6 +93,8 @@ def preview_restore(
     at: datetime | None = None,
     include: Sequence[str] = (),
     tables: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    owner: str | None = None,
     replace: str | None = None,
     with_contents: bool = False,
     roomy: bool = False,
@@ -100,6 +103,7 @@ def preview_restore(
     `with_contents`."""
     refuse_partial_replacement(replace, (*include, *tables), proven=True)
     source = application.source(name)
+    adapt(source, roles, owner)
     refuse_other_parts(source, include, tables)
     check_target(source, target)
     choice = choose_snapshot(application, snapshot, source, repository, at)
@@ -110,6 +114,9 @@ def preview_restore(
     try:
         with reading(candidate, progress=application.progress) as view:
             obstacle = _obstacle(source, target, replace, beside=bool(tables))
+            if obstacle is None and not tables:
+                obstacle, unfit = fitness_of(source, view, target, replaces=replace is not None)
+                findings += unfit
             try:
                 if not tables and (obstacle is None or obstacle.code == "target-not-empty"):
                     changes = _changes(source, view, target, include, with_contents=with_contents)

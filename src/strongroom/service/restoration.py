@@ -15,6 +15,7 @@ from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
 from strongroom.recovery.room import require_room_at
 from strongroom.repository import SnapshotView
+from strongroom.service.adaptation import adapt
 from strongroom.service.application import Application
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
@@ -56,6 +57,8 @@ def restore_source(
     tables: Sequence[str] = (),
     replace: str | None = None,
     proven: bool = True,
+    roles: Sequence[str] = (),
+    owner: str | None = None,
     reason: str = "",
     roomy: bool = False,
 ) -> ProofReport:
@@ -63,18 +66,21 @@ def restore_source(
 
     With `replace`, the target's own name typed out, what is there gives way once the restored
     copy beside it is proven, and is kept under another name. `tables` of a database come beside
-    the live ones, `include` chooses files. `roomy` says that there is room, whatever the file
-    system tells; without it TargetError `target-space` is raised before anything is written.
+    the live ones, `include` chooses files. `roles` are words OLD=NEW of captured roles that are
+    other ones on the target, `owner` is USER:GROUP of all files. `roomy` says that there is room,
+    whatever the file system tells; without it TargetError `target-space` is raised before anything
+    is written.
     """
     part = (*include, *tables)
     refuse_partial_replacement(replace, part, proven=proven)
     _require_reason(application, reason)
     source = application.source(name)
+    adapt(source, roles, owner)
     refuse_other_parts(source, include, tables)
     check_target(source, target)
     choice = choose_snapshot(application, snapshot, source, repository, at)
     candidate = choice.candidate
-    extra = {"include": list(part), "reason": reason or None}
+    extra = {"include": list(part), "reason": reason or None, **_adapted(roles, owner)}
     kept: str | None = None
     # Everything is read twice: to be written, and to be compared.
     passes = 0 if part else 1 + proven
@@ -116,9 +122,12 @@ def prove_source(
     snapshot: str = LATEST,
     repository: str | None = None,
     at: datetime | None = None,
+    roles: Sequence[str] = (),
+    owner: str | None = None,
 ) -> ProofReport:
-    """Whether an existing target is identical to a snapshot."""
+    """Whether an existing target is identical to a snapshot, but for other roles or owners."""
     source = application.source(name)
+    adapt(source, roles, owner)
     check_target(source, target)
     choice = choose_snapshot(application, snapshot, source, repository, at)
     candidate = choice.candidate
@@ -129,7 +138,21 @@ def prove_source(
     finally:
         application.progress.end()
     outcome = with_findings(outcome, choice.findings)
-    return report(application, "prove", name, candidate, outcome, target=shown(target))
+    return report(
+        application,
+        "prove",
+        name,
+        candidate,
+        outcome,
+        target=shown(target),
+        extra=_adapted(roles, owner),
+    )
+
+
+def _adapted(roles: Sequence[str], owner: str | None) -> dict[str, Any]:  # Any: JSON values
+    """What a record says of what was adapted to the target; nothing when nothing was."""
+    told: dict[str, Any] = {"roles": list(roles)} if roles else {}  # Any: JSON values
+    return told if owner is None else {**told, "owner": owner}
 
 
 def choose_snapshot(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +20,14 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError
 from strongroom.model import Finding, Piece, finding
 from strongroom.postgres import layout
+from strongroom.postgres.accepted import Accepted
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block, CapturedFiles
+from strongroom.postgres.fitness import Fitness, examine_target
 from strongroom.postgres.inventory import Inventory
-from strongroom.postgres.load import LoadOptions, load_database, read_manifest
+from strongroom.postgres.load import LoadOptions, LoadReport, load_database, read_manifest
 from strongroom.postgres.manifest import Coverage, Manifest, TableRecord
 from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
@@ -74,8 +76,9 @@ class DatabaseSource:
             exclude_tables=tuple(exclude_tables),
             questions=tuple(questions),
         )
-        # What the servers of targets that were loaded here were found to lack.
-        self._lacking: dict[str, frozenset[str]] = {}
+        # What became of the targets that were loaded here.
+        self._loads: dict[str, LoadReport] = {}
+        self._other_roles: Mapping[str, str] = {}
         self._sandboxes: dict[str, Cluster] = {}
         self._taken: frozenset[str] | None = None
         self._left: tuple[str, ...] = ()
@@ -92,6 +95,14 @@ class DatabaseSource:
         """From here on this object restores and proves the rows of these parts only, and all that
         is not rows; so nothing more than UNKNOWN is known of the whole."""
         self._taken, self._left = frozenset(taken), tuple(left)
+
+    def map_roles(self, other: Mapping[str, str]) -> None:
+        """From here on what belonged to a captured role, and was granted to it, goes to another."""
+        self._other_roles = dict(other)
+
+    def fitness(self, view: SnapshotView, target: str) -> Fitness:
+        """What is known of a restore into this target before its first byte."""
+        return examine_target(self._whole(view), connection_to(target), self._other_roles)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -131,6 +142,7 @@ class DatabaseSource:
             own_server=sandbox is not None,
             partial=self._taken is not None,
             roles=tuple(one.role for one in self._options.questions if one.role is not None),
+            other_roles=self._other_roles,
         )
         files, connection = self._files(view), connection_to(target)
         if include:
@@ -138,19 +150,21 @@ class DatabaseSource:
             report = restore_tables(files, connection, include, options, now=now)
             return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
         report = load_database(files, connection, options)
-        self._lacking[target] = report.lacking
+        self._loads[target] = report
+        report.findings += self._told_of_roles()
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
         """Compare rows, sequences, large objects, every definition and what roles see with the
         snapshot, and ask the operator's questions."""
         files, connection = self._files(view), connection_to(target)
-        sandbox = self._sandboxes.get(target)
+        sandbox, load = self._sandboxes.get(target), self._loads.get(target)
         options = ProofOptions(
             jobs=self._options.jobs,
             programs=self._options.programs,
             reference=lambda: self._reference(files, connection, sandbox),
-            lacking=self._lacking.get(target, frozenset()),
+            lacking=load.lacking if load else frozenset(),
+            accepted=self._accepted(load),
             questions=self._options.questions,
             elsewhere=self._elsewhere,
             partial=self._taken is not None,
@@ -209,6 +223,17 @@ class DatabaseSource:
     def content(self, view: SnapshotView, table: TableRecord) -> tuple[Piece, ...]:
         """The stored pieces of a table's stream: where they are the same, so are the rows."""
         return tuple(self._whole(view).pieces(table.file))
+
+    def _accepted(self, load: LoadReport | None) -> Accepted:
+        """What the load has told of already, and roles have other names."""
+        if load is None:
+            return Accepted(other_roles=self._other_roles)
+        return Accepted(load.kept, load.unsettled, load.ordinary_role, self._other_roles)
+
+    def _told_of_roles(self) -> Iterator[Finding]:
+        for before, after in sorted(self._other_roles.items()):
+            message = f"what belonged to it or was granted to it is {after}'s"
+            yield finding("role-mapped", f"role {before}", message)
 
     def _left_out(self) -> Iterator[Finding]:
         """What was not asked of the database, by name as far as anybody reads on."""

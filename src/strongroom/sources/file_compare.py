@@ -48,16 +48,19 @@ def compare_tree(
     *,
     include: frozenset[bytes] | None = None,
     left_out: LeftOut | None = None,
+    owner: tuple[int, int] | None = None,
     workers: int = 2,
 ) -> Proof:
     """Compare the directory `path` of a snapshot with `target`; `checked` counts entries.
 
     With `include`, only these relative paths are expected (a partial restore). `left_out` is for
-    the live source only: in a copy, whatever is not in the snapshot is too much. A target that is
+    the live source only: in a copy, whatever is not in the snapshot is too much. `owner` is whose
+    all is to be, instead of the recorded ones. A target that is
     a link to a directory is that directory, as it is for a capture.
     """
     begun = time.monotonic()
     comparison = _Comparison(view, os.fsencode(os.path.realpath(target)), left_out, workers)
+    comparison.new_owner = owner
     if not os.path.isdir(target):
         raise TargetError("there is no such directory", subject=str(target))
     comparison.run(path, include)
@@ -73,6 +76,7 @@ class _Comparison:
     ) -> None:
         self.findings: list[Finding] = []
         self.checked = 0
+        self.new_owner: tuple[int, int] | None = None
         self._view = view
         self._target = target
         self._left_out = left_out
@@ -212,11 +216,12 @@ class _Comparison:
                 f"mode {stat.S_IMODE(status.st_mode):04o}, not {stat.S_IMODE(node.mode):04o}"
             )
         owner = (status.st_uid, status.st_gid)
-        if owner == self._me != (node.uid, node.gid):
+        wanted = self.new_owner or (node.uid, node.gid)
+        if owner == self._me != wanted:
             # Not root: nobody but ourselves can own what we restored, so nothing is known.
             self._own += 1
-        elif owner != (node.uid, node.gid):
-            differences.append(f"owner {status.st_uid}:{status.st_gid}, not {node.uid}:{node.gid}")
+        elif owner != wanted:
+            differences.append(f"owner {owner[0]}:{owner[1]}, not {wanted[0]}:{wanted[1]}")
         if status.st_mtime_ns != node.mtime_ns:
             differences.append(f"modified at {status.st_mtime_ns} ns, not {node.mtime_ns} ns")
         try:
@@ -300,7 +305,7 @@ class _Comparison:
         words = [
             node.type.encode(),
             b"" if node.type == "symlink" else b"%o" % stat.S_IMODE(node.mode),
-            b"%d:%d" % (node.uid, node.gid),
+            b"%d:%d" % (self.new_owner or (node.uid, node.gid)),
             b"%d" % node.mtime_ns,
             repr(sorted(node.xattrs.items())).encode(),
             (node.linktarget or b"") if node.type == "symlink" else b"",

@@ -59,6 +59,11 @@ class FilesSource:
         self._required = tuple(required)
         self._one_file_system = one_file_system
         self._workers = workers
+        self._owner: tuple[int, int] | None = None
+
+    def own_by(self, uid: int, gid: int) -> None:
+        """From here on all that is restored belongs to this user and group, and is proven so."""
+        self._owner = (uid, gid)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -116,6 +121,7 @@ class FilesSource:
             Path(target),
             include=wanted_of(include) if include else None,
             existing=existing,
+            owner=self._owner,
             workers=self._workers,
         )
         if include and not report.files:
@@ -139,7 +145,14 @@ class FilesSource:
         is_live = any(_is_same(target, one) for one in (self._path, os.fsdecode(root)))
         manifest = _read_manifest(view)
         left_out = _left_out(view, manifest) if is_live else None
-        proof = compare_tree(view, root, Path(target), left_out=left_out, workers=self._workers)
+        proof = compare_tree(
+            view,
+            root,
+            Path(target),
+            left_out=left_out,
+            owner=self._owner,
+            workers=self._workers,
+        )
         return replace(proof, findings=(*proof.findings, *_unread(self.name, manifest)))
 
     def differences(
@@ -324,6 +337,24 @@ def refuse_unless_empty(target: Path) -> None:
         raise TargetError("this is not a directory", subject=str(target)) from None
     except OSError as error:
         raise TargetError(os.strerror(error.errno or 0), subject=str(target)) from error
+
+
+def refuse_unwritable(target: Path) -> None:
+    """TargetError when this user could not make the directory, or write into it."""
+    absolute = target.absolute()
+    there = next(one for one in (absolute, *absolute.parents) if one.exists())
+    if not there.is_dir():
+        raise TargetError("this is not a directory", subject=str(there))
+    as_whom = os.access in os.supports_effective_ids
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=as_whom):
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        raise TargetError(
+            "the file system is read-only" if read_only else "this user may not write there",
+            subject=str(there),
+            hint="Choose a target on a file system that is not read-only."
+            if read_only
+            else "Choose a target where this user may write, or restore as root.",
+        )
 
 
 def _directory_node(path: Path, time_ns: int) -> Node:
