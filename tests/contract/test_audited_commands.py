@@ -16,6 +16,7 @@ from strongroom.cli.main import strongroom
 from strongroom.evidence import AUDIT_KINDS, Entry
 from tests.e2e.command_line import Place, make_place
 from tests.support.code_ground import make_application
+from tests.support.import_ground import uploads_archive
 from tests.support.repository_ground import new_repository
 
 # Commands follow each other on one place: one worker runs them all.
@@ -59,6 +60,7 @@ WORDS: Mapping[str, str] = {
     "key passwd": "second --new-password file:KEY",
     "key export": "local --output NEW",
     "export": "latest:code --format git -o NEW",
+    "import": "ARCHIVE --source uploads --captured-at 2026-01-28 --reason before",
     "hook install": "code",
     "hook remove": "",
     "doctor": "--clean",
@@ -79,8 +81,8 @@ WORDS: Mapping[str, str] = {
 }
 # Their exit status is a verdict, or there is nobody to tell here.
 VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test", "recover"})
-# Run in `test_audit`, `test_fleet` or `test_demo_story`.
-ELSEWHERE = frozenset({"demo", "serve", "step", "fleet"})
+# Run in `test_audit`, `test_fleet`, `test_open` or `test_demo_story`.
+ELSEWHERE = frozenset({"demo", "serve", "step", "fleet", "open"})
 # What only says what would be done.
 HARMLESS = (
     "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",
@@ -124,7 +126,12 @@ def typed(command: str, words: str, place: Place, new: Path) -> list[str]:
     if "OTHER" in words:  # made by the command before
         keys = place.json("key", "list", "second")["keys"]
         words = words.replace("OTHER", next(one["id"] for one in keys if not one["in_use"]))
-    places = {"UPLOADS": place.uploads, "NEW": new, "KEY": place.path / "key"}
+    places = {
+        "UPLOADS": place.uploads,
+        "NEW": new,
+        "KEY": place.path / "key",
+        "ARCHIVE": uploads_archive(place.path),
+    }
     for word, value in places.items():
         words = words.replace(word, str(value))
     return [*command.split(), *words.split()]

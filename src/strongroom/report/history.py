@@ -301,6 +301,8 @@ _ACTS: Final[Mapping[str, str]] = {
     "restore-failed": "a restore that failed",
     "recovery": "a recovery of the whole application",
     "recovery-failed": "a recovery that was stopped",
+    "import": "a file from before imported",
+    "import-failed": "an import that was refused",
     "rollback": "a restore taken back",
     "rollback-failed": "a restore that could not be taken back",
     "acknowledge": "lost snapshots acknowledged",
