@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,37 @@ import zstandard
 from tests.e2e.command_line import Answer, Place
 from tests.support.import_ground import CONFIG, OldServer, import_place, old_server
 
-MAJORS = (15, 17, 18)
+# How pg_dump is called, and by the programs and servers of which versions.
+DUMPS = [
+    *((major, options) for major in (15, 17, 18) for options in ([], ["--format=custom"])),
+    (15, ["--format=directory"]),
+    (15, ["--format=tar"]),
+    (15, ["--inserts"]),
+    (15, ["--clean"]),
+    (15, ["--no-owner", "--no-privileges"]),
+    (17, ["--create", "--verbose"]),
+    (18, ["--format=directory", "--compress=gzip:1"]),
+    (18, ["--clean", "--if-exists", "--create"]),
+]
 
 
-@pytest.fixture(scope="module", params=MAJORS, ids=lambda one: f"PostgreSQL {one}")
-def server(request: pytest.FixtureRequest) -> Iterator[OldServer]:
-    with old_server(request.param) as made:
-        yield made
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[[int], OldServer]]:
+    """A server of a version, made when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+        made: dict[int, OldServer] = {}
+
+        def server(major: int) -> OldServer:
+            if major not in made:
+                made[major] = stack.enter_context(old_server(major))
+            return made[major]
+
+        yield server
+
+
+@pytest.fixture
+def server(servers: Callable[[int], OldServer]) -> OldServer:
+    return servers(15)
 
 
 @pytest.fixture
@@ -60,23 +85,12 @@ def _drilled(place: Place) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["--format=custom"],
-        ["--format=directory"],
-        ["--format=tar"],
-        ["--inserts"],
-        ["--clean"],
-        ["--clean", "--if-exists", "--create"],
-        ["--create", "--verbose"],
-        ["--no-owner", "--no-privileges"],
-    ],
-    ids=" ".join,
+    ("major", "options"), DUMPS, ids=lambda one: " ".join(one) if isinstance(one, list) else one
 )
 def test_a_dump_becomes_a_snapshot_of_its_date_that_is_proven(
-    server: OldServer, place: Place, options: list[str]
+    servers: Callable[[int], OldServer], place: Place, major: int, options: list[str]
 ) -> None:
+    server = servers(major)
     dump = server.dump(place.path / "tms-2026-01-28_0200.dump", *options)
     made = _imported(place, dump)
     assert made["captured_at"] == "2026-01-27T22:00:00.000000Z"
@@ -92,8 +106,9 @@ def test_a_dump_becomes_a_snapshot_of_its_date_that_is_proven(
     assert drill["verdict"] == "PROVEN", drill["findings"]
 
 
-@pytest.mark.parametrize("packer", ["gz", "zst"])
-@pytest.mark.parametrize("options", [[], ["--format=custom"], ["--format=tar"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("packer", "options"), [("gz", []), ("zst", ["--format=custom"]), ("zst", ["--format=tar"])]
+)
 def test_a_compressed_dump_is_taken_as_it_is(
     server: OldServer, place: Place, packer: str, options: list[str]
 ) -> None:
@@ -126,19 +141,21 @@ def test_a_server_with_several_databases_wants_a_name(server: OldServer, place: 
     assert _drilled(place)["verdict"] == "PROVEN"
 
 
-def test_a_newer_program_than_the_server_is_no_trouble(place: Place) -> None:
+def test_a_newer_program_than_the_server_is_no_trouble(
+    servers: Callable[[int], OldServer], place: Place
+) -> None:
     """Its settings mean nothing to the older server, which is told."""
-    with old_server(15) as old, old_server(18) as new:
-        dump = old.dump(place.path / "tms-20260128.sql", program=new.cluster)
-        custom = old.dump(place.path / "tms-20260129.dump", "-Fc", program=new.cluster)
-        made = _imported(place, dump)
-        assert str(made["server"]).startswith("15.")
-        findings = made["findings"]
-        assert isinstance(findings, list)
-        assert ("import-changed", "transaction_timeout") in {
-            (one["code"], one["subject"]) for one in findings
-        }
-        _imported(place, custom)
+    old, new = servers(15), servers(18)
+    dump = old.dump(place.path / "tms-20260128.sql", program=new.cluster)
+    made = _imported(place, dump)
+    assert str(made["server"]).startswith("15.")
+    findings = made["findings"]
+    assert isinstance(findings, list)
+    assert ("import-changed", "transaction_timeout") in {
+        (one["code"], one["subject"]) for one in findings
+    }
+    custom = old.dump(place.path / "tms-20260129.dump", "-Fc", program=new.cluster)
+    assert str(_imported(place, custom)["server"]).startswith("15.")
     assert _drilled(place)["verdict"] == "PROVEN"
 
 

@@ -24,9 +24,10 @@ from tests.support.import_ground import CONFIG, import_place, old_server
 pytestmark = pytest.mark.xdist_group("open")
 
 
-@pytest.fixture(scope="module", params=[15, 18], ids=lambda one: f"PostgreSQL {one}")
+@pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    with old_server(request.param) as server:
+    """A snapshot of a database of PostgreSQL 15, unless another version is asked for."""
+    with old_server(getattr(request, "param", 15)) as server:
         url = server.cluster.connection("tms").conninfo()
         config = CONFIG.replace('"postgresql://app@127.0.0.1:1/tms"', f'"{url}"')
         made = import_place(tmp_path_factory.mktemp("open") / "here", config)
@@ -56,7 +57,10 @@ def _opened(place: Place, *options: str) -> Iterator[tuple[subprocess.Popen[str]
         yield child, json.loads(line)
     finally:
         child.kill()
-        child.communicate()
+        child.wait()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def _sandboxes(place: Place) -> list[Path]:
@@ -97,6 +101,7 @@ TRICKS = (
 )
 
 
+@pytest.mark.parametrize("place", [15, 18], indirect=True)
 def test_everything_can_be_read_and_nothing_written(place: Place) -> None:
     with _opened(place) as (_, opened):
         assert opened["read_only"] is True
@@ -238,7 +243,9 @@ def test_files_are_not_opened_but_listed(place: Place) -> None:
 def test_who_looked_is_recorded_from_the_beginning(place: Place) -> None:
     with _opened(place, "--reason", "Ticket 17") as (child, opened):
         (begun,) = [
-            one for one in place.ledger.entries("begun") if one.fields.get("reason") == "Ticket 17"
+            one
+            for one in place.ledger.entries("command-begun")
+            if one.fields.get("reason") == "Ticket 17"
         ]
         assert begun.fields["command"] == "open"
         assert child.stdin is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -93,18 +94,16 @@ def open_(
 
     interactive = not (prints or run.json or hold) and sys.stdin.isatty() and sys.stdout.isatty()
     with opened(run.application(), snapshot, repository=repository, port=port) as one:
-        if interactive:
-            for line in _statement(one):
-                run.say(line)
-            return _psql(one)
-        told = list(_statement(one))
-        if run.json:
-            run.reveal(one.as_json(), [])
-        else:
-            for line in told:
-                run.say(line)
-            run.reveal({}, [one.reading.url])
-        _hold(one, hold)
+        # From here on it is open, and a signal is how it is closed.
+        with contextlib.suppress(KeyboardInterrupt):
+            if not run.json:
+                for line in _statement(one):
+                    run.say(line)
+            if interactive:
+                _psql(one)
+            else:
+                run.reveal(one.as_json(), [one.reading.url])
+                _hold(one, hold)
     return EXIT_FINE
 
 
@@ -119,7 +118,7 @@ def _statement(one: Opened) -> Iterator[str]:
     yield from finding_lines(one.findings)
 
 
-def _psql(one: Opened) -> int:
+def _psql(one: Opened) -> None:
     """A psql on this terminal; what it ends with is its own matter."""
     arguments, environment = one.psql()
 
@@ -131,26 +130,21 @@ def _psql(one: Opened) -> int:
         subprocess.run(arguments, env=environment, check=False)
     finally:
         signal.signal(signal.SIGINT, before)
-    return EXIT_FINE
 
 
 def _hold(one: Opened, hold: timedelta | None) -> None:
-    """Return when it is time to close: after `hold`, else at the end of standard input; at Ctrl-C
-    in any case. SourceError `sandbox-failed` when the server is gone before."""
+    """Return when it is time to close: after `hold`, else at the end of standard input. SourceError
+    `sandbox-failed` when the server is gone before."""
     ends = None if hold is None else time.monotonic() + hold.total_seconds()
-    try:
-        while one.is_there():
-            left = (
-                _GLANCE_SECONDS if ends is None else min(_GLANCE_SECONDS, ends - time.monotonic())
-            )
-            if left <= 0:
+    while one.is_there():
+        if ends is None:
+            if _input_ended(_GLANCE_SECONDS):
                 return
-            if hold is not None:
-                time.sleep(left)
-            elif _input_ended(left):
-                return
-    except KeyboardInterrupt:
-        return
+            continue
+        left = ends - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _GLANCE_SECONDS))
     raise SourceError("its server has ended", subject=one.database, code="sandbox-failed")
 
 

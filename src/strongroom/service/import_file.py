@@ -175,8 +175,7 @@ def _begin_of(path: Path) -> bytes:
 def survey_database(given: Given, folder: Path) -> Dump:
     """The dump of a database, read to its end; what has to be decompressed lies in `folder`.
 
-    Raises `IncompleteError` or SourceError `file-incomplete` when it is cut, `file-unfit` when it is
-    something else.
+    Raises SourceError `file-incomplete` when it is cut, `file-unfit` when it is something else.
     """
     first = given.files[0]
     if first.is_dir():
