@@ -16,6 +16,7 @@ from strongroom.cli.main import strongroom
 from strongroom.evidence import AUDIT_KINDS, Entry
 from tests.e2e.command_line import Place, make_place
 from tests.support.code_ground import make_application
+from tests.support.import_ground import uploads_archive
 from tests.support.repository_ground import new_repository
 
 # Commands follow each other on one place: one worker runs them all.
@@ -63,6 +64,7 @@ WORDS: Mapping[str, str] = {
     "kit open": "KIT --passphrase file:PASSPHRASE --reason asked",
     "kit drill": "KIT",
     "export": "latest:code --format git -o NEW",
+    "import": "ARCHIVE --source uploads --captured-at 2026-01-28 --reason before",
     "hook install": "code",
     "hook remove": "",
     "doctor": "--clean",
@@ -86,8 +88,8 @@ WORDS: Mapping[str, str] = {
 VERDICTS = frozenset({"status", "report", "verify", "alert list", "alert test"})
 # Without a `recovery` in the configuration nobody has asked the application: it is UNKNOWN.
 STATUS: Mapping[str, int] = {"recover": 42}
-# Run in `test_audit`, `test_fleet`, `test_demo_story` or `test_undelete`.
-ELSEWHERE = frozenset({"demo", "serve", "step", "fleet", "undelete"})
+# Run in `test_audit`, `test_fleet`, `test_demo_story`, `test_open` or `test_undelete`.
+ELSEWHERE = frozenset({"demo", "serve", "step", "fleet", "undelete", "open"})
 # What only says what would be done.
 HARMLESS = (
     "restore uploads --to NEW --preview", "recover --to NEW --dry-run", "prune --dry-run",
@@ -143,6 +145,7 @@ def typed(command: str, words: str, place: Place, new: Path) -> list[str]:
         "KEY": place.path / "key",
         "PASSPHRASE": place.path / "passphrase",
         "KIT": next((place.path / "kits").glob("*.age")),
+        "ARCHIVE": uploads_archive(place.path),
     }
     for word, value in places.items():
         words = words.replace(word, str(value))

@@ -19,6 +19,7 @@ from strongroom.model import Verdict
 from strongroom.service.gathering import EXITS
 from tests.e2e.command_line import Answer, Place, make_place
 from tests.support.code_ground import make_application
+from tests.support.import_ground import uploads_archive
 from tests.support.listeners import web_service
 from tests.support.repository_ground import new_repository
 
@@ -108,6 +109,21 @@ KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "check --read-data": {"findings": FINDING, "packs": (), "bytes_read": ()},
     "export latest:code --format git --output NEW": {"output": (), "bytes": (), "sha256": ()},
+    "import ARCHIVE --source uploads": {
+        "imported": (
+            "file",
+            "source",
+            "captured_at",
+            "dated_by",
+            "sha256",
+            "snapshots",
+            "retention",
+            "findings",
+        ),
+        "already_there": ("file", "sha256", "snapshots"),
+        "errors": ("file", "code", "message", "hint"),
+        "findings": FINDING,
+    },
     "prune --dry-run": {
         "repositories": (),
         "keep": ("id", "because"),
@@ -230,6 +246,11 @@ FAILURES: Mapping[str, str] = {
     "drill --application": "wrong-password",
     "check": "wrong-password",
     "export latest:code --format git --output NEW": "wrong-password",
+    "import ARCHIVE --source uploads": "wrong-password",
+    "import ARCHIVE --source nothing": "usage",
+    "import NOWHERE --source uploads": "usage",
+    "open latest:uploads": "wrong-password",
+    "open latest:uploads --for ever": "usage",
     "copy --from local --to local": "usage",
     "prune": "wrong-password",
     "repair": "wrong-password",
@@ -297,6 +318,7 @@ def _arguments(command: str, place: Place, tmp_path: Path) -> list[str]:
         "UPLOADS": str(place.uploads),
         "NEW": str(tmp_path / "new"),
         "NOWHERE": str(tmp_path / "none.yaml"),
+        "ARCHIVE": str(uploads_archive(place.path)),
         "KEY": str(place.path / "key"),
         "PASSPHRASE": str(place.path / "passphrase"),
         "KIT": str(next((place.path / "kits").glob("*.age"))),
@@ -372,8 +394,9 @@ def _leaves(group: click.Group, above: str = "") -> Iterator[str]:
 
 def test_every_command_is_asked() -> None:
     """A new command gets its line above. `test_demo_story` asks the demo, `test_undelete` of the
-    rows of a database; `serve` answers over HTTP alone, `step` is for the service, whose tests ask
-    it, and so do a fleet's `fleet`."""
+    rows of a database, `test_open` of one to be looked into; `serve` answers over HTTP alone,
+    `step` is for the service, whose tests ask it, and so do a fleet's `fleet`."""
     assert isinstance(strongroom, click.Group)
-    for command in set(_leaves(strongroom)) - {"demo", "serve", "step", "fleet", "undelete"}:
+    elsewhere = {"demo", "serve", "step", "fleet", "undelete", "open"}
+    for command in set(_leaves(strongroom)) - elsewhere:
         assert any(one == command or one.startswith(command + " ") for one in KEYS), command

@@ -47,7 +47,7 @@ OWN_PLACE = {
     "starlette": ("src/strongroom/web/",),
     "uvicorn": ("src/strongroom/web/server.py",),
     "yaml": ("src/strongroom/config/",),
-    "zstandard": ("src/strongroom/repository/",),
+    "zstandard": ("src/strongroom/repository/", "src/strongroom/sources/compressed.py"),
     "boto3": ("src/strongroom/repository/storage/s3.py",),
     "botocore": ("src/strongroom/repository/storage/s3.py",),
     "asyncssh": ("src/strongroom/repository/storage/sftp.py",),

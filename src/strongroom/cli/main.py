@@ -32,9 +32,11 @@ from strongroom.cli.demo import demo
 from strongroom.cli.doctor import doctor
 from strongroom.cli.export import export, hook
 from strongroom.cli.fleet import fleet
+from strongroom.cli.intake import import_
 from strongroom.cli.key import key
 from strongroom.cli.kit import kit
 from strongroom.cli.log import log, report
+from strongroom.cli.opening import open_
 from strongroom.cli.prune import prune
 from strongroom.cli.recover import recover
 from strongroom.cli.repair import repair
@@ -78,6 +80,8 @@ COMMANDS: Final = (
     key,
     kit,
     export,
+    import_,
+    open_,
     hook,
     status,
     verify,

@@ -182,6 +182,12 @@ class Run:
         self._written = True
         write_out(text)
 
+    def reveal(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """An answer that comes before the run ends and holds a secret made for whoever asks; the
+        document in one line. Any: JSON values."""
+        text = json.dumps(document, ensure_ascii=False) if self.json else "\n".join(lines)
+        self._write(text)
+
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""
         self._error = error

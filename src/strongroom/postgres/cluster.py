@@ -15,21 +15,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from strongroom.confinement.fence import fenced, is_fenced
+from strongroom.confinement.fence import is_fenced
 from strongroom.errors import SourceError
 from strongroom.model import Finding, finding
+from strongroom.postgres.account import Account, find_account
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.statement import quote_literal, quote_name
@@ -42,10 +42,8 @@ _SHORT: Final = Path("/tmp")  # noqa: S108  # only private directories are made 
 # The kernel allows 108 bytes for a socket's path, the closing zero included.
 _SOCKET_PATH_BYTES: Final = 107
 _START_TIMEOUT_SECONDS: Final = 60
-_RUN_TIMEOUT_SECONDS: Final = 120
 _STOP_TIMEOUT_SECONDS: Final = 30
 _TELLING: Final = re.compile(r"FATAL|PANIC|ERROR|error:|No space left")
-_ACCOUNTS: Final = ("strongroom", "postgres", "nobody")
 
 _ALWAYS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
@@ -104,82 +102,6 @@ class ClusterOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Whom to run as: nothing to change (no ids) unless we are root."""
-
-    name: str
-    uid: int | None = None
-    gid: int | None = None
-
-    @property
-    def _groups(self) -> list[int] | None:
-        # Without this, changing the user alone would keep root's groups.
-        return None if self.uid is None else []
-
-    def run(self, arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            arguments,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_RUN_TIMEOUT_SECONDS,
-            cwd=directory,
-            umask=0o077,
-            env=_environment(),
-            user=self.uid,
-            group=self.gid,
-            extra_groups=self._groups,
-        )
-
-    def start(
-        self, arguments: Sequence[str], directory: Path, *, log: int, pipe: bool = False
-    ) -> subprocess.Popen[bytes]:
-        """Start a program as this user."""
-        return self._start(arguments, directory, self, log=log, pipe=pipe)
-
-    def start_fenced(
-        self, arguments: Sequence[str], directory: Path, *, log: int
-    ) -> subprocess.Popen[bytes]:
-        """Start a program as this user, in a network of its own where the kernel makes one."""
-        program = fenced(arguments, user=self.uid, group=self.gid)
-        # Only root may make the network; the fence changes the user afterwards.
-        return self._start(program, directory, _Account(self.name), log=log)
-
-    @staticmethod
-    def _start(
-        arguments: Sequence[str],
-        directory: Path,
-        account: _Account,
-        *,
-        log: int,
-        pipe: bool = False,
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # A session of its own: Ctrl-C in a terminal reaches us, and we tear down in order.
-            start_new_session=True,
-            cwd=directory,
-            umask=0o077,
-            env=_environment(),
-            user=account.uid,
-            group=account.gid,
-            extra_groups=account._groups,
-        )
-
-    def own(self, path: Path) -> None:
-        """Give `path` and what is below it to this user."""
-        if self.uid is None or self.gid is None:
-            return
-        os.chown(path, self.uid, self.gid)
-        for below in path.rglob("*"):
-            os.chown(below, self.uid, self.gid, follow_symlinks=False)
-
-
 class Cluster:
     """A running cluster of ours. `findings` say in what it differs from what was asked for."""
 
@@ -189,7 +111,7 @@ class Cluster:
         socket_directory: Path,
         programs: Programs,
         options: ClusterOptions,
-        account: _Account,
+        account: Account,
     ) -> None:
         self.directory = directory
         self.socket_directory = socket_directory
@@ -240,19 +162,41 @@ class Cluster:
         with self.connection().explaining(), self.connection().connect() as session:
             session.execute(statement.encode())
 
+    def close_to_changes(self, access: str) -> None:
+        """Start the server again as a standby that follows nobody, which takes no change from
+        anybody; `access` takes the place of its pg_hba.conf. Needs `wal_level` replica."""
+        self._end_watchdog()
+        assert self._server is not None
+        _end(self._server, signal.SIGINT)  # with a checkpoint: nothing is to be recovered
+        data = self.directory / "data"
+        for name, content in (("standby.signal", ""), ("pg_hba.conf", access)):
+            (data / name).write_text(content)
+            self._account.own(data / name)
+        self._start_server()
+        self._start_watchdog()
+        self._wait_until_ready()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the server is there."""
+        return self._server is not None and self._server.poll() is None
+
     def stop(self) -> None:
         """Stop the server and remove the cluster's directory. Does nothing the second time."""
+        self._end_watchdog()
+        if self._server is not None:
+            _end(self._server, signal.SIGINT if self._options.durable else signal.SIGQUIT)
+            self._server = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.socket_directory, ignore_errors=True)
+
+    def _end_watchdog(self) -> None:
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.wait()
             if self._watchdog.stdin is not None:
                 self._watchdog.stdin.close()
             self._watchdog = None
-        if self._server is not None:
-            _end(self._server, signal.SIGINT if self._options.durable else signal.SIGQUIT)
-            self._server = None
-        shutil.rmtree(self.directory, ignore_errors=True)
-        shutil.rmtree(self.socket_directory, ignore_errors=True)
 
     def forced_settings(self) -> dict[str, str]:
         """The server settings that stand on the command line, by name."""
@@ -335,7 +279,7 @@ def start_cluster(major: int, options: ClusterOptions = ClusterOptions()) -> Clu
     The caller must `stop` it. Raises `SourceError`: `client-programs` or `sandbox-failed`.
     """
     programs = find_programs(major, purpose="server", configured=options.programs)
-    account = _account(options.account)
+    account = find_account(options.account)
     directory = _private_directory(options, account)
     cluster: Cluster | None = None
     try:
@@ -390,7 +334,7 @@ def remove_leftovers(directory: Path | None = None) -> list[Path]:
 # Making one
 
 
-def _private_directory(options: ClusterOptions, account: _Account) -> Path:
+def _private_directory(options: ClusterOptions, account: Account) -> Path:
     base = _base(options.directory)
     try:
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
@@ -423,7 +367,7 @@ def _base(directory: Path | None) -> Path:
     return large if os.access(large, os.W_OK) else Path(tempfile.gettempdir())
 
 
-def _socket_directory(directory: Path, account: _Account) -> Path:
+def _socket_directory(directory: Path, account: Account) -> Path:
     place = directory / "s"
     if len(os.fsencode(place / f".s.PGSQL.{_PORT}")) > _SOCKET_PATH_BYTES:
         place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT))
@@ -434,7 +378,7 @@ def _socket_directory(directory: Path, account: _Account) -> Path:
 
 
 def _initialise(
-    programs: Programs, directory: Path, account: _Account, options: ClusterOptions
+    programs: Programs, directory: Path, account: Account, options: ClusterOptions
 ) -> None:
     arguments = [programs.path("initdb"), "-D", str(directory / "data")]
     arguments += ["-U", options.superuser, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
@@ -450,7 +394,7 @@ def _initialise(
         raise _failure(f"initdb failed: {telling[0] if telling else 'without a word'}", None)
 
 
-def _reachable(programs: Programs, directory: Path, account: _Account) -> Programs:
+def _reachable(programs: Programs, directory: Path, account: Account) -> Programs:
     """The programs where `account` can run them: where they are, else copied into `directory`."""
     if account.uid is None or _runs(programs, directory, account):
         return programs
@@ -479,36 +423,12 @@ def _reachable(programs: Programs, directory: Path, account: _Account) -> Progra
     return copied
 
 
-def _runs(programs: Programs, directory: Path, account: _Account) -> bool:
+def _runs(programs: Programs, directory: Path, account: Account) -> bool:
     try:
         answer = account.run([programs.path("postgres"), "--version"], directory)
     except (OSError, subprocess.SubprocessError):
         return False
     return answer.returncode == 0
-
-
-def _account(wanted: str | None) -> _Account:
-    own = os.geteuid()
-    if own != 0:
-        try:
-            return _Account(pwd.getpwuid(own).pw_name)
-        except KeyError:
-            raise SourceError(
-                f"user {own} has no name on this host, which PostgreSQL insists on",
-                subject="sandbox",
-                code="sandbox-failed",
-                hint="Add the user to /etc/passwd, or run as another one.",
-            ) from None
-    for name in [wanted] if wanted else _ACCOUNTS:
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return _Account(name, entry.pw_uid, entry.pw_gid)
-    raise SourceError(
-        f"there is no user {wanted or ' or '.join(_ACCOUNTS)} to run PostgreSQL as",
-        subject="sandbox",
-        code="sandbox-failed",
-        hint="Create one: useradd --system --no-create-home strongroom.",
-    )
 
 
 def _memory_settings() -> dict[str, str]:
@@ -520,10 +440,6 @@ def _memory_settings() -> dict[str, str]:
     buffers = min(max(mebibytes // 32, 16), 128)
     sorting = min(max(mebibytes // 32, 32), 256)
     return {"shared_buffers": f"{buffers}MB", "maintenance_work_mem": f"{sorting}MB"}
-
-
-def _environment() -> dict[str, str]:
-    return {"LC_ALL": "C", "TZ": "UTC", "PATH": os.environ.get("PATH", os.defpath)}
 
 
 def _failure(message: str, log: Path | None) -> SourceError:

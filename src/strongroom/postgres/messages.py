@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -226,14 +226,18 @@ def of_the_host(complaints: Iterable[Complaint]) -> Complaint | None:
     return next((one for one in complaints if _HOST.search(one.text)), None)
 
 
-def from_psql(messages: str, script: bytes, path: str) -> list[Complaint]:
-    """What psql said about `script`, which it read from standard input; `path` is its name."""
+def from_psql(
+    messages: str, script: bytes, path: str, name_of: Callable[[int], str] | None = None
+) -> list[Complaint]:
+    """What psql said about `script`, which it read from standard input; `path` is its name. Of a
+    script that is too large to be kept `name_of` says what a line is about."""
     lines = script.decode(errors="replace").split("\n")
     found: list[Complaint] = []
     for line in messages.splitlines():
         match = _PSQL.match(line)
         if match:
-            subject = _object_above(lines, int(match[1])) or path
+            number = int(match[1])
+            subject = (name_of(number) if name_of else _object_above(lines, number)) or path
             found.append(Complaint(subject, match[3], match[2] == "WARNING"))
         elif line.startswith(_DETAILS) and found:
             found[-1] = _with_detail(found[-1], line)

@@ -314,6 +314,8 @@ _ACTS: Final[Mapping[str, str]] = {
     "recovery-failed": "a recovery that was stopped",
     "undelete": "rows put back",
     "undelete-failed": "rows that could not be put back",
+    "import": "a file from before imported",
+    "import-failed": "an import that was refused",
     "rollback": "a restore taken back",
     "rollback-failed": "a restore that could not be taken back",
     "acknowledge": "lost snapshots acknowledged",

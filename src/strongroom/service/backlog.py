@@ -1,7 +1,8 @@
 """What a repository missed while it was away, as the ledger tells.
 
 A repository that failed for a whole run is brought up to date by the next one in which it opens:
-with every capture since the first that it ever received, as far as another one still has it. A
+with every capture since the first that it ever received, as far as another one still has it, and
+with what was imported, unless that was for one repository only. A
 repository that never received any is new: what it is to hold of the past is for `strongroom copy`.
 """
 
@@ -17,7 +18,7 @@ __all__ = ["KINDS", "Backlog", "Holders", "backlog"]
 Holders: TypeAlias = dict[str, str]
 """The id of one capture's snapshot in each repository that holds it."""
 
-KINDS: Final = frozenset({"backup", "copy", "prune"})
+KINDS: Final = frozenset({"backup", "import", "copy", "prune"})
 """The kinds of records that tell of it."""
 
 _Capture: TypeAlias = tuple[str, str]  # source and recovery point
@@ -36,6 +37,8 @@ class Backlog:
         """What this record tells of it."""
         if entry.kind == "backup":
             self._backup(_stored(entry))
+        elif entry.kind == "import":
+            self._import(_stored(entry), only=entry.fields.get("only"))
         elif entry.kind == "copy" and entry.fields.get("to") == self._repository:
             self._is_known = True
             for one in entry.fields.get("snapshots", ()):
@@ -52,6 +55,13 @@ class Backlog:
         self._captured |= {one: capture for capture, ids in stored.items() for one in ids.values()}
         self._is_known |= any(self._repository in ids for ids in stored.values())
         if self._is_known:
+            self._lacking |= {
+                one: ids for one, ids in stored.items() if self._repository not in ids
+            }
+
+    def _import(self, stored: dict[_Capture, Holders], *, only: object) -> None:
+        self._captured |= {one: capture for capture, ids in stored.items() for one in ids.values()}
+        if self._is_known and not only:
             self._lacking |= {
                 one: ids for one, ids in stored.items() if self._repository not in ids
             }

@@ -43,7 +43,7 @@ _OF_NO_SNAPSHOT: Final = AUDIT_KINDS | {
 }  # fmt: skip
 # Records of what goes along with a copy: a ledger that holds one is in a repository, most likely.
 _COPIED_WITH: Final = frozenset(
-    {"backup", "copy", "prune", "repair", "pin", "unpin", "acknowledge", ADOPTED}
+    {"backup", "import", "copy", "prune", "repair", "pin", "unpin", "acknowledge", ADOPTED}
 )
 
 

@@ -36,7 +36,7 @@ from strongroom.service.selection import (
 )
 
 # The kinds of records that tell of captures and pins.
-_TELLING: Final = frozenset({"backup", "copy", "pin", "unpin"})
+_TELLING: Final = frozenset({"backup", "import", "copy", "pin", "unpin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Memory:
         fields = entry.fields
         if fields.get("application") != application:
             return
-        if entry.kind in ("backup", "copy", "pin"):
+        if entry.kind in ("backup", "import", "copy", "pin"):
             self._ids |= {str(one["id"]) for one in fields.get("snapshots", ())}
-        if entry.kind == "backup":
+        if entry.kind in ("backup", "import"):
             point = fields.get("point")
             stored = fields.get("snapshots", ())
             self._captures |= {(one["source"], point, str(one["tree"])) for one in stored}

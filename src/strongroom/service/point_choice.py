@@ -81,8 +81,14 @@ def _meant(application: Application) -> dict[str, frozenset[str]]:
     """Which sources each run wanted to capture, by its point, as the ledger tells."""
     found: dict[str, frozenset[str]] = {}
     try:
-        for entry in application.ledger.entries("backup"):
-            if entry.fields.get("application") == application.name:
+        for entry in application.ledger.entries():
+            if entry.fields.get("application") != application.name:
+                continue
+            if entry.kind == "import":
+                # It stands for a single source, whatever else is of that day.
+                names = frozenset({str(entry.fields.get("source"))})
+                found[str(entry.fields.get("point"))] = names
+            elif entry.kind == "backup":
                 names = frozenset(map(str, entry.fields.get("wanted", ())))
                 found[str(entry.fields.get("point"))] = names
     except StrongroomError as error:

@@ -81,7 +81,7 @@ def points(
 
 def _known(application: Application) -> dict[str, PointRecord]:
     try:
-        return recorded_points(application.ledger.entries("backup"), application.name)
+        return recorded_points(application.ledger.entries(), application.name)
     except StrongroomError as error:
         application.say(f"the ledger cannot be asked: {error}")
         return {}

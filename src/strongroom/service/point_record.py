@@ -207,7 +207,7 @@ def recorded_points(entries: Iterable[Entry], application: str) -> dict[str, Poi
     """The records that a ledger holds, by the points' ids; what is none is left out."""
     found: dict[str, PointRecord] = {}
     for entry in entries:
-        if entry.kind != "backup" or entry.fields.get("application") != application:
+        if entry.kind not in ("backup", "import") or entry.fields.get("application") != application:
             continue
         try:
             record = parse_record(entry.fields.get("record"))

@@ -292,7 +292,7 @@ def _known_copies(application: Application) -> IsCopy:
     known: dict[str, _Capture] = {}
     try:
         for entry in application.ledger.entries():
-            if entry.kind in ("backup", "copy", "repair"):
+            if entry.kind in ("backup", "import", "copy", "repair"):
                 for fields in entry.fields.get("snapshots", ()):
                     known[str(fields["id"])] = _capture(fields, entry.fields.get("point"), known)
     except StrongroomError as error:

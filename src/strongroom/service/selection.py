@@ -143,7 +143,7 @@ class _Stored:
             # Written down before it was done, so that it may be there still.
             spared = set().union(*self._pinned.values()) if entry.kind == "prune" else set()
             self._forget(repository, dropped - spared)
-        if entry.kind in ("backup", "copy", "pin", "repair"):
+        if entry.kind in ("backup", "import", "copy", "pin", "repair"):
             for one in fields.get("snapshots", ()):
                 of = self.by_repository.setdefault(str(one.get("repository", repository)), {})
                 of[str(one["id"])] = str(one["source"])

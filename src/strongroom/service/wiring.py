@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.config.settings import FilesSource, GitSource, PostgresSource, Settings
@@ -59,6 +60,27 @@ def build_source(
         questions=list(_questions(name, settings)),
         elsewhere=declared.elsewhere,
         deep=deep,
+    )
+
+
+def build_stand_in(
+    name: str, declared: PostgresSource | FilesSource, settings: Settings, place: str | Path
+) -> Source:
+    """A source that reads what stands in its place, a database of ours or a directory, and records
+    it as its own. Nothing that stands there is left out."""
+    if isinstance(declared, FilesSource):
+        from strongroom.sources.files import FilesSource as Files
+
+        workers = settings.engine.worker_count
+        return Files(name, declared.path, workers=workers, lies_in=Path(place))
+    from strongroom.sources.database import DatabaseSource
+
+    return DatabaseSource(
+        name,
+        str(place),
+        jobs=declared.jobs,
+        questions=list(_questions(name, settings)),
+        elsewhere=declared.elsewhere,
     )
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,9 @@ from strongroom.postgres.load import LoadOptions, LoadReport, load_database, rea
 from strongroom.postgres.manifest import Coverage, Manifest, TableRecord
 from strongroom.postgres.partial import PartialFiles, parts_of
 from strongroom.postgres.proof import ProofOptions, prove_database
+from strongroom.postgres.quarantine import quarantine
 from strongroom.postgres.question import Question
+from strongroom.postgres.reading import Reading, close_to_changes
 from strongroom.postgres.rebuilt import Rebuilt, rebuilt_database
 from strongroom.postgres.sandbox import reference_in, sandbox_for
 from strongroom.postgres.table_restore import partitions_of, restore_tables
@@ -40,6 +42,7 @@ from strongroom.sources.difference import Differences
 from strongroom.sources.protocol import CaptureContext, Captured, Proof, RestoreOutcome
 
 _RESTORED: Final = "restored"
+_TAKEN: Final = frozenset({"postgres", "template0", "template1"})  # which each server has
 _MOST_NAMED: Final = 50
 
 
@@ -223,6 +226,32 @@ class DatabaseSource:
     def content(self, view: SnapshotView, table: TableRecord) -> tuple[Piece, ...]:
         """The stored pieces of a table's stream: where they are the same, so are the rows."""
         return tuple(self._whole(view).pieces(table.file))
+
+    @contextmanager
+    def reading_room(self, view: SnapshotView, directory: Path) -> Iterator[Reading]:
+        """The captured database restored into a cluster of our own that takes no change, and how
+        to reach it; gone when the context ends. SourceError when it cannot be restored."""
+        files = self._files(view)
+        # A server that only replays what another wrote needs what that one would have sent.
+        options = replace(self._cluster_options(directory), settings={"wal_level": "replica"})
+        name = read_manifest(files).database.name
+        if name in _TAKEN:
+            name = _RESTORED
+        with sandbox_for(files, options) as cluster:
+            address = cluster.connection(name)
+            report = load_database(
+                files,
+                address,
+                LoadOptions(
+                    jobs=self._options.jobs,
+                    programs=self._options.programs,
+                    own_server=True,
+                ),
+            )
+            quarantined = quarantine(address)
+            reading = close_to_changes(cluster, name)
+            findings = (*cluster.findings, *report.findings, *quarantined, *reading.findings)
+            yield replace(reading, findings=findings)
 
     def _accepted(self, load: LoadReport | None) -> Accepted:
         """What the load has told of already, and roles have other names."""

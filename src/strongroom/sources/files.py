@@ -33,7 +33,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class FilesSource:
     """A tree below `path`. `exclude` has gitignore syntax; `required` folders must exist; of what
-    is mounted in it, `one_file_system` keeps the empty directories only."""
+    is mounted in it, `one_file_system` keeps the empty directories only. With `lies_in` a capture
+    reads that directory, and records it as if it were at `path`."""
 
     kind = "files"
 
@@ -46,8 +47,10 @@ class FilesSource:
         required: Sequence[str] = (),
         one_file_system: bool = False,
         workers: int = 2,
+        lies_in: Path | None = None,
     ) -> None:
         self.name = name
+        self._lies_in = lies_in
         self._path = Path(os.path.abspath(path))
         if not self._path.name:
             raise ConfigError(
@@ -87,7 +90,7 @@ class FilesSource:
             one_file_system=self._one_file_system,
             changes=changes,
         )
-        result = walk.run(path)
+        result = walk.run(path if self._lies_in is None else os.fsencode(self._lies_in))
         findings = [*result.findings, *self._missing_folders()]
         folder = Folder(result.root.mtime_ns)
         for above in reversed(self._path.parents):
@@ -360,14 +363,18 @@ def refuse_unwritable(target: Path) -> None:
 def _directory_node(path: Path, time_ns: int) -> Node:
     """A directory on the way to the source, with the source's time: its own changes with whatever
     else lies in it, and an unchanged source gives an unchanged tree."""
-    status = os.lstat(path)
-    mode = status.st_mode if stat.S_ISDIR(status.st_mode) else stat.S_IFDIR | 0o755
+    mode, uid, gid = stat.S_IFDIR | 0o755, 0, 0
+    with contextlib.suppress(FileNotFoundError):  # what is recorded need not be on this host
+        status = os.lstat(path)
+        uid, gid = status.st_uid, status.st_gid
+        if stat.S_ISDIR(status.st_mode):
+            mode = status.st_mode
     return Node(
         os.fsencode(path.name),
         "dir",
         mode,
         mtime_ns=time_ns,
         ctime_ns=time_ns,
-        uid=status.st_uid,
-        gid=status.st_gid,
+        uid=uid,
+        gid=gid,
     )
