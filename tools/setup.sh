@@ -68,6 +68,7 @@ install_programs() {
         command -v restic >/dev/null || missing+=(restic)
         command -v ssh-keygen >/dev/null || missing+=(openssh-client)
         command -v ip >/dev/null || missing+=(iproute2)
+        command -v pdftoppm >/dev/null || missing+=(poppler-utils) # to scan a printed kit
     fi
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
     [ "$purpose" = test ] || return 0
