@@ -98,10 +98,13 @@ def bring_all(
     journal: Journal,
     progress: Progress,
     took: Callable[[str, Result], None],
+    *,
+    anyway: bool = False,
 ) -> None:
     """Bring these sources back, each in a thread of its own; `took` gets what came of each, in
-    this thread. Whatever else than an error of ours ends it ends them all."""
-    work = _Work(ground, journal, progress)
+    this thread. With `anyway`, what is not what was captured gets its name, too. Whatever else
+    than an error of ours ends it ends them all."""
+    work = _Work(ground, journal, progress, anyway)
     threads = []
     for source in sources:
         bring = _Bringing(source, copies[source.name], work)
@@ -129,8 +132,8 @@ class _Work:
     """What the threads have in common. It is a `Progress`, which whoever reads or writes tells how
     far it is: there an interrupt ends it."""
 
-    def __init__(self, ground: Ground, journal: Journal, progress: Progress) -> None:
-        self.ground, self.journal = ground, journal
+    def __init__(self, ground: Ground, journal: Journal, progress: Progress, anyway: bool) -> None:
+        self.ground, self.journal, self.anyway = ground, journal, anyway
         self.done: _Done = queue.Queue()
         self.crews = Crews()
         self._progress = progress
@@ -183,7 +186,8 @@ class _Bringing:
 
     def _bring(self) -> Result:
         known = self._journal.brought.get(self._source.name)
-        if known is not None:  # proven by an earlier run, which was stopped before the name
+        if known is not None and self._may_settle(known):
+            # Compared by an earlier run, which was stopped before the name, or declined to give it.
             return Result(self._settle(known))
         failures: list[Finding] = []
         last: StrongroomError | None = None
@@ -257,14 +261,15 @@ class _Bringing:
     def _keep(self, brought: Brought) -> Brought:
         """What isn't what was captured does not get its name, and is restored again by a next
         run."""
-        if brought.verdict is Verdict.FAILED:
-            return brought
         self._journal.keep(brought)
-        return self._settle(brought)
+        return self._settle(brought) if self._may_settle(brought) else brought
+
+    def _may_settle(self, brought: Brought) -> bool:
+        return brought.verdict is not Verdict.FAILED or self._work.anyway
 
     def _settle(self, brought: Brought) -> Brought:
         self._place.settle()
-        settled = replace(brought, settled=True)
+        settled = replace(brought, target=shown(self._target), settled=True)
         self._journal.keep(settled)
         return settled
 
