@@ -227,6 +227,7 @@ def test_the_plan_comes_from_the_drills_in_the_repositorys_ledger(
         assert {one["name"] for one in plan["stages"]} >= {"restore database", "workflow"}
         known = {one["name"]: one["seconds"] for one in plan["stages"]}
         assert known["workflow"] > 0
+        assert any("Passwords are not captured" in one for one in plan["by_hand"])
         assert told(plan, "recovery-older-point")  # the newer one was not drilled
         assert machine.databases() == set()
         assert not target.exists()

@@ -123,7 +123,7 @@ def test_every_library_of_the_list_is_wanted() -> None:
     wanted = {re.split(r"[^A-Za-z0-9-]", line)[0].lower() for line in project["dependencies"]}
     imported = {name.split(".")[0] for module in modules("src") for name, _ in module.imports()}
     imported |= {text for module in modules("src") for text in module.strings()}  # found by name
-    called = {"pyyaml": "yaml", "tzdata": "zoneinfo"}
+    called = {"pyyaml": "yaml", "tzdata": "zoneinfo", "markdown-it-py": "markdown_it"}
     unused = {name for name in wanted if called.get(name, name.replace("-", "_")) not in imported}
     assert not unused, "\n".join(sorted(unused))
 
