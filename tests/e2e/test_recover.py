@@ -156,7 +156,7 @@ def test_it_goes_on_once_the_cause_is_mended(ground: RecoveryGround) -> None:
     place = ground.machine(f"smoke: [[/bin/sh, -c, 'echo not yet; test -f {ground.path}/mended']]")
     first = recovered(place, ground.target)
     assert first["verdict"] == "FAILED"
-    assert told(first, "application-failed") == ["smoke: /bin/sh: it ended with status 1: not yet"]
+    assert told(first, "application-failed") == ["smoke: sh: it ended with status 1: not yet"]
     assert first["rto_seconds"] is None
     before = (ground.target / "uploads").stat().st_ino
     (ground.path / "mended").touch()

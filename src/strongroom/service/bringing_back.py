@@ -8,9 +8,8 @@ after; an interrupt breaks all of them off, and removes what they have not finis
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +42,9 @@ __all__ = ["Copies", "Result", "bring_all", "by_hand", "held_readable", "place_o
 _LOOK_SECONDS: Final = 0.5
 # How long an interrupted run waits for what it has begun to be removed again.
 _CLEAN_SECONDS: Final = 20.0
+
+# In the words of the system, of ours, and of git.
+_NO_SPACE: Final = re.compile(r"no space (is )?left|quota exceeded|out of diskspace", re.IGNORECASE)
 
 Copies: TypeAlias = Mapping[str, Sequence[Candidate]]
 """Each source's copies, in the order in which to try them."""
@@ -275,7 +277,7 @@ class _Bringing:
 
 
 def _is_about_space(error: TargetError) -> bool:
-    return any(os.strerror(one) in error.message for one in (errno.ENOSPC, errno.EDQUOT))
+    return _NO_SPACE.search(error.message) is not None
 
 
 def by_hand(source: Source, view: SnapshotView) -> tuple[str, ...]:
