@@ -341,13 +341,11 @@ def test_a_kit_of_a_repository_that_was_made_anew_is_told(own: Place, tmp_path: 
 
 def test_a_configuration_beside_a_kit_is_refused(production: Place, tmp_path: Path) -> None:
     reference = passphrase_at(tmp_path / "passphrase")
-    answer = production.run(
-        "--json", "recover", "--kit", kit_of(production), "--passphrase", reference,
-        "--to", tmp_path / "srv",
-    )  # fmt: skip
-    error_of(answer, 2, "usage")
-    answer = production.run("--json", "recover", "--passphrase", reference, "--to", tmp_path / "s")
-    error_of(answer, 2, "usage")
+    words = ["recover", "--to", tmp_path / "srv", "--passphrase", reference]
+    answer = production.run("--json", *words, "--kit", kit_of(production))
+    assert "configuration of its own" in error_of(answer, 2, "usage")["message"]
+    answer = production.run("--json", *words)
+    assert "it opens a kit, and none is named" in error_of(answer, 2, "usage")["message"]
 
 
 # Drilled

@@ -22,9 +22,7 @@ def read_templates(given: Mapping[str, str]) -> dict[str, str]:
     """The texts of templates, by the place of what they make: each is the text itself or
     file:PATH. SourceError for one that cannot be read."""
     return {
-        name: _read_template(one)
-        if is_reference(one) and one.startswith("file:")
-        else one
+        name: _read_template(one) if is_reference(one) and one.startswith("file:") else one
         for name, one in given.items()
     }
 
