@@ -157,6 +157,16 @@ def test_the_doctor_is_content_with_a_whole_kit(production: Place) -> None:
     assert line["state"] == "fine", line
 
 
+def test_what_is_too_much_for_paper_is_told(own: Place, tmp_path: Path) -> None:
+    (own.path / "app.env").write_bytes(os.urandom(40_000))
+    with variables(**{VARIABLE: SECRET}):
+        answer = own.run("--json", "kit", "create", "--output", tmp_path / "safe")
+    assert (answer.status, answer.document["codes"]) == (0, 0)
+    assert "60 are the most" in told(answer.document, "kit-without-codes")[0]
+    page = PdfReader(next((tmp_path / "safe").glob("*.pdf")))
+    assert "Code 1" not in "".join(one.extract_text() for one in page.pages)
+
+
 # Opened
 
 
