@@ -157,6 +157,16 @@ def test_the_doctor_is_content_with_a_whole_kit(production: Place) -> None:
     assert line["state"] == "fine", line
 
 
+def test_what_is_too_much_for_paper_is_told(own: Place, tmp_path: Path) -> None:
+    (own.path / "app.env").write_bytes(os.urandom(40_000))
+    with variables(**{VARIABLE: SECRET}):
+        answer = own.run("--json", "kit", "create", "--output", tmp_path / "safe")
+    assert (answer.status, answer.document["codes"]) == (0, 0)
+    assert "60 are the most" in told(answer.document, "kit-without-codes")[0]
+    page = PdfReader(next((tmp_path / "safe").glob("*.pdf")))
+    assert "Code 1" not in "".join(one.extract_text() for one in page.pages)
+
+
 # Opened
 
 
@@ -341,13 +351,11 @@ def test_a_kit_of_a_repository_that_was_made_anew_is_told(own: Place, tmp_path: 
 
 def test_a_configuration_beside_a_kit_is_refused(production: Place, tmp_path: Path) -> None:
     reference = passphrase_at(tmp_path / "passphrase")
-    answer = production.run(
-        "--json", "recover", "--kit", kit_of(production), "--passphrase", reference,
-        "--to", tmp_path / "srv",
-    )  # fmt: skip
-    error_of(answer, 2, "usage")
-    answer = production.run("--json", "recover", "--passphrase", reference, "--to", tmp_path / "s")
-    error_of(answer, 2, "usage")
+    words = ["recover", "--to", tmp_path / "srv", "--passphrase", reference]
+    answer = production.run("--json", *words, "--kit", kit_of(production))
+    assert "configuration of its own" in error_of(answer, 2, "usage")["message"]
+    answer = production.run("--json", *words)
+    assert "it opens a kit, and none is named" in error_of(answer, 2, "usage")["message"]
 
 
 # Drilled

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
 import random
+import re
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -49,6 +51,20 @@ def test_a_passphrase_opens_what_it_sealed(sealed: bytes) -> None:
     assert sealed.startswith(b"-----BEGIN AGE ENCRYPTED FILE-----\n")
     assert asks_for_passphrase(sealed, "kit")
     assert open_sealed(sealed, Opener(PASSPHRASE), "kit") == CONTENT
+
+
+def _binary(armored: bytes) -> bytes:
+    return base64.b64decode(b"".join(armored.splitlines()[1:-1]))
+
+
+def test_it_takes_work_to_try_a_passphrase(sealed: bytes) -> None:
+    """As much as one of a repository, and no more than any machine would do."""
+    found = re.search(rb"^-> scrypt \S+ (\d+)$", _binary(sealed), re.MULTILINE)
+    assert found is not None
+    assert 16 <= int(found[1]) <= 22
+    endless = re.sub(rb"(?m)^(-> scrypt \S+ )\d+$", rb"\g<1>40", _binary(sealed))
+    told = refused(lambda: open_sealed(endless, Opener(PASSPHRASE), "kit"), "kit-locked")
+    assert "too much work" in told
 
 
 def test_any_of_several_secret_keys_opens(tmp_path: Path) -> None:
@@ -233,7 +249,8 @@ def _archive(files: dict[str, bytes]) -> bytes:
 
 def _files() -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(pack(KIT))) as archive:
-        return {one.name: archive.extractfile(one).read() for one in archive}  # type: ignore[union-attr]
+        found = {one.name: archive.extractfile(one) for one in archive}
+        return {name: stream.read() for name, stream in found.items() if stream is not None}
 
 
 def _with(**changes: object) -> bytes:

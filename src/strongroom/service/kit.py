@@ -69,6 +69,8 @@ _VARIABLES: Final = {
     ("rest", "password"): "RESTIC_REST_PASSWORD",
 }
 _SIZE_LIMIT_BYTES: Final = 16 << 20
+# Where no file ever is.
+_NOWHERE: Final = "/dev/null/not-in-the-kit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +459,10 @@ def application_of(
             for one in kit.repositories
             if one.name in settings.repositories
         }
-        application.access_files = stack.enter_context(_placed(kit.files))
+        placed = stack.enter_context(_placed(kit.files))
+        if alone:
+            placed = {one: f"{_NOWHERE}/{one}" for one in held_files(settings)} | placed
+        application.access_files = placed
         yield application
 
 

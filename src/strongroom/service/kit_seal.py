@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,12 @@ _IDENTITY: Final = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
 # Whoever finds the paper tries passphrases for as long as he likes.
 LEAST_CHARACTERS: Final = 12
 _SIZE_LIMIT_BYTES: Final = 16 << 20
+# The base-2 logarithm of scrypt's N, and how often a better one is tried for.
+_WORK: Final = re.compile(rb"^-> scrypt \S+ (\d+)$", re.MULTILINE)
+_LEAST_WORK: Final = 16
+_TRIES: Final = 10
+_EXCESSIVE: Final = "Excessive work"
+_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Seal:
         import pyrage
 
         if self.passphrase:
-            return bytes(pyrage.passphrase.encrypt(content, self.passphrase, armored=True))
+            return _sealed(content, self.passphrase)
         try:
             keys = [pyrage.x25519.Recipient.from_str(one) for one in self.recipients]
         except pyrage.RecipientError:
@@ -132,7 +139,7 @@ def open_sealed(content: bytes, opener: Opener, subject: str) -> bytes:
         raise _locked(subject, "it is sealed for recipients", "Give a secret key with --identity.")
     try:
         if by_passphrase:
-            return bytes(pyrage.passphrase.decrypt(binary, opener.passphrase))
+            return _opened(binary, opener.passphrase, subject)
         keys = [_identity(one) for one in opener.identities]
         return bytes(pyrage.decrypt(binary, keys))
     except pyrage.DecryptError as error:
@@ -140,6 +147,46 @@ def open_sealed(content: bytes, opener: Opener, subject: str) -> bytes:
             told = "the passphrase is another one" if by_passphrase else "no secret key fits"
             raise _locked(subject, told, "Use the one that it was made with.") from None
         raise _damaged(subject, "it is incomplete, or was altered") from None
+
+
+def _sealed(content: bytes, passphrase: str) -> bytes:
+    """Sealed with a passphrase that takes at least as much work to try as one of a repository.
+
+    The library takes as much work as this machine does in a second, by a look of some
+    milliseconds: on a busy one that is too short a look.
+    """
+    import pyrage
+
+    tries: list[tuple[int, bytes]] = []
+    while len(tries) < _TRIES:
+        sealed = bytes(pyrage.passphrase.encrypt(content, passphrase, armored=True))
+        found = _WORK.search(_binary(sealed, "kit"))
+        tries.append((int(found[1]) if found is not None else 0, sealed))
+        if tries[-1][0] >= _LEAST_WORK:
+            break
+    return max(tries)[1]
+
+
+def _opened(binary: bytes, passphrase: str, subject: str) -> bytes:
+    """What a passphrase opens; ConfigError `kit-locked` where this machine would take too long.
+
+    By the same look the library refuses what would take some sixteen seconds, so that nobody is
+    made to work for hours: it is asked again, since the machine may be busy.
+    """
+    import pyrage
+
+    for number in range(_TRIES):
+        try:
+            return bytes(pyrage.passphrase.decrypt(binary, passphrase))
+        except pyrage.DecryptError as error:
+            if _EXCESSIVE not in str(error):
+                raise
+        time.sleep(_PAUSE_SECONDS * number)
+    raise _locked(
+        subject,
+        "trying the passphrase takes too much work for this machine, or it is busy",
+        "Try again when it is idle, or open it with `age -d`.",
+    )
 
 
 def asks_for_passphrase(content: bytes, subject: str) -> bool:

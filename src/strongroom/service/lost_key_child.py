@@ -33,6 +33,7 @@ from strongroom.service.rendering import error_json, time_json
 
 __all__ = ["main"]
 
+_OF_THE_FOLDER = frozenset({"ledger-adopted"})
 # What says that a store or its key is not what the kit knows.
 _CLOSED = frozenset({"kit-mismatch", "wrong-password", "key-damaged", "config-lost"})
 
@@ -167,9 +168,10 @@ def _of_drill(drilled: DrillReport, stages: list[dict[str, Any]]) -> dict[str, A
 
 
 def drilled_findings(drilled: DrillReport) -> list[Finding]:
-    """All that a drill found."""
+    """All that a drill found, but for what its empty folder brought about."""
     found = [each for one in drilled.drills for each in one.findings]
-    return [*found, *(drilled.point.findings if drilled.point is not None else ())]
+    found += drilled.point.findings if drilled.point is not None else ()
+    return [one for one in found if one.code not in _OF_THE_FOLDER]
 
 
 if __name__ == "__main__":
