@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +23,8 @@ from tests.support.killing import run_killed
 pytestmark = pytest.mark.xdist_group("replace-database")
 
 # Where something of a replacement or a rollback changes, in the order of a run.
-STEPS = frozenset(
-    {"write", "forget", "clear", "load_database", "prove_database", "exchange_databases",
-     "drop_if_made", "take_name", "with_findings"}
+PLANNED, LOADED, PROVEN, RENAMED, ENDED = (
+    "Journal.write", "load_database", "prove_database", "exchange_databases", "Journal.clear"
 )  # fmt: skip
 
 
@@ -69,86 +69,74 @@ def stopped_run(config: Path, *words: str) -> None:
     assert answer.status == 0, answer.err
 
 
-def test_a_replacement_killed_at_every_step(place: Place, server: Server) -> None:
-    moment = 0
-    while True:
-        moment += 1
-        name = f"killed{moment}"
-        url = used(server, name)
-        words = ("restore", "database", "--to", url, "--replace", name, "--reason", "test")
-        moments = run_killed(
-            stopped_run, place.config, *words, chosen=moment, functions=STEPS, changes=False
-        )
-        if moments is not None:
-            break
-        left = those(server, name)
-        assert list(left.values()).count("mine") == 1, f"after {moment}: {left}"
-        assert left[name] == ("mine" if f"{name}_before" not in str(left) else "captured")
-        again = place.json(*words)
-        assert again["verdict"] == "PROVEN"
-        after = those(server, name)
-        assert after.pop(name) == "captured"
-        assert "mine" in after.values()
-        assert all("_before_" in one for one in after), f"after {moment}: {after}"
-    assert moment > 6
+def killed_before(step: str, place: Place, *words: str) -> None:
+    moments = run_killed(
+        stopped_run, place.config, *words, chosen=1, functions=frozenset({step}), changes=False
+    )
+    assert moments is None, "it was not killed"
+
+
+@pytest.mark.parametrize("step", [PLANNED, LOADED, PROVEN, RENAMED, ENDED])
+def test_a_killed_replacement_is_settled_by_the_next(
+    place: Place, server: Server, step: str
+) -> None:
+    name = f"killed_{step.lower().replace('.', '_')}"
+    url = used(server, name)
+    words = ("restore", "database", "--to", url, "--replace", name, "--reason", "test")
+    killed_before(step, place, *words)
+    left = those(server, name)
+    assert list(left.values()).count("mine") == 1
+    assert left[name] == ("captured" if step == ENDED else "mine")
+    again = place.json(*words)
+    assert again["verdict"] == "PROVEN"
+    is_told = "switch-settled" in {one["code"] for one in again["findings"]}
+    assert is_told == (step != PLANNED)
+    after = those(server, name)
+    assert after.pop(name) == "captured"
+    assert "mine" in after.values()
+    assert all("_before_" in one for one in after)
     assert not list((place.path / "state" / "switches").iterdir())
 
 
-def test_a_killed_replacement_is_not_rolled_back_further(place: Place, server: Server) -> None:
-    """Where it had not come into its place, an older one is not undone; where it had, it is."""
-    taken_back = 0
-    moment = 0
-    while True:
-        moment += 1
-        name = f"undone{moment}"
-        url = used(server, name)
-        older = f"{name}_replaced_20251122140000"
-        server.sql("postgres", f"CREATE DATABASE {older}")
-        words = ("restore", "database", "--to", url, "--replace", name, "--reason", "test")
-        moments = run_killed(
-            stopped_run, place.config, *words, chosen=moment, functions=STEPS, changes=False
-        )
-        if moments is not None:
-            break
-        if not any((place.path / "state" / "switches").iterdir()):
-            continue  # nothing had begun, or all was done
-        answer = place.run("restore", "--rollback", url)
-        taken_back += answer.status == 0
-        if answer.status:
-            assert "nothing was rolled back" in answer.err
-        left = those(server, name)
-        assert left[name] == "mine", f"after {moment}: {left}"
-        assert older in left
-        assert not any("_restored_" in one for one in left)
-    assert taken_back
+@pytest.mark.parametrize("step", [LOADED, PROVEN, ENDED])
+def test_a_killed_replacement_is_taken_back_and_no_older_one(
+    place: Place, server: Server, step: str
+) -> None:
+    name = f"undone_{step.lower().replace('.', '_')}"
+    url = used(server, name)
+    older = f"{name}_replaced_20251122140000"
+    server.sql("postgres", f"CREATE DATABASE {older}")
+    words = ("restore", "database", "--to", url, "--replace", name, "--reason", "test")
+    killed_before(step, place, *words)
+    answer = place.run("restore", "--rollback", url)
+    assert answer.status == (0 if step == ENDED else 5)
+    assert ("nothing was rolled back" in answer.err) == (step != ENDED)
+    left = those(server, name)
+    assert left[name] == "mine"
+    assert older in left
+    assert not any("_restored_" in one for one in left)
 
 
-def test_a_rollback_killed_at_every_step_goes_back_once(place: Place, server: Server) -> None:
-    moment = 0
-    while True:
-        moment += 1
-        name = f"back{moment}"
-        url = used(server, name)
-        server.sql("postgres", f"CREATE DATABASE {name}_replaced_20251122140000")
-        place.json("restore", "database", "--to", url, "--replace", name)
-        words = ("restore", "--rollback", url)
-        moments = run_killed(
-            stopped_run, place.config, *words, chosen=moment, functions=STEPS, changes=False
-        )
-        if moments is not None:
-            break
-        if those(server, name)[name] == "mine" and not any(
-            (place.path / "state" / "switches").iterdir()
-        ):
-            continue
+@pytest.mark.parametrize("step", [PLANNED, RENAMED, ENDED])
+def test_a_killed_rollback_goes_back_once(place: Place, server: Server, step: str) -> None:
+    name = f"back_{step.lower().replace('.', '_')}"
+    url = used(server, name)
+    kept = f"{name}_before_20261122140000"
+    server.sql("postgres", f"CREATE DATABASE {name}_replaced_20251122140000")
+    server.sql("postgres", f"CREATE DATABASE {kept}")
+    words = ("restore", "--rollback", url)
+    killed_before(step, place, *words)
+    answer = place.run(*words)
+    if step == PLANNED:  # nobody knows what it was about to do
+        assert "nothing was rolled back" in answer.err
         answer = place.run(*words)
-        if answer.status:  # it had not come to a plan
-            assert "nothing was rolled back" in answer.err
-            place.json(*words)
-        left = those(server, name)
-        assert left[name] == "mine"
-        assert "_rolled_back_" in str(left)
-    assert moment > 3
+    assert answer.status == 0
+    left = those(server, name)
+    assert left[name] == "captured"
+    assert sorted(one for one, holds in left.items() if holds == "mine") == [
+        one for one in sorted(left) if "_rolled_back_" in one
+    ]
+    assert len(left) == 3
 
 
 def test_there_and_back_and_further_back(place: Place, server: Server) -> None:
@@ -174,33 +162,32 @@ def test_a_database_that_does_not_exist_has_its_name_when_it_is_proven(
     assert those(server, "fresh") == {"fresh": "captured"}
 
 
-def test_somebody_who_connects_meanwhile_costs_no_proven_copy(
-    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from strongroom.recovery import database_replacement
+def connect_once_it_is_loaded(server: Server, name: str, until: threading.Event) -> None:
+    """Somebody who uses the target from when it is being restored beside it."""
+    beside = f"SELECT count(*) FROM pg_database WHERE datname ~ '^{name}_restored_'"
+    while server.sql("postgres", beside) == "0":
+        if until.wait(0.05):
+            return
+    with server.cluster.connection(name).connect():
+        until.wait()
 
+
+def test_somebody_who_connects_meanwhile_costs_no_proven_copy(place: Place, server: Server) -> None:
     url = used(server, "busy")
-    restoring = database_replacement.restore
-    with server.cluster.connection("postgres").connect() as watch:
-        sessions = []
-
-        def restore_and_connect(*arguments: object, **options: object) -> object:
-            outcome = restoring(*arguments, **options)  # type: ignore[arg-type]
-            sessions.append(server.cluster.connection("busy").connect())
-            return outcome
-
-        monkeypatch.setattr(database_replacement, "restore", restore_and_connect)
+    until = threading.Event()
+    somebody = threading.Thread(target=connect_once_it_is_loaded, args=(server, "busy", until))
+    somebody.start()
+    try:
         answer = place.run("restore", "database", "--to", url, "--replace", "busy")
-        assert watch.execute("SELECT 1").fetchone() == (1,)
-    for one in sessions:
-        one.close()
+    finally:
+        until.set()
+        somebody.join()
     assert answer.status == 5
     assert "proven and stays in busy_restored_" in answer.err
     left = those(server, "busy")
     assert left.pop("busy") == "mine"
     assert list(left.values()) == ["captured"]
     # It is nobody's now: the next run names it and leaves it.
-    monkeypatch.undo()
     again = place.json("restore", "database", "--to", url, "--replace", "busy")
     assert "restore-left-over" in {one["code"] for one in again["findings"]}
     assert set(left) < set(those(server, "busy"))

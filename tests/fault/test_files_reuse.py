@@ -200,7 +200,8 @@ def test_a_live_writer_changes_nothing_of_what_is_restored(ground: Ground, tmp_p
     writing.start()
     try:
         for number in range(3):
-            restore(ground, tmp_path / f"out {number}", existing)
+            report = restore(ground, tmp_path / f"out {number}", existing)
+            assert report.size_bytes == size_of(ground[2])
     finally:
         stop.set()
         writing.join()

@@ -20,6 +20,7 @@ from tests.support.replacement_ground import (
     replace,
     replace_here,
     replace_there,
+    replace_there_and_tell,
     used,
 )
 from tests.support.repository_ground import capture, new_repository
@@ -139,6 +140,14 @@ def test_a_rollback_killed_at_every_step_goes_back_once(
         assert describe(Path(done.kept)) == wanted
         assert beside(place) == {"uploads", older.name, Path(done.kept).name}
     assert moment > 5
+
+
+def test_a_name_that_was_missing_for_a_moment_is_told(store: Path, tmp_path: Path) -> None:
+    place, old = used(tmp_path / "there")
+    told = tmp_path / "told"
+    assert run_killed(replace_there_and_tell, store, place, told, chosen=None)
+    assert told.read_text() == "switch-in-steps"
+    assert describe(place.with_name("uploads.before-20261122T140000Z")) == old
 
 
 def test_what_a_stopped_run_has_restored_is_used_again(store: Path, tmp_path: Path) -> None:

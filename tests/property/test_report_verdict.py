@@ -34,6 +34,7 @@ def _observations(draw: st.DrawFn) -> list[Observation]:
                 ).map(tuple)
             ),
             digests=draw(st.sampled_from([None, Digests("a", "a", ""), Digests("a", "b", "")])),
+            reused_bytes=draw(st.sampled_from([0, 0, 1])),
             of_past=draw(st.sampled_from([False, False, True])),
             run=draw(st.sampled_from(["r", "s", ""])),
         )

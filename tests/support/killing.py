@@ -27,7 +27,7 @@ def _counted(chosen: int | None, functions: frozenset[str], changes: bool) -> li
         if event == "c_call":
             is_one = changes and getattr(argument, "__name__", "") in _CHANGES
         else:
-            is_one = event == "call" and frame.f_code.co_name in functions
+            is_one = event == "call" and frame.f_code.co_qualname in functions
         if is_one:
             seen[0] += 1
             if seen[0] == chosen:

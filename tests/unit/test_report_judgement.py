@@ -69,6 +69,11 @@ WORTH = {
     "an old record without digests": (proof(2, digests=None), PROVEN),
     "dated in the future": (proof(2, at=ago(hours=-1)), UNKNOWN),
     "of a store's past": (proof(2, of_past=True), UNKNOWN),
+    "not all read from the store": (proof(2, action="restore", reused_bytes=1), UNKNOWN),
+    "bad, and not all read": (
+        proof(2, action="restore", reused_bytes=1, verdict=FAILED),
+        FAILED,
+    ),
     "a comparison with what others have": (proof(2, action="prove"), UNKNOWN),
     "a whole restore": (proof(2, action="restore"), PROVEN),
     "a part restored": (proof(2, action="restore", verdict=None, checked=0), UNKNOWN),

@@ -79,7 +79,11 @@ def replace_database(
         if outcome.verdict is not Verdict.PROVEN:
             journal.clear()
             return declined(outcome, subject, beside)
-        _take_place(address, plan, old)
+        try:
+            _take_place(address, plan, old)
+        except TargetError:
+            journal.clear()  # the proven copy is whoever's who reads the message
+            raise
         journal.clear()
     return Replacement(outcome, target, before if old is not None else None)
 

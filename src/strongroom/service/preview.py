@@ -110,7 +110,8 @@ def preview_restore(
     candidate = choice.candidate
     changes: Differences | None = None
     findings = list(choice.findings)
-    application.progress.begin(f"preview {name}", None)
+    if with_contents:
+        application.progress.begin(f"preview {name}", candidate.snapshot.size_bytes)
     try:
         with reading(candidate, progress=application.progress) as view:
             obstacle = _obstacle(source, target, replace, beside=bool(tables))

@@ -19,7 +19,8 @@ __all__ = ["table_differences"]
 _COMPARED: Final = "tables by name and number of rows, those there as the server estimates them"
 _TABLES: Final = b"""
 SELECT n.nspname::text || '.' || c.relname::text,
-    greatest(c.reltuples, pg_catalog.pg_stat_get_live_tuples(c.oid), 0)::bigint,
+    CASE WHEN c.reltuples > 0 THEN c.reltuples
+        ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END::bigint,
     pg_catalog.pg_table_size(c.oid)::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
