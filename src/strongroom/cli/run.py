@@ -156,7 +156,7 @@ class Run:
     def verbatim(self, text: str) -> None:
         """The command's answer, byte for byte: for what other programs are to read."""
         self._written = True
-        write_out(text)
+        write_out(text.encode())
 
     def failure(self, error: StrongroomError) -> int:
         """Say what failed, why, and what to do; returns the exit status."""

@@ -41,8 +41,9 @@ from strongroom.postgres.messages import (
 from strongroom.postgres.partial import quiet_triggers
 from strongroom.postgres.programs import Programs, find_programs
 from strongroom.postgres.replacement import drop_if_made
+from strongroom.postgres.restore_script import sequence_statement
 from strongroom.postgres.session import pin_settings, pinned_settings
-from strongroom.postgres.statement import copy_in, qualified
+from strongroom.postgres.statement import copy_in, qualified, quote_name
 from strongroom.postgres.target import (
     apply_settings,
     create_roles,
@@ -59,6 +60,7 @@ __all__ = [
     "load_database",
     "load_rows",
     "load_schema_only",
+    "load_schemas",
     "read_manifest",
 ]
 
@@ -143,6 +145,23 @@ def load_schema_only(
         with load.stage("schema"):
             load.run_script(layout.PRE_DATA_SQL)
             load.post_data()
+    return load.report()
+
+
+def load_schemas(
+    files: CapturedFiles,
+    target: Connection,
+    schemas: Sequence[str],
+    options: LoadOptions = LoadOptions(),
+) -> LoadReport:
+    """Whole captured schemas, under their own names, into an empty database.
+
+    With them the extensions, since types of theirs may be used. What needs something of another
+    schema cannot be made, and is a finding, object by object.
+    """
+    load = _Load(files, target, options)
+    with target.explaining():
+        load.schemas(schemas)
     return load.report()
 
 
@@ -232,6 +251,42 @@ class _Load:
         with self.stage("settings"):
             self.complaints.findings += apply_settings(self.target, self.manifest.database)
 
+    def schemas(self, names: Sequence[str]) -> None:
+        """Of these schemas all that `everything` does, but for what is the database's own."""
+        self.prepare()
+        with self.stage("schema"), self.target.connect() as session:
+            wanted = [("schema", name, f"CREATE SCHEMA IF NOT EXISTS {quote_name(name)}")
+                      for name in names]  # fmt: skip
+            for one in self.manifest.extensions:
+                if one.schema not in names and one.schema != "public":
+                    schema = f"CREATE SCHEMA IF NOT EXISTS {quote_name(one.schema)}"
+                    wanted.append(("extension", one.name, schema))
+                made = f"CREATE EXTENSION IF NOT EXISTS {quote_name(one.name)}"
+                wanted.append(("extension", one.name, f"{made} SCHEMA {quote_name(one.schema)}"))
+            for kind, name, statement in wanted:
+                self._try(session, f"{kind} {name}", statement)
+            self._from_archive("pre-data", names)
+        with self.stage("rows"):
+            self.rows(one for one in self.manifest.tables if one.schema in names)
+        with self.stage("sequences"), self.target.connect() as session:
+            for sequence in self.manifest.sequences:
+                if sequence.schema in names:
+                    statement = sequence_statement(sequence)
+                    self._try(session, f"sequence {sequence.label}", statement)
+        with self.stage("indexes"):
+            self._from_archive("post-data", names)
+
+    def _try(self, session: psycopg.Connection, subject: str, statement: str) -> None:
+        import psycopg
+
+        try:
+            session.execute(statement.encode())
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            reason = error.diag.message_primary or str(error)
+            self.complaints.judge([Complaint(subject, reason)])
+
     def _load_partially(self) -> None:
         """Keys first, since a key to a table whose rows are left out could not be made after."""
         with self.stage("indexes"):
@@ -277,8 +332,22 @@ class _Load:
         if self.programs.major < self.manifest.versions.client_major:
             self.run_script(layout.POST_DATA_SQL)
             return
-        arguments = [self.programs.path("pg_restore"), "--section=post-data", "--no-password"]
-        arguments += [f"--jobs={self.options.jobs}", "-d", self.target.database_argument()]
+        self._from_archive("post-data")
+
+    def _from_archive(self, section: str, schemas: Sequence[str] = ()) -> None:
+        """A section of the archive, of these schemas alone if any are named."""
+        if self.programs.major < self.manifest.versions.client_major:
+            raise SourceError(
+                f"no PostgreSQL programs of version {self.manifest.versions.client_major} are here,"
+                " which wrote the snapshot's schema",
+                subject=self.target.describe(),
+                code="client-programs",
+            )
+        arguments = [self.programs.path("pg_restore"), f"--section={section}", "--no-password"]
+        arguments += [f"--schema={name}" for name in schemas]
+        # What comes before the rows depends on each other.
+        jobs = self.options.jobs if section == "post-data" else 1
+        arguments += [f"--jobs={jobs}", "-d", self.target.database_argument()]
         with tempfile.NamedTemporaryFile(prefix="strongroom-schema-") as archive:
             # Parallel reading needs a file; it holds the schema and no rows.
             archive.write(self.files.read(layout.SCHEMA_DUMP))
