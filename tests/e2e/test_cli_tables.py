@@ -122,6 +122,37 @@ def test_a_schema_is_named_by_itself(place: Place, server: Server) -> None:
     assert "Did you mean audit?" in unknown.err
 
 
+def test_a_schema_comes_whole_into_an_empty_database(place: Place, server: Server) -> None:
+    server.sql("postgres", "CREATE DATABASE alone")
+    words = ("restore", "database", "--to", server.url("alone"))
+    report = place.json(*words, "--schema", "audit", "--schema", "public")
+    assert {one["code"] for one in report["findings"]} == {"table-restored"}
+    assert server.sql("alone", "SELECT count(*), min(what) FROM audit.trainees") == "50|insert"
+    assert server.sql("alone", "SELECT count(*) FROM audit.trail") == "10"
+    # Keys, checks, generated columns and sequences act as they did.
+    added = "INSERT INTO trainees (status, score) VALUES ('new', 7) RETURNING id, twice"
+    assert server.sql("alone", added) == "501|14"
+    again = place.run(*words, "--schema", "audit")
+    assert again.status == 0, "beside what is there now"
+    assert (
+        server.sql("alone", "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'restored'") == "1"
+    )
+    # What a table needs of a schema that was left out is told, object by object.
+    server.sql("tms", "CREATE TYPE public.kind_of AS ENUM ('a');"
+               "CREATE TABLE audit.strange (id int, kind public.kind_of);"
+               "INSERT INTO audit.strange VALUES (1, 'a')")  # fmt: skip
+    assert place.run("backup", "database").status in (0, 3)
+    server.sql("postgres", "CREATE DATABASE lacking")
+    lacking = place.run(
+        "--json", "restore", "database", "--to", server.url("lacking"), "--schema", "audit"
+    )
+    assert lacking.status == 41, lacking.text
+    told = {(one["code"], one["subject"]) for one in lacking.document["findings"]}
+    assert ("content-missing", "audit.strange") in told
+    assert ("table-restored", "audit.trainees") in told
+    server.sql("tms", "DROP TABLE audit.strange; DROP TYPE public.kind_of")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("trainee", "Did you mean"), ("trainees", "several tables"), ("nowhere.*", "no table")],

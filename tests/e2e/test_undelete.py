@@ -263,7 +263,8 @@ def test_sql_that_is_not_the_one_that_was_read_is_not_applied(ground: Ground) ->
 def test_what_others_wrote_in_the_meantime_stays(ground: Ground) -> None:
     before = ground.contents()
     ground.sql("DELETE FROM app.customers WHERE email = 'c1@example.com';"
-               "INSERT INTO app.customers VALUES (gen_random_uuid(), 'c1@example.com', 'new')")  # fmt: skip
+               "INSERT INTO app.customers"
+               " VALUES (gen_random_uuid(), 'c1@example.com', 'new')")  # fmt: skip
     answer = ground.answer("app.customers", "--apply")
     assert answer.status == 5
     assert answer.document["error"]["code"] == "target-refused"

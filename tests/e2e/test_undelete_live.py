@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from strongroom.postgres.programs import find_programs
 from tests.e2e.command_line import Answer
 from tests.e2e.test_undelete import codes, rows
-from tests.support.undelete_ground import Ground, in_background, undelete_ground
+from tests.support.undelete_ground import CONFIG, Ground, in_background, undelete_ground
 
 pytestmark = pytest.mark.xdist_group("undelete-live")
 
@@ -166,7 +167,7 @@ def test_rows_that_are_hidden_are_never_taken_for_gone(ground: Ground) -> None:
 
 def test_a_role_that_may_not_write_is_told_before_anything_is_tried(ground: Ground) -> None:
     let_read(ground, "reading")
-    ground.sql("DELETE FROM app.staff WHERE id = 6; UPDATE app.staff SET name = 'x' WHERE id = 1")  # fmt: skip
+    ground.sql("DELETE FROM app.staff WHERE id = 6; UPDATE app.staff SET name = 'x' WHERE id = 1")
     target = ("--target", as_role(ground, "reading"), "--changed")
     report = ground.undelete("app.staff", *target)
     told = [one["message"] for one in report["findings"] if one["code"] == "undelete-obstacle"]
@@ -233,6 +234,34 @@ def test_a_child_that_cannot_be_compared_leaves_it_unknown(ground: Ground) -> No
     assert answer.status == 42, answer.text
     assert codes(answer.document)["undelete-unchecked"] == ["app.lines", "app.reminders"]
     assert ground.sql("SELECT count(*) FROM app.invoices WHERE id = 2") == "1"
+
+
+def test_a_table_that_the_sandbox_cannot_make_is_told(ground: Ground) -> None:
+    ground.sql("CREATE COLLATION app.german (provider = icu, locale = 'de');"
+               "CREATE TABLE app.words (id int PRIMARY KEY, word text COLLATE app.german,"
+               " invoice bigint REFERENCES app.invoices ON DELETE CASCADE);"
+               "INSERT INTO app.words VALUES (1, 'Wort', 1)")  # fmt: skip
+    first = ground.capture()
+    ground.sql("DELETE FROM app.invoices WHERE id = 1")
+    second = ground.capture()
+    # These programs were built without ICU.
+    programs = find_programs(18, purpose="server").directory
+    ground.place.write_config(CONFIG.replace("URL}", f"URL, programs: {programs}}}"))
+    try:
+        alone = ground.answer("app.words", "--snapshot", first)
+        parent = ground.answer("app.invoices", "--snapshot", first)
+        compared = ground.place.run("--json", "diff", first, second, "--table", "app.words")
+    finally:
+        ground.place.write_config(CONFIG)
+    assert alone.status == 10, alone.text
+    assert "the sandbox cannot make it" in alone.document["error"]["message"]
+    assert parent.status == 42, parent.text
+    assert codes(parent.document)["undelete-unchecked"] == ["app.words"]
+    assert rows(parent.document)["invoices", "asked", True] == 1
+    assert compared.status == 42, compared.text
+    (table,) = compared.document["tables"]
+    assert (table["added"], table["removed"], table["changed"]) == (None, None, None)
+    assert "ICU" in table["unchecked"]
 
 
 TRIGGER = """\

@@ -110,7 +110,7 @@ def diff(
     counts = ", ".join(f"{len(report.paths(what)):,} {what}" for what in _SIGNS)
     tables_lines = [] if report.tables is None else list(_table_lines(report.tables))
     run.result(report.as_json(), [*lines, counts, *tables_lines])
-    return 0
+    return report.exit_status
 
 
 def _table_lines(tables: Iterable[TableDifference]) -> Iterator[str]:
@@ -124,10 +124,11 @@ def _table_lines(tables: Iterable[TableDifference]) -> Iterator[str]:
         [
             (
                 plain(one.table),
-                f"{one.added:,}",
-                f"{one.removed:,}",
-                "-" if one.changed is None else f"{one.changed:,}",
-                plain(" ".join(one.columns)),
+                *(
+                    "-" if number is None else f"{number:,}"
+                    for number in (one.added, one.removed, one.changed)
+                ),
+                plain(" ".join(one.columns) or one.because),
             )
             for one in found
         ],

@@ -86,8 +86,8 @@ AT = click.option(
     "schemas",
     multiple=True,
     metavar="NAME",
-    help="Only the tables of this schema of a database, beside the live ones like --table; may be "
-    "repeated.",
+    help="Only the tables of this schema of a database, beside the live ones like --table; into an "
+    "empty database all of the schema, under its own name; may be repeated.",
 )
 @click.option(
     "--role",

@@ -180,7 +180,7 @@ class Run:
     def verbatim(self, text: str) -> None:
         """The command's answer, byte for byte: for what other programs are to read."""
         self._written = True
-        write_out(text)
+        write_out(text.encode())
 
     def reveal(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """An answer that comes before the run ends and holds a secret made for whoever asks; the

@@ -69,6 +69,7 @@ __all__ = [
     "load_database",
     "load_rows",
     "load_schema_only",
+    "load_schemas",
     "read_manifest",
 ]
 
@@ -94,6 +95,7 @@ class LoadOptions:
     beginning are made like the captured ones. `roles` are wanted there besides those that the
     database cannot do without. `partial`: rows of some tables are left out on purpose, so keys are
     made before there are any. `other_roles` are the names that captured roles have on the target.
+    `schemas`: these alone, and extensions, without what is the whole database's; all when empty.
     """
 
     jobs: int = 2
@@ -103,6 +105,7 @@ class LoadOptions:
     partial: bool = False
     roles: tuple[str, ...] = ()
     other_roles: Mapping[str, str] = field(default_factory=dict)
+    schemas: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -166,6 +169,20 @@ def load_schema_only(
             load.run_script(layout.PRE_DATA_SQL)
             load.post_data()
     return load.report()
+
+
+def load_schemas(
+    files: CapturedFiles,
+    target: Connection,
+    schemas: Sequence[str],
+    options: LoadOptions = LoadOptions(),
+) -> LoadReport:
+    """Whole captured schemas, under their own names, into an empty database.
+
+    With them the extensions, since types of theirs may be used. What needs something of another
+    schema cannot be made, and is a finding, object by object.
+    """
+    return load_database(files, target, replace(options, schemas=frozenset(schemas)))
 
 
 def load_rows(
@@ -235,7 +252,7 @@ class _Load:
 
     def everything(self) -> None:
         """All of it, in its order."""
-        if self.manifest.large_objects.count:
+        if self._has_large_objects:
             self._programs()  # that they are lacking is told before anything is made
         self.prepare()
         assert self.standing is not None
@@ -247,10 +264,12 @@ class _Load:
             if self.options.analyze:
                 with self.stage("statistics"):
                     self.analyze()
-            with self.stage("settings"):
-                self.complaints.take(
-                    apply_settings(self.target, self.manifest.database, self.change, self.standing)
-                )
+            if not self.options.schemas:
+                with self.stage("settings"):
+                    database = self.manifest.database
+                    self.complaints.take(
+                        apply_settings(self.target, database, self.change, self.standing)
+                    )
         if not self.options.own_server:
             self._make_durable()
 
@@ -261,10 +280,10 @@ class _Load:
             self._load_partially()
         else:
             with self.stage("rows"):
-                self.rows(self.manifest.tables)
+                self.rows([one for one in self.manifest.tables if self._wants(one.schema)])
         with self.stage("sequences"):
             self.sequences()
-        if self.manifest.large_objects.count:
+        if self._has_large_objects:
             with self.stage("large objects"):
                 self.large_objects()
         if not self.options.partial:
@@ -273,6 +292,26 @@ class _Load:
         if self.manifest.matviews:
             with self.stage("materialised views"):
                 self.refresh()
+
+    @property
+    def _has_large_objects(self) -> bool:
+        return bool(self.manifest.large_objects.count) and not self.options.schemas
+
+    def _wants(self, schema: str) -> bool:
+        return not self.options.schemas or schema in self.options.schemas
+
+    def _wants_entry(self, entry: Entry) -> bool:
+        """Whether something is of the wanted schemas, or what they may need of extensions."""
+        if not self.options.schemas or entry.kind == "EXTENSION":
+            return True
+        if entry.schema:
+            return entry.schema in self.options.schemas
+        if entry.kind == "SCHEMA":
+            return entry.name in self.options.schemas | {
+                one.schema for one in self.manifest.extensions
+            }
+        kind, _, name = entry.name.partition(" ")  # of a grant or a comment
+        return kind == "EXTENSION" or (kind == "SCHEMA" and name in self.options.schemas)
 
     def _load_partially(self) -> None:
         """Keys first, since a key to a table whose rows are left out could not be made after."""
@@ -340,6 +379,8 @@ class _Load:
         entries = []
         for entry in script.entries:
             is_of_extension = entry.kind == "COMMENT" and entry.name.startswith(_EXTENSION_COMMENT)
+            if not self._wants_entry(entry):
+                continue
             if is_of_extension and self.complaints.limited:
                 continue  # the extension brings its own along, and it is its owner's matter
             changed, told = change_roles(entry, self.change)
@@ -430,7 +471,7 @@ class _Load:
         import psycopg
 
         with self.target.connect() as session:
-            for one in self.manifest.sequences:
+            for one in filter(lambda each: self._wants(each.schema), self.manifest.sequences):
                 name = qualified(one.schema, one.name)
                 values = [name, one.last_value, one.is_called]
                 try:
@@ -469,6 +510,8 @@ class _Load:
         with self.target.connect() as session:
             pin_settings(session, pinned_settings(self.server_version))
             for schema, name in self.manifest.matviews:
+                if not self._wants(schema):
+                    continue
                 try:
                     view = qualified(schema, name)
                     session.execute(f"REFRESH MATERIALIZED VIEW {view}".encode())

@@ -81,10 +81,13 @@ class Rebuilt:
         self._loaded.add(table)
         self.session.execute(f"ANALYZE {table.sql}".encode())
 
-    def explain_lack(self) -> str:
-        """What the sandbox said when its schema was made, in a few words; "" for nothing."""
+    def why_unmade(self, table: TableName) -> str:
+        """Why the sandbox does not have a table that was captured; "" when it has, or was not."""
+        captured = any((one.schema, one.name) == table for one in self.manifest.tables)
+        if not captured or table in self.shapes.tables or table in self.shapes.roots:
+            return ""
         told = [f"{one.subject}: {one.message}" for one in self._troubles[:_MOST_TOLD]]
-        return "; ".join(told)
+        return "the sandbox cannot make it" + (f" ({'; '.join(told)})" if told else "")
 
 
 @contextlib.contextmanager

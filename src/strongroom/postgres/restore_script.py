@@ -11,10 +11,10 @@ import shlex
 from collections.abc import Mapping
 
 from strongroom.postgres import layout
-from strongroom.postgres.manifest import Manifest
+from strongroom.postgres.manifest import Manifest, SequenceRecord
 from strongroom.postgres.statement import copy_in, qualified, quote_literal
 
-__all__ = ["restore_script", "sequences_script"]
+__all__ = ["restore_script", "sequence_statement", "sequences_script"]
 
 _BEGIN = r"""#!/bin/sh
 # Restores this snapshot into a new database, with psql alone:
@@ -156,10 +156,12 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
 
 def sequences_script(manifest: Manifest) -> bytes:
     """`sequences.sql`: every sequence to the value that was captured."""
-    lines = [
-        "SELECT pg_catalog.setval("
-        f"{quote_literal(qualified(one.schema, one.name))}, {one.last_value},"
-        f" {'true' if one.is_called else 'false'});"
-        for one in manifest.sequences
-    ]
+    lines = [f"{sequence_statement(one)};" for one in manifest.sequences]
     return ("\n".join(["-- Read after the rows: never behind them.", *lines]) + "\n").encode()
+
+
+def sequence_statement(sequence: SequenceRecord) -> str:
+    """The statement that sets a sequence to the value that was captured."""
+    name = quote_literal(qualified(sequence.schema, sequence.name))
+    called = "true" if sequence.is_called else "false"
+    return f"SELECT pg_catalog.setval({name}, {sequence.last_value}, {called})"

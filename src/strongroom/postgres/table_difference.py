@@ -50,18 +50,20 @@ class RowChange:
 @dataclass(frozen=True, slots=True)
 class TableDifference:
     """How many rows were added, removed and changed; `changed` is None where nothing tells rows
-    apart. `rows` are the first ones, if they were wanted; `columns` were added or dropped."""
+    apart. `rows` are the first ones, if they were wanted; `columns` were added or dropped. All
+    numbers are None where the table could not be compared, `because` of this."""
 
     table: str
-    added: int
-    removed: int
+    added: int | None
+    removed: int | None
     changed: int | None
     columns: tuple[str, ...] = ()
     rows: tuple[RowChange, ...] = ()
+    because: str = ""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.added or self.removed or self.changed or self.columns)
+        return not (self.added or self.removed or self.changed or self.columns or self.because)
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
@@ -71,6 +73,7 @@ class TableDifference:
             "changed": self.changed,
             "columns": list(self.columns),
             "rows": [one.as_json() for one in self.rows],
+            "unchecked": self.because or None,
         }
 
 

@@ -3,6 +3,7 @@
 A table comes back with its columns, rows and primary key, without what acts (defaults, triggers,
 foreign keys) and without generated columns; types of its own must exist in the target. What is
 there is never touched: nothing but new schemas is written, and they are dropped when it fails.
+Into an empty database a whole schema comes under its own name, with all that acts.
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ from strongroom.postgres import layout
 from strongroom.postgres.connection import Connection
 from strongroom.postgres.exchange import CapturedFiles
 from strongroom.postgres.inventory import Inventory
-from strongroom.postgres.load import LoadOptions, LoadReport, load_rows, read_manifest
+from strongroom.postgres.load import (
+    LoadOptions,
+    LoadReport,
+    load_rows,
+    load_schemas,
+    read_manifest,
+)
 from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.proof import ProofOptions, prove_rows
 from strongroom.postgres.replacement import name_beside
 from strongroom.postgres.session import pin_settings, pinned_settings
 from strongroom.postgres.statement import qualified, quote_name
+from strongroom.postgres.target import find_database
 
 if TYPE_CHECKING:
     import psycopg
@@ -53,6 +61,9 @@ def restore_tables(
     manifest = read_manifest(files)
     inventory = Inventory.from_json(files.read(layout.INVENTORY))
     chosen = choose_tables(manifest, wanted, partitions_of(inventory))
+    if all(name.endswith(".*") for name in wanted) and _is_empty(target):
+        schemas = [name.removesuffix(".*") for name in wanted]
+        return _restore_schemas(files, target, schemas, chosen, options)
     stamp = f"_restored_{now:%Y%m%d%H%M%S}"
     placed = [replace(one, schema=name_beside(one.schema, stamp)) for one in chosen]
     # What makes a table of an extension or a partition special stays behind.
@@ -76,6 +87,37 @@ def restore_tables(
             message = f"{before.rows} rows, identical to the snapshot, in {after.label}{without}"
             report.findings.append(finding("table-restored", before.label, message))
     return report
+
+
+def _restore_schemas(
+    files: CapturedFiles,
+    target: Connection,
+    schemas: Sequence[str],
+    tables: Sequence[TableRecord],
+    options: LoadOptions,
+) -> LoadReport:
+    """Whole schemas, under their own names and with all that acts, where nothing is beside."""
+    report = load_schemas(files, target, schemas, options)
+    lacking = report.lacking
+    proof = prove_rows(
+        files, target, tables, ProofOptions(options.jobs, options.programs, lacking=lacking)
+    )
+    report.stages += proof.stages
+    report.findings += proof.findings
+    different = {one.subject for one in proof.findings if one.code != "content-order"}
+    for one in tables:
+        if one.label not in different:
+            message = f"{one.rows} rows, identical to the snapshot, in {one.label}"
+            report.findings.append(finding("table-restored", one.label, message))
+    return report
+
+
+def _is_empty(target: Connection) -> bool:
+    """Whether the database is there and holds nothing."""
+    try:
+        return find_database(target)
+    except TargetError:
+        return False
 
 
 def partitions_of(inventory: Inventory) -> dict[str, set[str]]:

@@ -145,12 +145,25 @@ def name_table(shapes: Shapes, wanted: str, place: str) -> TableName:
     )
 
 
+def refuse_unmade(rebuilt: Rebuilt, wanted: str) -> None:
+    """SourceError when the snapshot has a table of this name and the sandbox could not make it."""
+    made = {name for one in rebuilt.shapes.tables for name in (one.label, one.name)}
+    for one in rebuilt.manifest.tables:
+        if wanted not in made and wanted in (one.label, one.name):
+            reason = rebuilt.why_unmade(TableName(one.schema, one.name))
+            if reason:
+                raise SourceError(
+                    reason, subject=one.label, hint="Install what it lacks on this host."
+                )
+
+
 def plan_undelete(rebuilt: Rebuilt, live: psycopg.Connection, shapes: Shapes, wish: Wish) -> Plan:
     """What is gone or changed of the wished table, with parents that it needs and children.
 
     `live` is in a read-only transaction with pinned settings, `shapes` are those that it sees.
     Raises ConfigError for names and conditions, TargetError when the table cannot be compared.
     """
+    refuse_unmade(rebuilt, wish.table)
     table = name_table(rebuilt.shapes, wish.table, "the snapshot")
     plan = Plan(wish, table, Desk(rebuilt.session), shapes)
     return _Planning(rebuilt, live, plan).run()
@@ -213,7 +226,7 @@ class _Planning:
     def _why_unfit(self, table: TableName) -> str:
         """Why the table cannot be compared; "" when it can."""
         if table not in self.rebuilt.shapes.tables:
-            return "the snapshot does not have it"
+            return self.rebuilt.why_unmade(table) or "the snapshot does not have it"
         if table not in self.plan.live.tables:
             return "the live database does not have it any more"
         if not self.rebuilt.has_rows(table):
@@ -262,8 +275,17 @@ WHERE l.digest IS DISTINCT FROM {digest_of("s", pair.columns)}
         waiting = [self.plan.table]
         while waiting:
             table = waiting.pop()
-            keys = self.rebuilt.shapes.of_parent(table)
-            waiting.extend(one.child for one in keys if self._add_children(one))
+            waiting.extend(one.child for one in self._keys_to(table) if self._add_children(one))
+
+    def _keys_to(self, table: TableName) -> list[ForeignKey]:
+        """The foreign keys to a table of then, and those of now: of a table that the sandbox could
+        not make it has none."""
+        keys = {
+            (one.child, one.columns, one.parent_columns): one
+            for shapes in (self.plan.live, self.rebuilt.shapes)
+            for one in shapes.of_parent(table)
+        }
+        return [keys[one] for one in sorted(keys)]
 
     def _add_children(self, key: ForeignKey) -> int:
         parent = self.plan.found[key.parent]
@@ -277,8 +299,11 @@ WHERE l.digest IS DISTINCT FROM {digest_of("s", pair.columns)}
             message = f"rows of {key.parent.label} may have had children in it: {unfit}"
             self.plan.tell("undelete-unchecked", key.child.label, message)
             return 0
-        self.rebuilt.load(key.child)
         pair = self._pair(key.child)
+        before = parent.pair.captured.columns.keys(), pair.captured.columns.keys()
+        if not ({*key.parent_columns} <= before[0] and {*key.columns} <= before[1]):
+            return 0  # nothing of then referred to anything by columns of now
+        self.rebuilt.load(key.child)
         wanted = self.desk.key_table(pair, pair.rows_key.columns)
         own = parent.pair.rows_key
         self.desk.execute(f"""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from strongroom.errors import ConfigError
+from strongroom.errors import EXIT_FINE, EXIT_UNKNOWN, ConfigError
 from strongroom.repository import Node, SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.listing import text
@@ -49,6 +49,12 @@ class DiffReport:
     after: str
     differences: tuple[Difference, ...]
     tables: tuple[TableDifference, ...] | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """UNKNOWN when a table could not be compared."""
+        unknown = any(one.because for one in self.tables or ())
+        return EXIT_UNKNOWN if unknown else EXIT_FINE
 
     def paths(self, what: str) -> list[str]:
         return [text(one.path) for one in self.differences if one.what == what]

@@ -111,8 +111,11 @@ def _differences(
     from strongroom.postgres.table_difference import TableDifference, compare_table
 
     desk = Desk(before.session)
+    yield from _unmade(before, after, differing, wanted)
     for table in sorted(_tables(before, differing) | _tables(after, differing)):
         if wanted and table.label not in wanted and table.name not in wanted:
+            continue
+        if any(side.why_unmade(table) for side in (before, after)):
             continue
         if before.has_rows(table) and after.has_rows(table):
             found = compare_table(before, after, desk, table, rows=rows)
@@ -121,6 +124,26 @@ def _differences(
             found = TableDifference(table.label, there[1], there[0], 0)
         if not found.is_empty:
             yield found
+
+
+def _unmade(
+    before: Rebuilt, after: Rebuilt, differing: set[str], wanted: Sequence[str]
+) -> Iterator[TableDifference]:
+    """Tables that a sandbox lacks something for: nobody knows what happened in them."""
+    from strongroom.postgres.table_difference import TableDifference
+    from strongroom.postgres.table_shape import TableName
+
+    for label in sorted(differing):
+        for side in (before, after):
+            names = [
+                TableName(one.schema, one.name)
+                for one in side.manifest.tables
+                if one.label == label
+            ]
+            reason = next(filter(None, map(side.why_unmade, names)), "")
+            if reason and (not wanted or {label, names[0].name} & {*wanted}):
+                yield TableDifference(label, None, None, None, because=reason)
+                break
 
 
 def _tables(rebuilt: Rebuilt, differing: set[str]) -> set[TableName]:
