@@ -388,6 +388,11 @@ def test_an_import_is_no_capture(server: OldServer, tmp_path: Path) -> None:
     status = place.run("--json", "status").document
     (line,) = [one for one in status["sources"] if one["source"] == "database"]
     assert line["captured_at"] is None
+    # Nor does its proof say how what is captured today comes back.
+    assert place.json("drill", "database")["verdict"] == "PROVEN"
+    status = place.run("--json", "status").document
+    (line,) = [one for one in status["sources"] if one["source"] == "database"]
+    assert (line["verdict"], line["proven_at"]) == ("UNKNOWN", None)
     place.json("backup", "database")
     newest = place.snapshots()[-1]
     assert (newest["imported"], newest["source"]) == (False, "database")

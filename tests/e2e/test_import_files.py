@@ -158,3 +158,11 @@ def test_code_is_not_imported(tmp_path: Path) -> None:
     (place.path / "x").write_text("x")
     answer = place.run("--json", "import", place.path / "x", "--source", "code")
     assert (answer.status, answer.document["error"]["code"]) == (2, "usage")
+
+
+def test_an_import_that_is_gone_is_missed(place: Place) -> None:
+    made = _imported(place, _tar(place, "a-20260128.tar.gz", "uploads"))
+    (place.path / "local" / "snapshots" / _snapshots(made)[0]["id"]).unlink()
+    answer = place.run("--json", "snapshots")
+    assert answer.status == 3
+    assert [one["code"] for one in answer.document["findings"]] == ["snapshot-vanished"]

@@ -50,7 +50,8 @@ class Observation:
 
     `left_out` counts findings that the record doesn't hold, by severity; `error` is what ended the
     run; with `of_past` a store was read as it once was, which says nothing of what is there now.
-    What was `handed_over` was observed before its record was written, by another host.
+    What was `handed_over` was observed before its record was written, by another host; what was
+    `imported` was never captured, so it says nothing of what is captured today.
     """
 
     seq: int
@@ -78,6 +79,7 @@ class Observation:
     error: str = ""
     of_past: bool = False
     handed_over: bool = False
+    imported: bool = False
 
     @property
     def seconds(self) -> float:
@@ -268,6 +270,7 @@ def observation(
         error=text(error.get("message")),
         of_past="store_as_of" in fields,
         handed_over="observed_at" in fields,
+        imported=fields.get("imported") is True,
     )
 
 

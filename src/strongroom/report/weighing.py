@@ -119,6 +119,7 @@ def proofs_of(evidence: Evidence, source: str) -> list[Observation]:
         and one.action in _BROUGHT_BACK
         and (one.verdict is not None or one.error)
         and not one.of_past
+        and not one.imported
         and (not one.repository or one.repository in evidence.scope.repositories)
     ]
 
