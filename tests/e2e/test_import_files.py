@@ -43,6 +43,12 @@ def _imported(place: Place, *arguments: object) -> dict[str, object]:
     return one
 
 
+def _snapshots(made: dict[str, object]) -> list[dict[str, str]]:
+    listed = made["snapshots"]
+    assert isinstance(listed, list)
+    return listed
+
+
 def test_the_two_ways_of_the_procedures(place: Place) -> None:
     """By its own name from beside it, and by its whole path as the nightly script does it."""
     first = _imported(place, _tar(place, "uploads_backup_20260128.tar.gz", "uploads/"))
@@ -76,7 +82,7 @@ def test_an_export_is_imported_as_what_it_was(place: Place) -> None:
     output = place.path / "20260128.tar.gz"
     place.json("export", "latest:uploads", "--format", "tar.gz", "--output", output)
     made = _imported(place, output)
-    changed = place.json("diff", made["snapshots"][0]["id"], "latest:uploads")  # type: ignore[index]  # JSON
+    changed = place.json("diff", _snapshots(made)[0]["id"], "latest:uploads")
     assert (changed["added"], changed["removed"], changed["changed"]) == ([], [], [])
 
 
@@ -143,7 +149,7 @@ def test_one_repository_only_when_it_is_named(tmp_path: Path) -> None:
     assert where.count(("second", True)) == 0
     (place.uploads / "more").write_text("x")
     made = _imported(place, _tar(place, "b-20260129.tar.gz", "uploads"))
-    assert {one["repository"] for one in made["snapshots"]} == {"local", "second"}  # type: ignore[attr-defined]  # JSON
+    assert {one["repository"] for one in _snapshots(made)} == {"local", "second"}
 
 
 def test_code_is_not_imported(tmp_path: Path) -> None:
@@ -152,3 +158,11 @@ def test_code_is_not_imported(tmp_path: Path) -> None:
     (place.path / "x").write_text("x")
     answer = place.run("--json", "import", place.path / "x", "--source", "code")
     assert (answer.status, answer.document["error"]["code"]) == (2, "usage")
+
+
+def test_an_import_that_is_gone_is_missed(place: Place) -> None:
+    made = _imported(place, _tar(place, "a-20260128.tar.gz", "uploads"))
+    (place.path / "local" / "snapshots" / _snapshots(made)[0]["id"]).unlink()
+    answer = place.run("--json", "snapshots")
+    assert answer.status == 3
+    assert [one["code"] for one in answer.document["findings"]] == ["snapshot-vanished"]

@@ -61,3 +61,21 @@ def test_other_applications_and_the_others_copies_do_not_count() -> None:
         record("prune", repository="local", drop=["a2"]),
     )
     assert missed(*history) == [{"third": "c2"}]
+
+
+def test_what_was_imported_is_missed_unless_it_was_for_one_alone() -> None:
+    def imported(point: str, only: str | None = None, **ids: str) -> Entry:
+        entry = captured(point, **ids)
+        return record("import", **{**entry.fields, "only": only})
+
+    history = (
+        imported("p0", local="a0"),
+        captured("p1", local="a1", offsite="b1"),
+        imported("p2", local="a2"),
+        imported("p3", only="local", local="a3"),
+        imported("p4", local="a4"),
+        record("copy", to="offsite", snapshots=[{"id": "b4", "from_id": "a4"}]),
+    )
+    assert missed(*history) == [{"local": "a2"}]
+    # An import alone does not make a repository one that must hold all.
+    assert missed(imported("p1", local="a1", offsite="b1"), captured("p2", local="a2")) == []

@@ -93,17 +93,19 @@ def open_(
     from strongroom.service.opening import opened
 
     interactive = not (prints or run.json or hold) and sys.stdin.isatty() and sys.stdout.isatty()
-    with opened(run.application(), snapshot, repository=repository, port=port) as one:
+    with (
+        opened(run.application(), snapshot, repository=repository, port=port) as one,
         # From here on it is open, and a signal is how it is closed.
-        with contextlib.suppress(KeyboardInterrupt):
-            if not run.json:
-                for line in _statement(one):
-                    run.say(line)
-            if interactive:
-                _psql(one)
-            else:
-                run.reveal(one.as_json(), [one.reading.url])
-                _hold(one, hold)
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        if not run.json:
+            for line in _statement(one):
+                run.say(line)
+        if interactive:
+            _psql(one)
+        else:
+            run.reveal(one.as_json(), [one.reading.url])
+            _hold(one, hold)
     return EXIT_FINE
 
 

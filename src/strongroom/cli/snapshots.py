@@ -127,6 +127,10 @@ def _lines(report: SnapshotReport, zone: str) -> list[str]:
         heads.append("PINNED")
         for row, one in zip(rows, report.snapshots, strict=True):
             row.append(plain(one.pin.reason or "yes") if one.pin else "")
+    if any(one.snapshot.is_imported for one in report.snapshots):
+        heads.append("IMPORTED")
+        for row, one in zip(rows, report.snapshots, strict=True):
+            row.append("yes" if one.snapshot.is_imported else "")
     return table(heads, rows, right="SIZE") if rows else ["No snapshots yet."]
 
 

@@ -41,7 +41,7 @@ _NAMED: Final = re.compile(rb"^-- Name: (.*); Type: (.*?); Schema: (.*?); Owner:
 _SETTING: Final = re.compile(rb"^SET (?:SESSION )?([a-z_]+) (?:=|TO) .*;\s*$")
 _KEPT_SETTING: Final = re.compile(rb"^(?:SET .*|SELECT pg_catalog\.set_config\(.*\));\s*$")
 _RESTRICT: Final = re.compile(rb"^\\(?:un)?restrict\b")
-_DROP: Final = re.compile(rb"^(?:DROP |ALTER [^;]* DROP )[^;]*;\s*$")
+_DROP: Final = re.compile(rb"^(?:DROP |ALTER [^;]* DROP |SELECT pg_catalog\.lo_unlink\()[^;]*;\s*$")
 _DROP_SCHEMA: Final = re.compile(rb"^DROP SCHEMA (?!IF EXISTS)")
 _CREATE_DATABASE: Final = re.compile(rb'^CREATE DATABASE ("(?:[^"]|"")+"|[^\s;]+)(.*);\s*$')
 _ENCODING: Final = re.compile(rb"ENCODING = '([\w-]+)'")

@@ -13,7 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["DumpFacts", "Piece", "connected", "pieces", "role_names", "survey_dump", "table_of"]
+__all__ = [
+    "DumpFacts",
+    "Piece",
+    "connected",
+    "is_trailer",
+    "pieces",
+    "role_names",
+    "survey_dump",
+    "table_of",
+]
 
 _COPY: Final = re.compile(rb"^COPY (\S.*?) (?:\(.*\) )?FROM stdin\b[^;]*;\s*$", re.IGNORECASE)
 _COPY_END: Final = re.compile(rb"^\\\.\r?\n", re.MULTILINE)
@@ -259,6 +268,11 @@ class _Survey:
                 f"it ends at line {self._last_line}{within}, without pg_dump's last line "
                 f'"-- PostgreSQL {what} complete"'
             )
+
+
+def is_trailer(line: bytes) -> bool:
+    """Whether this is the line that pg_dump writes when all is written."""
+    return _TRAILER.match(line) is not None
 
 
 def table_of(line: bytes) -> str | None:

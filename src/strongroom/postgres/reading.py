@@ -56,6 +56,14 @@ class Reading:
         return f"postgresql://{login}@/{name}?host={host}&port={of['port']}"
 
     @property
+    def login(self) -> str:
+        """The address without the password, for a program's arguments."""
+        from psycopg.conninfo import make_conninfo
+
+        of = self.address.parameters
+        return make_conninfo(**{name: of[name] for name in ("host", "port", "user", "dbname")})
+
+    @property
     def pgpass(self) -> str:
         """The line of a password file that lets the role in, over whichever way."""
         return f"*:*:*:{self.address.user}:{self.address.password}\n"

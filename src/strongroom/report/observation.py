@@ -51,8 +51,9 @@ class Observation:
 
     `left_out` counts findings that the record doesn't hold, by severity; `error` is what ended the
     run; with `of_past` a store was read as it once was, which says nothing of what is there now.
-    `reused_bytes` were not read from the store, for the target held them already.
-    What was `handed_over` was observed before its record was written, by another host.
+    `reused_bytes` were not read from the store, for the target held them already. What was
+    `handed_over` was observed before its record was written, by another host; what was `imported`
+    was never captured, so it says nothing of what is captured today.
     """
 
     seq: int
@@ -81,6 +82,7 @@ class Observation:
     of_past: bool = False
     reused_bytes: int = 0
     handed_over: bool = False
+    imported: bool = False
 
     @property
     def seconds(self) -> float:
@@ -273,6 +275,7 @@ def observation(
         of_past="store_as_of" in fields,
         reused_bytes=number(fields.get("reused_bytes")) or 0,
         handed_over="observed_at" in fields,
+        imported=fields.get("imported") is True,
     )
 
 

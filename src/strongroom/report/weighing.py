@@ -121,6 +121,7 @@ def proofs_of(evidence: Evidence, source: str) -> list[Observation]:
         and not one.of_past
         # What was not read there shows nothing of it, unless what was read is bad.
         and (not one.reused_bytes or one.verdict is Verdict.FAILED)
+        and not one.imported
         and (not one.repository or one.repository in evidence.scope.repositories)
     ]
 

@@ -20,6 +20,7 @@ from strongroom.repository.document import MALFORMED, checked_id, parse_json, pl
 from strongroom.repository.tree import parse_time
 
 REPAIRED: Final = "repaired"  # a tag, which `restic repair snapshots` gives as well
+IMPORTED: Final = "imported"  # a tag: it was made of a file from before
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_SIZE: Final = 1 << 63  # from here on a number is not the size of anything
 
@@ -59,6 +60,11 @@ class Snapshot:
     def is_repaired(self) -> bool:
         """Whether something was taken out of it because it was lost."""
         return REPAIRED in self.tags
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was made of a dump or an archive from before, and not of the live source."""
+        return IMPORTED in self.tags
 
     @property
     def short_id(self) -> str:

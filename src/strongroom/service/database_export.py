@@ -1,7 +1,9 @@
 """A database's snapshot as one file: plain SQL for `psql`, or a custom dump for `pg_restore`.
 
-The SQL is put together from the snapshot itself, without any server. The custom dump is made by
-pg_dump from a sandbox into which the snapshot was restored, since no other program writes them.
+The SQL is put together from the snapshot itself, without any server; it begins and ends as that of
+pg_dump does, so that it is known for a dump, and known to be cut where it is. The custom dump is
+made by pg_dump from a sandbox into which the snapshot was restored, since no other program writes
+them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from strongroom.errors import SourceError
 from strongroom.postgres import layout
+from strongroom.postgres.dump_text import is_trailer, pieces
 from strongroom.postgres.manifest import Manifest
 from strongroom.postgres.statement import copy_in, qualified
 from strongroom.repository import SnapshotView
@@ -26,6 +29,12 @@ def sql_blocks(view: SnapshotView, folder: bytes) -> Iterator[bytes]:
     manifest = Manifest.from_json(view.read(folder + b"/" + layout.MANIFEST.encode()))
     snapshot = view.snapshot
     yield _lines(
+        "--",
+        "-- PostgreSQL database dump",
+        "--",
+        "",
+        f"-- Dumped from database version {manifest.versions.server}",
+        "",
         f"-- Database {manifest.database.name} of {snapshot.application or 'an application'},"
         f" captured {snapshot.time:%Y-%m-%d %H:%M:%S} UTC",
         f"-- Snapshot {snapshot.id}, PostgreSQL {manifest.versions.server}",
@@ -37,7 +46,7 @@ def sql_blocks(view: SnapshotView, folder: bytes) -> Iterator[bytes]:
         "SET lc_monetary = 'C';",
         *(f"{statement};" for statement in manifest.removals),
     )
-    yield from _file(view, folder, layout.PRE_DATA_SQL)
+    yield from _section(view, folder, layout.PRE_DATA_SQL)
     for table in manifest.tables:
         statement = copy_in(table.loaded_into, table.columns)
         yield _lines("", f"{statement};")
@@ -46,10 +55,10 @@ def sql_blocks(view: SnapshotView, folder: bytes) -> Iterator[bytes]:
     if manifest.sequences:
         yield from _file(view, folder, layout.SEQUENCES_SQL)
     if manifest.large_objects.count:
-        yield from _file(view, folder, layout.LARGE_OBJECTS_SQL)
-    yield from _file(view, folder, layout.POST_DATA_SQL)
+        yield from _section(view, folder, layout.LARGE_OBJECTS_SQL)
+    yield from _section(view, folder, layout.POST_DATA_SQL)
     views = (f"REFRESH MATERIALIZED VIEW {qualified(*one)};" for one in manifest.matviews)
-    yield _lines("", *views, "ANALYZE;", "-- The end: the file is whole.")
+    yield _lines("", *views, "ANALYZE;", "", "--", "-- PostgreSQL database dump complete", "--")
 
 
 def write_custom_dump(source: Source, view: SnapshotView, directory: Path, output: Path) -> None:
@@ -77,6 +86,13 @@ def write_custom_dump(source: Source, view: SnapshotView, directory: Path, outpu
 
 def _file(view: SnapshotView, folder: bytes, name: str) -> Iterator[bytes]:
     yield from view.blocks(folder + b"/" + name.encode())
+
+
+def _section(view: SnapshotView, folder: bytes, name: str) -> Iterator[bytes]:
+    """A part that pg_dump wrote, without its last line: the whole ends once."""
+    for piece in pieces(_file(view, folder, name)):
+        if piece.inner or not is_trailer(piece.content):
+            yield piece.content
 
 
 def _lines(*lines: str) -> bytes:

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from strongroom.errors import ConfigError, SourceError
 from strongroom.plan.dating import Clue, Dated, UndatedError, date_file, dates_in_name
 from strongroom.sources.compressed import IncompleteError, compression_of, plain_blocks
-from strongroom.sources.unpacking import described, is_tar, is_zip, newest_in
+from strongroom.sources.unpacking import described, is_tar, is_zip, newest_in, read_tar
 
 if TYPE_CHECKING:
     from strongroom.postgres.dump_archive import Archive
@@ -185,6 +185,7 @@ def survey_database(given: Given, folder: Path) -> Dump:
         return _archive(_decompressed(first, folder), "custom")
     if begin[257:262] == b"ustar":
         if begin.startswith(b"toc.dat\0"):
+            read_tar(first)  # pg_restore never comes to an end with one that was cut
             return _archive(_decompressed(first, folder), "tar of pg_dump")
         raise _unfit(first, "it is an archive of files, not a dump of a database")
     if is_zip(first):

@@ -20,6 +20,7 @@ from strongroom.config.settings import GitSource, PostgresSource
 from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, ConfigError, StrongroomError
 from strongroom.model import Finding, Severity, SnapshotRef, finding
 from strongroom.repository import Repository, SnapshotWriter
+from strongroom.repository.snapshot import IMPORTED
 from strongroom.service.application import Application, trace_errors
 from strongroom.service.capture_part import snapshot_json
 from strongroom.service.import_content import Content, of_archive, of_dump
@@ -40,10 +41,9 @@ from strongroom.service.record import noted
 from strongroom.service.rendering import error_json, time_json
 from strongroom.sources import CaptureContext, Captured
 
-__all__ = ["IMPORTED", "RECORD", "ImportOptions", "ImportReport", "import_files"]
+__all__ = ["RECORD", "ImportOptions", "ImportReport", "import_files"]
 
 RECORD: Final = "import"
-IMPORTED: Final = "imported"  # a tag
 _DIGEST_TAG: Final = "sha256:"
 
 

@@ -45,7 +45,7 @@ class Listed:
             "verdict": self.verdict.value,
             "proven_at": time_json(self.proven_at) if self.proven_at else None,
             "repaired": one.is_repaired,
-            "imported": "imported" in one.tags,
+            "imported": one.is_imported,
             "pinned": self.pin.as_json() if self.pin else None,
             "recovery_point": one.point,
             "tree": one.tree,

@@ -58,16 +58,12 @@ class Opened:
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
         """The arguments and the environment of a psql; the password is in neither."""
-        address = self.reading.address
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PG")
         }
         environment["PGPASSFILE"] = str(self.password_file)
-        of = {name: address.parameters[name] for name in ("host", "port", "user", "dbname")}
-        from psycopg.conninfo import make_conninfo
-
-        program = self.reading.cluster.programs
-        return [_client(program.major), "-d", make_conninfo("", **of)], environment
+        program = _client(self.reading.cluster.major)
+        return [program, "-d", self.reading.login], environment
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         snapshot = self.candidate.snapshot

@@ -53,6 +53,8 @@ def identity(source: str, candidate: Candidate | None) -> dict[str, Any]:  # Any
             "point": snapshot.point,
             "captured_at": time_json(snapshot.time),
         }
+        if snapshot.is_imported:  # how what is captured today comes back is another question
+            fields["imported"] = True
     return fields
 
 

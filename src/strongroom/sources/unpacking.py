@@ -30,7 +30,7 @@ from strongroom.errors import SourceError
 from strongroom.model import Finding, finding
 from strongroom.sources.compressed import IncompleteError, compression_of, plain_blocks
 
-__all__ = ["Unpacked", "described", "is_tar", "is_zip", "newest_in", "unpack"]
+__all__ = ["Unpacked", "described", "is_tar", "is_zip", "newest_in", "read_tar", "unpack"]
 
 _BLOCK_BYTES: Final = 1 << 20
 _TAR_BLOCK_BYTES: Final = 512
@@ -126,6 +126,11 @@ def unpack(path: Path, directory: Path, *, zone: tzinfo) -> Unpacked:
     return work.report
 
 
+def read_tar(path: Path) -> None:
+    """Read a tar archive to its end; `IncompleteError` when that is not there."""
+    _Unpacking(path, path.parent).tar(only_read=True)
+
+
 class _Unpacking:
     """The state of one unpacking."""
 
@@ -140,7 +145,7 @@ class _Unpacking:
 
     # Tar
 
-    def tar(self) -> None:
+    def tar(self, *, only_read: bool = False) -> None:
         """Everything of a tar archive, to its very end."""
         source = _Tail(plain_blocks(self._path))
         last = ""
@@ -153,6 +158,9 @@ class _Unpacking:
             ) as archive:
                 for entry in archive:
                     last = entry.name
+                    if only_read:
+                        self.report.entries += 1
+                        continue
                     self._count(entry.size if entry.isreg() else 0)
                     self._tar_entry(archive, entry)
                 end = archive.offset
