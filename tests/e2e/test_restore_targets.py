@@ -291,6 +291,20 @@ def test_a_key_that_rows_break_is_told_and_does_not_stay(tmp_path: Path) -> None
         assert psql(cluster, target, "-c", valid) == "t"
 
 
+def test_a_mapping_without_a_password_is_told(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    with throwaway_cluster(major=15) as cluster:
+        source = make_database(cluster, "source")
+        psql(cluster, source, "-c", "CREATE EXTENSION postgres_fdw",
+             "-c", "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw",
+             "-c", "CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'x', password 'y')",
+             "-c", "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'x')")  # fmt: skip
+        capture_database(source, CaptureOptions(), store)
+        fitness = examine_target(store, cluster.connection("copy"))
+    secrets = [one.subject for one in fitness.findings if one.code == "target-secret"]
+    assert secrets == ["user mapping for PUBLIC server far"]
+
+
 def test_another_encoding_is_told_beforehand(simple: DirectoryStore) -> None:
     with throwaway_cluster(major=15) as cluster:
         options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"

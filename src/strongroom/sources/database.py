@@ -19,12 +19,13 @@ from strongroom.config import resolve_secret
 from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError
 from strongroom.model import Finding, Piece, finding
+from strongroom.postgres import layout
 from strongroom.postgres.accepted import Accepted
 from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block, CapturedFiles
-from strongroom.postgres.fitness import Fitness, examine_target
+from strongroom.postgres.fitness import Fitness, examine_target, unknown_secrets
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.load import LoadOptions, LoadReport, load_database, read_manifest
 from strongroom.postgres.manifest import Coverage, Manifest
@@ -149,6 +150,9 @@ class DatabaseSource:
         report = load_database(files, connection, options)
         self._loads[target] = report
         report.findings += self._told_of_roles()
+        if sandbox is None:
+            inventory = Inventory.from_json(files.read(layout.INVENTORY))
+            report.findings += unknown_secrets(inventory)
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
