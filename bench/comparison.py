@@ -123,6 +123,7 @@ TARGETS: Sequence[Target] = (
     Target(load_suite.SANDBOX, Quantity.WALL, load_suite.DIRECTORY, 0.9),
     Target(load_suite.SANDBOX + load_suite.PROVEN, Quantity.WALL, load_suite.DIRECTORY, None),
     Target(load_suite.DEFAULT, Quantity.WALL, load_suite.DIRECTORY, 1.0),
+    Target(load_suite.DEFAULT, Quantity.WALL, load_suite.ANALYZED, None),
     Target(load_suite.DEFAULT + load_suite.PROVEN, Quantity.WALL, load_suite.DIRECTORY, None),
     *_with_newest(
         [

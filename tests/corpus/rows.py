@@ -184,6 +184,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "target-own": ("depends on the target", "tests/e2e/test_restore_targets.py"),
     "target-owner": ("depends on who restores", "tests/e2e/test_restore_targets.py"),
     "target-refused": ("depends on who restores", "tests/e2e/test_restore_targets.py"),
+    "target-secret": ("depends on who captures", "tests/e2e/test_restore_targets.py"),
     "target-tablespace": ("depends on the target", "tests/e2e/test_restore_targets.py"),
     "locks-ending": ("needs a store with rights", "tests/e2e/test_cli_immutable.py"),
 }  # fmt: skip

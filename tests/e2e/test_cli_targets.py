@@ -59,7 +59,7 @@ def test_a_preview_names_what_will_not_come_back(place: Place, server: Server) -
         ("target-refused", "event trigger watching"),
     }
     shown = place.run("restore", "database", "--to", target, "--preview")
-    assert "table public.papers: it belonged to clerk" in shown.out
+    assert "table public.papers: it belonged to clerk" in shown.text
     exists = "SELECT count(*) FROM pg_database WHERE datname = 'preview'"
     assert server.sql("postgres", exists) == "0"
 

@@ -270,6 +270,41 @@ def test_a_tablespace_that_is_not_there_is_told_of_each_table(tmp_path: Path) ->
         assert load.findings
 
 
+def test_a_key_that_rows_break_is_told_and_does_not_stay(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    with throwaway_cluster(major=15) as cluster:
+        source = make_database(cluster, "source")
+        psql(cluster, source, "-c", "CREATE TABLE a (id int PRIMARY KEY)",
+             "-c", "CREATE TABLE b (a_id int CONSTRAINT good REFERENCES a)",
+             "-c", "CREATE TABLE c (a_id int CONSTRAINT bad REFERENCES a)",
+             "-c", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)",
+             "-c", "SET session_replication_role = replica; INSERT INTO c VALUES (2)")  # fmt: skip
+        capture_database(source, CaptureOptions(), store)
+        target = cluster.connection("copy")
+        load = load_database(store, target)
+        (told_of,) = [one for one in load.findings if one.severity is not Severity.NOTE]
+        assert (told_of.code, told_of.subject) == ("load-error", "constraint bad on public.c")
+        assert "(2)" not in told_of.message
+        there = "SELECT string_agg(conname, ',' ORDER BY 1) FROM pg_constraint WHERE contype = 'f'"
+        assert psql(cluster, target, "-c", there) == "good"
+        valid = "SELECT bool_and(convalidated) FROM pg_constraint"
+        assert psql(cluster, target, "-c", valid) == "t"
+
+
+def test_a_mapping_without_a_password_is_told(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    with throwaway_cluster(major=15) as cluster:
+        source = make_database(cluster, "source")
+        psql(cluster, source, "-c", "CREATE EXTENSION postgres_fdw",
+             "-c", "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw",
+             "-c", "CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'x', password 'y')",
+             "-c", "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'x')")  # fmt: skip
+        capture_database(source, CaptureOptions(), store)
+        fitness = examine_target(store, cluster.connection("copy"))
+    secrets = [one.subject for one in fitness.findings if one.code == "target-secret"]
+    assert secrets == ["user mapping for PUBLIC server far"]
+
+
 def test_another_encoding_is_told_beforehand(simple: DirectoryStore) -> None:
     with throwaway_cluster(major=15) as cluster:
         options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"

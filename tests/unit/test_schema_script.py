@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.postgres.definitions import locks_of, plain_table
+from strongroom.postgres.definitions import halves_of, locks_of, plain_table
 from strongroom.postgres.entry_subject import subject_of, table_of
 from strongroom.postgres.schema_script import Entry, read_script, split_statements, tokens
 
@@ -169,3 +169,29 @@ def test_what_locks_what() -> None:
     assert locks_of(foreign) == (frozenset({"s.t", "x.u"}), frozenset())
     assert plain_table(foreign) == ""
     assert locks_of(entry("TRIGGER", "t x", "CREATE TRIGGER x;")) == (frozenset({""}), frozenset())
+
+
+def test_a_foreign_key_is_made_first_and_looked_at_then() -> None:
+    statement = 'ALTER TABLE ONLY s.t ADD CONSTRAINT "a b" FOREIGN KEY (a) REFERENCES s.u(b);'
+    halves = halves_of(entry("FK CONSTRAINT", "t a b", statement))
+    assert halves is not None
+    made, left = halves
+    assert made == statement[:-1] + " NOT VALID;"
+    assert left.statements == (
+        'ALTER TABLE ONLY s.t VALIDATE CONSTRAINT "a b";',
+        'ALTER TABLE ONLY s.t DROP CONSTRAINT "a b";',
+    )
+    assert subject_of(left) == 'constraint "a b" on s.t'
+    assert locks_of(left) == (frozenset({"s.t"}), frozenset())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE ONLY s.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES s.u(b) NOT VALID;",
+        "ALTER TABLE s.parted ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES s.u(b);",
+        "ALTER TABLE ONLY s.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES s.u(b) NOT ENFORCED;",
+    ],
+)
+def test_other_foreign_keys_are_made_as_they_are(statement: str) -> None:
+    assert halves_of(entry("FK CONSTRAINT", "t c", statement)) is None

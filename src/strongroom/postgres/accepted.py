@@ -119,7 +119,9 @@ def _attributes(one: CatalogObject, other: Mapping[str, str]) -> dict[str, Value
         changed["owner"] = other.get(owner, owner)
     roles = changed.get("roles")
     if one.section == "policies" and isinstance(roles, list):
-        changed["roles"] = sorted({_quoted(str(role), other) for role in roles})  # type: ignore[assignment]  # a list of strings is one of values
+        renamed: list[Value] = []
+        renamed += sorted({_quoted(str(role), other) for role in roles})
+        changed["roles"] = renamed
     for attribute in _GRANTS & changed.keys():
         grants = changed[attribute]
         if isinstance(grants, dict):

@@ -2,8 +2,10 @@
 
 Each entry of a script is run statement by statement in a session that has the script's own
 settings. What fails is a complaint with the entry's object, and the next entry is run: an operator
-at three in the morning wants all that can be had. A deadlock between our own sessions says nothing
-about an entry: it is run again alone. What this does not do: decide how a complaint counts.
+at three in the morning wants all that can be had. Foreign keys are made at once and their rows
+looked at afterwards, which locks nobody out, so that several are looked at together. A deadlock
+between our own sessions says nothing about an entry: it is run again alone. What this does not do:
+decide how a complaint counts.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import SourceError
@@ -24,13 +27,14 @@ from strongroom.postgres.schema_script import Entry, Script, tokens
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["DefiningSession", "Definitions", "locks_of", "plain_table"]
+__all__ = ["DefiningSession", "Definitions", "halves_of", "locks_of", "plain_table"]
 
 # The server's resources, somebody who ends it, the system below.
 _OF_THE_HOST: Final = frozenset({"53", "57", "58"})
 _DEADLOCK: Final = "40P01"
 # A library or a control file that the server does not have is about the object that wants it.
 _MISSING_FILE: Final = "58P01"
+_VALIDATION: Final = "FK VALIDATION"
 # What a setting of the script places, or makes in a way of its own.
 _PLACED: Final = frozenset({"TABLE", "INDEX", "CONSTRAINT", "MATERIALIZED VIEW"})
 _SESSION: Final = "SET SESSION AUTHORIZATION "
@@ -75,6 +79,24 @@ def _relation(entry: Entry) -> tuple[str, list[str]]:
     return "".join(words[begin : begin + 3]), words[begin + 3 :]
 
 
+def halves_of(entry: Entry) -> tuple[str, Entry] | None:
+    """A foreign key as a statement that looks at no rows, and the looking; None of one that is
+    made otherwise, as those of partitioned tables are."""
+    if len(entry.statements) != 1:
+        return None
+    statement = entry.statements[0]
+    words = [one.text for one in tokens(statement)]
+    relation, rest = _relation(entry)
+    if words[:3] != ["ALTER", "TABLE", "ONLY"] or rest[:2] != ["ADD", "CONSTRAINT"]:
+        return None
+    if words[-3:-1] == ["NOT", "VALID"] or "ENFORCED" in words:
+        return None
+    made = statement.rstrip().removesuffix(";") + " NOT VALID;"
+    table = f"ALTER TABLE ONLY {relation}"
+    left = (f"{table} VALIDATE CONSTRAINT {rest[2]};", f"{table} DROP CONSTRAINT {rest[2]};")
+    return made, replace(entry, kind=_VALIDATION, statements=left)
+
+
 class DefiningSession:
     """A session under a script's settings. For one thread at a time.
 
@@ -107,6 +129,8 @@ class DefiningSession:
     def define(self, entry: Entry) -> bool:
         """Make one object; False when it got into a deadlock and is to be run again alone."""
         subject, part_of = subject_of(entry), table_of(entry)
+        if entry.kind == _VALIDATION:
+            return self._validate(entry, subject, part_of)
         self._follow(entry, subject)
         skipping = False
         for number, statement in enumerate(entry.statements):
@@ -124,6 +148,26 @@ class DefiningSession:
                 skipping = is_other and state is not None
                 if number == 0 and state is not None and self._ends(state, entry, subject):
                     break
+        return True
+
+    def begin_foreign_key(self, entry: Entry) -> Entry:
+        """What is left to be done of a foreign key: to look at the rows, where it could be made
+        without; else all of it."""
+        halves = halves_of(entry)
+        if halves is None:
+            return entry
+        made, left = halves
+        state = self._run(made, subject_of(entry), about="ignored")
+        return entry if state is not None else left
+
+    def _validate(self, entry: Entry, subject: str, part_of: str) -> bool:
+        """Look at the rows of a foreign key; one that they break does not stay."""
+        validate, drop = entry.statements
+        state = self._run(validate, subject, part_of)
+        if state == _DEADLOCK:
+            return False
+        if state is not None:
+            self._run(drop, subject, about="ignored")
         return True
 
     def _ends(self, state: str, entry: Entry, subject: str) -> bool:
@@ -243,6 +287,8 @@ class Definitions:
         jobs: int,
         weights: Mapping[str, int],
     ) -> None:
+        if group[0].kind == "FK CONSTRAINT":
+            group = [session.begin_foreign_key(entry) for entry in group]
         agenda = Agenda(self.task(entry, weights) for entry in group)
         crew = Crew()
 

@@ -44,7 +44,7 @@ _KEYWORDS: Final = frozenset(
 # Their names begin with that of their table.
 _OF_TABLES: Final = {
     "POLICY": "policy", "TRIGGER": "trigger", "RULE": "rule", "CONSTRAINT": "constraint",
-    "FK CONSTRAINT": "constraint", "CHECK CONSTRAINT": "constraint",
+    "FK CONSTRAINT": "constraint", "FK VALIDATION": "constraint", "CHECK CONSTRAINT": "constraint",
 }  # fmt: skip
 _ON: Final = {"ACL": "grants", "COMMENT": "comment", "SECURITY LABEL": "security label"}
 _WORDS: Final = {

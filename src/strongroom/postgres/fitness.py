@@ -29,7 +29,7 @@ from strongroom.postgres.target import find_database, maintenance_connection
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Fitness", "examine_target"]
+__all__ = ["Fitness", "examine_target", "unknown_secrets"]
 
 # What only a superuser may make, by the inventory's section.
 _OF_SUPERUSERS: Final[Mapping[str, str]] = {
@@ -107,6 +107,16 @@ def examine_target(
     return Fitness(refusal, tuple(sorted(found, key=lambda one: (one.code, one.subject))))
 
 
+def unknown_secrets(inventory: Inventory) -> Iterator[Finding]:
+    """The user mappings that have no password in the snapshot."""
+    for one in inventory.objects.values():
+        options = one.attributes.get("options")
+        if one.section == "user mappings" and not (
+            isinstance(options, dict) and any("password" in name for name in options)
+        ):
+            yield finding("target-secret", one.key, "the snapshot holds no password of it")
+
+
 def _maintenance(target: Connection) -> Connection:
     with maintenance_connection(target) as session:
         return target.with_database(session.info.dbname)
@@ -176,6 +186,7 @@ class _Look:
         yield from self._extensions()
         yield from self._roles()
         yield from self._tablespaces()
+        yield from unknown_secrets(self._inventory)
         yield from self._collations()
         if not self._standing.superuser:
             yield from self._refused()

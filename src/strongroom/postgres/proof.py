@@ -12,7 +12,6 @@ answer is a finding, and what could not be asked is one as well.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 import time
@@ -34,13 +33,14 @@ from strongroom.postgres.coverage import judge_coverage
 from strongroom.postgres.crew import Crew
 from strongroom.postgres.dependence import Dependence, without_rows
 from strongroom.postgres.digest import add_digests, digest_large_objects, digest_rows
-from strongroom.postgres.exchange import Block, CapturedFiles
+from strongroom.postgres.exchange import CapturedFiles
 from strongroom.postgres.integrity import examine
 from strongroom.postgres.inventory import Inventory, take_inventory
 from strongroom.postgres.load import read_manifest
 from strongroom.postgres.manifest import LargeObjects, Manifest, SequenceRecord, TableRecord
 from strongroom.postgres.meaning import Asked, judge_query, not_worth_asking
 from strongroom.postgres.messages import without_values
+from strongroom.postgres.piecewise import Difference, first_difference
 from strongroom.postgres.programs import find_programs
 from strongroom.postgres.question import Answer, Outcome, Question, ask
 from strongroom.postgres.row_loading import table_key
@@ -495,52 +495,6 @@ class _Proof:
     def _add(self, one: Finding) -> None:
         with self._guard:
             self.report.findings.append(one)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where a stream first differs: the byte at which the piece begins, and the piece's length."""
-
-    offset: int
-    length: int
-
-
-def first_difference(
-    stream: Iterable[Block], pieces: Sequence[Piece], seen: PieceDigest | None = None
-) -> Difference | None:
-    """Cut `stream` at the recorded lengths and compare digests; reads it to its end.
-
-    None when it is equal from beginning to end. `seen` takes what was read, cut like that; what
-    follows after the last recorded length is one more piece.
-    """
-    place, offset = 0, 0
-    digest, open_bytes = hashlib.sha256(), 0
-    found: Difference | None = None
-    for block in stream:
-        view = memoryview(block)
-        while view:
-            if place == len(pieces):
-                found = found or Difference(offset, 0)
-                digest.update(view)
-                open_bytes += len(view)
-                break
-            wanted = pieces[place].length_bytes - open_bytes
-            part = view[:wanted]
-            digest.update(part)
-            open_bytes += len(part)
-            view = view[wanted:]
-            if open_bytes == pieces[place].length_bytes:
-                if digest.digest() != pieces[place].sha256:
-                    found = found or Difference(offset, open_bytes)
-                if seen is not None:
-                    seen.add(open_bytes, digest.digest())
-                offset += open_bytes
-                place, open_bytes, digest = place + 1, 0, hashlib.sha256()
-    if open_bytes and seen is not None:
-        seen.add(open_bytes, digest.digest())
-    if found is None and place < len(pieces):
-        found = Difference(offset, pieces[place].length_bytes)
-    return found
 
 
 def _expected_digest(pieces: Sequence[Piece]) -> bytes:

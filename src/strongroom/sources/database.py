@@ -25,7 +25,7 @@ from strongroom.postgres.capture import CaptureOptions, capture_database
 from strongroom.postgres.cluster import Cluster, ClusterOptions
 from strongroom.postgres.connection import Connection, parse_connection
 from strongroom.postgres.exchange import Block, CapturedFiles
-from strongroom.postgres.fitness import Fitness, examine_target
+from strongroom.postgres.fitness import Fitness, examine_target, unknown_secrets
 from strongroom.postgres.inventory import Inventory
 from strongroom.postgres.load import LoadOptions, LoadReport, load_database, read_manifest
 from strongroom.postgres.manifest import Coverage, Manifest, TableRecord
@@ -155,6 +155,9 @@ class DatabaseSource:
         report = load_database(files, connection, options)
         self._loads[target] = report
         report.findings += self._told_of_roles()
+        if sandbox is None:
+            inventory = Inventory.from_json(files.read(layout.INVENTORY))
+            report.findings += unknown_secrets(inventory)
         return RestoreOutcome(tuple(report.findings), tuple(report.stages), report.bytes)
 
     def prove(self, view: SnapshotView, target: str) -> Proof:
