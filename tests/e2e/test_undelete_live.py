@@ -239,17 +239,17 @@ def test_a_child_that_cannot_be_compared_leaves_it_unknown(ground: Ground) -> No
 def test_a_table_that_the_sandbox_cannot_make_is_told(ground: Ground) -> None:
     ground.sql("CREATE COLLATION app.german (provider = icu, locale = 'de');"
                "CREATE TABLE app.words (id int PRIMARY KEY, word text COLLATE app.german,"
-               " invoice bigint REFERENCES app.invoices ON DELETE CASCADE);"
-               "INSERT INTO app.words VALUES (1, 'Wort', 1)")  # fmt: skip
+               " who int REFERENCES app.staff ON DELETE CASCADE);"
+               "INSERT INTO app.words VALUES (1, 'Wort', 6)")  # fmt: skip
     first = ground.capture()
-    ground.sql("DELETE FROM app.invoices WHERE id = 1")
+    ground.sql("DELETE FROM app.staff WHERE id = 6")
     second = ground.capture()
     # These programs were built without ICU.
     programs = find_programs(18, purpose="server").directory
     ground.place.write_config(CONFIG.replace("URL}", f"URL, programs: {programs}}}"))
     try:
         alone = ground.answer("app.words", "--snapshot", first)
-        parent = ground.answer("app.invoices", "--snapshot", first)
+        parent = ground.answer("app.staff", "--snapshot", first)
         compared = ground.place.run("--json", "diff", first, second, "--table", "app.words")
     finally:
         ground.place.write_config(CONFIG)
@@ -257,7 +257,7 @@ def test_a_table_that_the_sandbox_cannot_make_is_told(ground: Ground) -> None:
     assert "the sandbox cannot make it" in alone.document["error"]["message"]
     assert parent.status == 42, parent.text
     assert codes(parent.document)["undelete-unchecked"] == ["app.words"]
-    assert rows(parent.document)["invoices", "asked", True] == 1
+    assert rows(parent.document)["staff", "asked", True] == 1
     assert compared.status == 42, compared.text
     (table,) = compared.document["tables"]
     assert (table["added"], table["removed"], table["changed"]) == (None, None, None)
