@@ -5,6 +5,7 @@ What cannot be set of the metadata is told and is no reason to stop; what cannot
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from typing import Final, NamedTuple
@@ -194,3 +195,15 @@ def write_sparsely(descriptor: int, content: bytes, begin: int, offset: int = 0)
     view = memoryview(content)
     while begin < end:
         begin += os.pwrite(descriptor, view[begin:end], offset + begin)
+
+
+def flush_file_system(path: bytes) -> None:
+    """One syncfs: everything restored is on stable storage when it returns."""
+    library = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if library.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,6 @@ no link exists while files are written.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import secrets
@@ -588,15 +587,3 @@ class _Restore:
 
     def _absolute(self, relative: bytes) -> bytes:
         return self._target + b"/" + relative if relative else self._target
-
-
-def flush_file_system(path: bytes) -> None:
-    """One syncfs: everything restored is on stable storage when it returns."""
-    library = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if library.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
-        os.close(descriptor)

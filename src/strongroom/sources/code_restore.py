@@ -21,7 +21,8 @@ from pathspec import GitIgnoreSpec
 
 from strongroom.errors import SourceError, TargetError
 from strongroom.repository import Node
-from strongroom.repository.restore import RestoreReport, flush_file_system
+from strongroom.repository.file_writing import flush_file_system
+from strongroom.repository.restore import RestoreReport
 from strongroom.sources.code_bundle import unpack_bundle
 from strongroom.sources.code_git import Git
 from strongroom.sources.code_snapshot import CodeSnapshot
