@@ -28,6 +28,7 @@ from strongroom.repository.file_writing import (
     FileWriter,
     Metadata,
     Unset,
+    flush_file_system,
     metadata_of,
     reason_of,
 )
