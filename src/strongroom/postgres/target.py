@@ -172,9 +172,10 @@ def create_roles(
     """Make the roles of `wanted` that the server lacks.
 
     Existing ones are left alone, unless the server is our own: there they are made alike. What
-    PUBLIC may set is the whole server's matter, too.
+    PUBLIC may set is the whole server's matter, too. All or nothing: whoever tries again after a
+    stop would leave a role alone that was half made.
     """
-    with maintenance_connection(target) as session:
+    with maintenance_connection(target) as session, session.transaction():
         rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
         existing = {str(row[0]) for row in rows}
         missing = [
@@ -219,7 +220,8 @@ def _run(session: psycopg.Connection, subject: str, statements: Sequence[str]) -
     findings = []
     for statement in statements:
         try:
-            session.execute(statement.encode())
+            with session.transaction():  # within another one, what fails takes nothing along
+                session.execute(statement.encode())
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
