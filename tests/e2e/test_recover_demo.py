@@ -156,7 +156,8 @@ def test_killed_while_it_restores_it_goes_on(machine: Machine, target: Path) -> 
     if answer.status == 5:  # the last one was killed after its work was done
         assert "was completed here" in answer.text
     else:
-        assert answer.document["verdict"] == "PROVEN", answer.document["findings"]
+        bad = [one for one in answer.document["findings"] if one["severity"] == "failure"]
+        assert answer.document["verdict"] == "PROVEN", bad
     assert machine.databases() == {"tms"}
     assert machine.health()["status"] == "ok"
     assert sorted(one.name for one in target.iterdir()) == [".strongroom", "app", "uploads"]

@@ -189,10 +189,11 @@ def create_roles(
 
     Existing ones are left alone, unless the server is our own: there they are made alike. What
     PUBLIC may set is the whole server's matter, too. Of a role that may not be made, or not with
-    all that it had, a finding tells (see `standing`).
+    all that it had, a finding tells (see `standing`). All or nothing when it is stopped: whoever
+    tries again would leave a role alone that was half made.
     """
     limited = standing is not None and not standing.superuser
-    with maintenance_connection(target) as session:
+    with maintenance_connection(target) as session, session.transaction():
         rows = session.execute(b"SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
         existing = {str(row[0]) for row in rows}
         missing = [
@@ -306,7 +307,8 @@ def _run(
     findings = []
     for statement in statements:
         try:
-            session.execute(statement.encode())
+            with session.transaction():  # within another one, what fails takes nothing along
+                session.execute(statement.encode())
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
