@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import grp
+import json
 import os
+import pwd
+import re
 import shutil
 import stat
 import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +23,7 @@ from strongroom.repository.storage import LocalStorage
 from tests.e2e.command_line import PASSWORD, Place
 from tests.support.application_ground import told
 from tests.support.demo_ground import error_of
+from tests.support.failure_ground import temporary_directory
 from tests.support.recovery_ground import (
     HEALTHY,
     RecoveryGround,
@@ -150,7 +156,7 @@ def test_it_goes_on_once_the_cause_is_mended(ground: RecoveryGround) -> None:
     place = ground.machine(f"smoke: [[/bin/sh, -c, 'echo not yet; test -f {ground.path}/mended']]")
     first = recovered(place, ground.target)
     assert first["verdict"] == "FAILED"
-    assert told(first, "application-failed") == ["smoke: /bin/sh: it ended with status 1: not yet"]
+    assert told(first, "application-failed") == ["smoke: sh: it ended with status 1: not yet"]
     assert first["rto_seconds"] is None
     before = (ground.target / "uploads").stat().st_ino
     (ground.path / "mended").touch()
@@ -238,6 +244,65 @@ def test_its_logs_are_watched(ground: RecoveryGround) -> None:
     assert document["verdict"] == "FAILED"
     assert told(document, "application-failed") == ["its log says: PHP Fatal error: just now"]
     assert document["rto_seconds"] is not None  # it did answer
+
+
+def test_what_a_log_says_later_is_seen(ground: RecoveryGround) -> None:
+    """The watch ends with it, however long it was to last."""
+    log = ground.path / "error.log"
+    later = f"(sleep 1; echo PHP Fatal error: later >>{log}) >/dev/null 2>&1 &"
+    lines = serving(ground.port, [f"smoke: [[/bin/sh, -c, '{later}']]"])
+    lines = lines.replace("watch: 0s", f"watch: 1h\n  logs: {{server: ['{log}']}}")
+    document = recovered(ground.machine(recovery=lines), ground.target)
+    assert document["verdict"] == "FAILED"
+    assert told(document, "application-failed") == ["its log says: PHP Fatal error: later"]
+
+
+def test_a_server_that_ends_meanwhile_is_told(ground: RecoveryGround) -> None:
+    served = Path(ground.target / ".strongroom/recovery.json")
+    kill = "kill $(sed -n '/served/{n;p}' " + str(served) + " | tr -dc 0-9)"
+    lines = serving(ground.port, [f'smoke: [[/bin/sh, -c, "(sleep 1; {kill}) >/dev/null 2>&1 &"]]'])
+    lines = lines.replace("\\'", "'").replace("watch: 0s", "watch: 1h")
+    document = recovered(ground.machine(recovery=lines), ground.target)
+    assert document["verdict"] == "FAILED"
+    assert "has ended" in told(document, "application-failed")[0]
+
+
+def test_everything_belongs_to_whom_it_should_and_runs_as_them() -> None:
+    """As root, to somebody else; without being root, to oneself."""
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    group = grp.getgrgid(user.pw_gid).gr_name
+    whose = f"{{owner: {user.pw_name}, group: {group}}}"
+    with temporary_directory() as folder:
+        ground = RecoveryGround(make_production(folder / "tms"), folder)
+        lines = (
+            f"user: {user.pw_name}",
+            f"ownership: {{uploads: {whose}, code: {whose}}}",
+            "render: {config/live.env: 'AT={url}'}",
+            "prepare: [[/bin/sh, -c, 'id -un >who; cat config/live.env; echo $HOME >home']]",
+        )
+        # A server that anybody may run.
+        php = f"serve: php -S 127.0.0.1:{ground.port} -t public"
+        text = re.sub("serve: .*", php, serving(ground.port, lines))
+        place = ground.machine(recovery=text)
+        with ended(ground.target):
+            document = recovered(place, ground.target)
+            assert document["verdict"] == "PROVEN", document["findings"]
+            code = ground.target / "code"
+            assert (code / "who").read_text().strip() == user.pw_name
+            assert (code / "home").read_text().strip() == user.pw_dir
+            names = ("code/config/live.env", "code/.git/HEAD", "uploads", "uploads/lpos/LPO-1.pdf")
+            for name in names:
+                status = (ground.target / name).stat()
+                assert (status.st_uid, status.st_gid) == (user.pw_uid, user.pw_gid), name
+            journal = journal_in_finished(ground.target)
+            assert Path(f"/proc/{journal['served'][0]}").stat().st_uid == user.pw_uid
+
+
+def journal_in_finished(directory: Path) -> dict[str, Any]:
+    """Any: JSON values."""
+    document = json.loads((directory / ".strongroom/recovery.json").read_text())
+    assert isinstance(document, dict)
+    return document
 
 
 def test_without_a_section_everything_is_proven_and_nothing_is_known_to_work(

@@ -57,6 +57,7 @@ class Machine:
             shutil.copy2(demo / name, path / name)
         shutil.copytree(demo / "repository", path / "repository")
         (path / "app.password").write_text(PASSWORD)
+        (path / "app.password").chmod(0o600)
         # The application's role is asked for its password, which no snapshot holds.
         access = cluster.directory / "data" / "pg_hba.conf"
         access.write_text(f"local all tms_app scram-sha-256\n{access.read_text()}")
@@ -164,10 +165,14 @@ def test_killed_while_it_restores_it_goes_on(machine: Machine, target: Path) -> 
 def test_a_role_that_was_there_keeps_its_password(machine: Machine, target: Path) -> None:
     """It may be somebody else's, too: who has another password for it has to be told."""
     machine.execute("CREATE ROLE tms_app LOGIN PASSWORD 'the old one'")
-    document = machine.place.run(
-        "--json", "recover", "--to", target, "--database", machine.url("tms")
-    ).document
+    words = ("--json", "recover", "--to", target, "--database", machine.url("tms"))
+    document = machine.place.run(*words).document
     assert document["verdict"] == "FAILED"
+    assert "role tms_app" in {one["subject"] for one in document["findings"]}  # has no comment
+    assert machine.databases() != {"tms"}
+    document = machine.place.run(*words, "--start-anyway").document
+    assert document["verdict"] == "FAILED"
+    assert machine.databases() == {"tms"}
     (said,) = told(document, "application-failed")
     assert said.startswith("role tms_app cannot log in, and its password was left as it is")
     parse_connection(machine.url("tms", "tms_app"), password="the old one").connect().close()
@@ -222,6 +227,7 @@ def test_the_plan_comes_from_the_drills_in_the_repositorys_ledger(
         assert {one["name"] for one in plan["stages"]} >= {"restore database", "workflow"}
         known = {one["name"]: one["seconds"] for one in plan["stages"]}
         assert known["workflow"] > 0
+        assert any("Passwords are not captured" in one for one in plan["by_hand"])
         assert told(plan, "recovery-older-point")  # the newer one was not drilled
         assert machine.databases() == set()
         assert not target.exists()

@@ -73,6 +73,12 @@ _MEANING = {
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be done and how long it took in drills."
 )
+@click.option(
+    "--start-anyway",
+    is_flag=True,
+    help="Put in its place and start also what is not identical to what was captured, when time "
+    "matters more. The verdict stays FAILED.",
+)
 @REASON
 @REPOSITORY
 @STORE_AS_OF
@@ -86,6 +92,7 @@ def recover(
     passphrase: str | None,
     identity: Path | None,
     dry_run: bool,
+    start_anyway: bool,
     reason: str,
     repository: str | None,
 ) -> int:
@@ -108,7 +115,13 @@ def recover(
     from strongroom.service.recovering import recover as recover_application
 
     report = recover_application(
-        application, target, database=database, point=point, repository=repository, reason=reason
+        application,
+        target,
+        database=database,
+        point=point,
+        repository=repository,
+        reason=reason,
+        anyway=start_anyway,
     )
     run.result(report.as_json(), _lines(report, zone, verbose=run.verbose))
     return report.exit_status

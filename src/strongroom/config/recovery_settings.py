@@ -128,7 +128,16 @@ class Recovery(Section):
     ownership: dict[Name, Ownership] = setting(
         "Owners and modes of restored trees, by source.",
         factory=dict,
-        examples=[{"uploads": {"owner": "www-data", "group": "www-data", "folder_mode": "755"}}],
+        examples=[
+            {
+                "uploads": {
+                    "owner": "www-data",
+                    "group": "www-data",
+                    "folder_mode": "755",
+                    "file_mode": "755",
+                }
+            }
+        ],
     )
     database_role: str | None = setting(
         "The role that the application logs in as; without it, that of the database's URL.",

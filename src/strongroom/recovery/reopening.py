@@ -49,7 +49,7 @@ from strongroom.recovery.application_visit import (
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
-__all__ = ["Grounds", "Questions", "Reopened", "Reopening"]
+__all__ = ["Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
 
 _SUBJECT: Final = "application"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -94,6 +94,11 @@ class Reopened:
     stages: list[Stage] = field(default_factory=list)
     checked: int = 0
     answered_seconds: float | None = None
+
+
+def stage_of(what: str, words: Sequence[str]) -> str:
+    """How the stage of a command is called."""
+    return f"{what}: {Path(words[0]).name}" if words else what
 
 
 class Reopening:
@@ -174,9 +179,10 @@ class Reopening:
             if settings.checkout is not None:
                 with self._measure("check out"):
                     self._check_out(code, settings.checkout)
-            with self._measure("settings and links"):
-                link_folders(code, settings.links, self._grounds.folders)
-                self._rendered = render_files(code, self._templates, self._values)
+            if settings.links or settings.render:
+                with self._measure("settings and links"):
+                    link_folders(code, settings.links, self._grounds.folders)
+                    self._rendered = render_files(code, self._templates, self._values)
         if settings.ownership:
             with self._measure("owners and modes"):
                 for name, ownership in settings.ownership.items():
@@ -220,12 +226,12 @@ class Reopening:
     def _start(self) -> None:
         settings = self._settings
         for words in settings.prepare:
-            self._run(f"prepare: {words[0]}", words, self._account)
+            self._run(stage_of("prepare", words), words, self._account)
         self._sizes = dict(self._log_files())
         for words in settings.start:
-            self._run(f"start: {words[0]}", words, None)
+            self._run(stage_of("start", words), words, None)
         if settings.serve is not None:
-            with self._measure(f"serve: {settings.serve[0]}"):
+            with self._measure(stage_of("serve", settings.serve)):
                 self._serve(settings.serve)
         if settings.url is not None:
             with self._measure("wait until it answers"):
@@ -234,7 +240,7 @@ class Reopening:
                 if fault:
                     raise self._stop("application-failed", self._with_last_words(fault))
         for words in settings.smoke:
-            self._run(f"smoke: {words[0]}", words, self._account)
+            self._run(stage_of("smoke", words), words, self._account)
             self._result.checked += 1
 
     def _serve(self, words: Sequence[str]) -> None:
@@ -246,7 +252,7 @@ class Reopening:
         environment = {**command.environment, MARK: str(self._grounds.directory)}
         served = serve(replace(command, environment=environment))
         if isinstance(served, str):
-            raise self._stop("application-failed", f"{words[0]}: {served}")
+            raise self._stop("application-failed", f"{stage_of('serve', words)}: {served}")
         self._served = served
         self._remember(served)
         until = time.monotonic() + (_SETTLE_SECONDS if is_taken else 0)
@@ -259,7 +265,7 @@ class Reopening:
         """That what was to stay has ended; empty while it lives, or is somebody else's matter."""
         if self._served is None or self._served.lives():
             return ""
-        return f"{self._settings.serve[0] if self._settings.serve else ''} has ended"
+        return f"{stage_of('serve', self._settings.serve or ())}: it has ended"
 
     def _run(self, name: str, words: Sequence[str], account: Account | None) -> None:
         with self._measure(name):

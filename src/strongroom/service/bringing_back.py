@@ -8,9 +8,8 @@ after; an interrupt breaks all of them off, and removes what they have not finis
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +42,9 @@ __all__ = ["Copies", "Result", "bring_all", "by_hand", "held_readable", "place_o
 _LOOK_SECONDS: Final = 0.5
 # How long an interrupted run waits for what it has begun to be removed again.
 _CLEAN_SECONDS: Final = 20.0
+
+# In the words of the system, of ours, and of git.
+_NO_SPACE: Final = re.compile(r"no space (is )?left|quota exceeded|out of diskspace", re.IGNORECASE)
 
 Copies: TypeAlias = Mapping[str, Sequence[Candidate]]
 """Each source's copies, in the order in which to try them."""
@@ -98,10 +100,13 @@ def bring_all(
     journal: Journal,
     progress: Progress,
     took: Callable[[str, Result], None],
+    *,
+    anyway: bool = False,
 ) -> None:
     """Bring these sources back, each in a thread of its own; `took` gets what came of each, in
-    this thread. Whatever else than an error of ours ends it ends them all."""
-    work = _Work(ground, journal, progress)
+    this thread. With `anyway`, what is not what was captured gets its name, too. Whatever else
+    than an error of ours ends it ends them all."""
+    work = _Work(ground, journal, progress, anyway)
     threads = []
     for source in sources:
         bring = _Bringing(source, copies[source.name], work)
@@ -129,8 +134,8 @@ class _Work:
     """What the threads have in common. It is a `Progress`, which whoever reads or writes tells how
     far it is: there an interrupt ends it."""
 
-    def __init__(self, ground: Ground, journal: Journal, progress: Progress) -> None:
-        self.ground, self.journal = ground, journal
+    def __init__(self, ground: Ground, journal: Journal, progress: Progress, anyway: bool) -> None:
+        self.ground, self.journal, self.anyway = ground, journal, anyway
         self.done: _Done = queue.Queue()
         self.crews = Crews()
         self._progress = progress
@@ -183,7 +188,8 @@ class _Bringing:
 
     def _bring(self) -> Result:
         known = self._journal.brought.get(self._source.name)
-        if known is not None:  # proven by an earlier run, which was stopped before the name
+        if known is not None and self._may_settle(known):
+            # Compared by an earlier run, which was stopped before the name, or declined to give it.
             return Result(self._settle(known))
         failures: list[Finding] = []
         last: StrongroomError | None = None
@@ -257,20 +263,21 @@ class _Bringing:
     def _keep(self, brought: Brought) -> Brought:
         """What isn't what was captured does not get its name, and is restored again by a next
         run."""
-        if brought.verdict is Verdict.FAILED:
-            return brought
         self._journal.keep(brought)
-        return self._settle(brought)
+        return self._settle(brought) if self._may_settle(brought) else brought
+
+    def _may_settle(self, brought: Brought) -> bool:
+        return brought.verdict is not Verdict.FAILED or self._work.anyway
 
     def _settle(self, brought: Brought) -> Brought:
         self._place.settle()
-        settled = replace(brought, settled=True)
+        settled = replace(brought, target=shown(self._target), settled=True)
         self._journal.keep(settled)
         return settled
 
 
 def _is_about_space(error: TargetError) -> bool:
-    return any(os.strerror(one) in error.message for one in (errno.ENOSPC, errno.EDQUOT))
+    return _NO_SPACE.search(error.message) is not None
 
 
 def by_hand(source: Source, view: SnapshotView) -> tuple[str, ...]:

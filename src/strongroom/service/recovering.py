@@ -52,9 +52,11 @@ def recover(
     point: str | None = None,
     repository: str | None = None,
     reason: str = "",
+    anyway: bool = False,
 ) -> RecoveryReport:
     """Bring everything back into `directory` and `database`, start it and ask it; goes on where an
-    earlier run of the same was stopped.
+    earlier run of the same was stopped. With `anyway` it is started even when it is not what was
+    captured, which makes the verdict no better.
 
     TargetError when something is there already; ConfigError `usage` when it goes on with something
     else than was begun; the first error when no repository can be listed.
@@ -62,7 +64,7 @@ def recover(
     begun_at = application.clock()
     ground = ground_of(application, directory, database)
     journal = journal_of(application, ground, point)
-    run = _Run(application, ground, repository, reason)
+    run = _Run(application, ground, repository, reason, anyway=anyway)
     reopening = run.reopening()  # first of all: what it needs and isn't there is known at once
     if journal is None:
         prepared = run.choose(point)
@@ -143,10 +145,16 @@ class _Run:
     """One run of a recovery."""
 
     def __init__(
-        self, application: Application, ground: Ground, repository: str | None, reason: str
+        self,
+        application: Application,
+        ground: Ground,
+        repository: str | None,
+        reason: str,
+        *,
+        anyway: bool,
     ) -> None:
         self._application, self._ground = application, ground
-        self._repository, self._reason = repository, reason
+        self._repository, self._reason, self._anyway = repository, reason, anyway
         self._settings = application.settings.recovery
         self._stages: list[Stage] = []
         self._findings: list[Finding] = []
@@ -194,7 +202,10 @@ class _Run:
             failed = self._bring_all(journal, taken)
         reopened = Reopened()
         if failed:
-            told = f"it was not started: {', '.join(failed)} is not what was captured"
+            told = (
+                f"it was not started: {', '.join(failed)} is not what was captured; "
+                "--start-anyway starts it all the same"
+            )
             reopened.findings.append(finding("application-unchecked", "application", told))
         elif reopening is None:
             told = "the configuration has no `recovery` that says how it starts"
@@ -224,7 +235,9 @@ class _Run:
             self._findings += unreadable
             progress.begin("recover", 2 * size_bytes or None)  # it is read to be compared, too
             try:
-                bring_all(pending, self._ground, copies, journal, progress, took)
+                bring_all(
+                    pending, self._ground, copies, journal, progress, took, anyway=self._anyway
+                )
             finally:
                 progress.end()
         errors = [one.error for one in results.values() if one.error is not None]
@@ -330,6 +343,7 @@ class _Run:
             "target": str(self._ground.directory),
             "databases": self._ground.databases(),
             "reason": self._reason,
+            "anyway": self._anyway,
             "runs": runs,
         }
 

@@ -12,6 +12,7 @@ from strongroom.config.recovery_settings import Recovery
 from strongroom.errors import StrongroomError
 from strongroom.model import Finding
 from strongroom.plan.recovery import estimate, expected_seconds
+from strongroom.recovery.reopening import stage_of
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.bringing_back import by_hand
@@ -116,6 +117,8 @@ def _openings(ground: Ground, settings: Recovery, drills: Drills) -> Iterator[St
     def known(name: str) -> float | None:
         return estimate(drills.stages.get(name, []), None)
 
+    if settings.database_password is not None:
+        yield StageEstimate("database login", settings.database_role or "", 0.0)
     if settings.checkout is not None:
         yield StageEstimate("check out", settings.checkout, 0.0)
     if settings.links or settings.render:
@@ -124,15 +127,15 @@ def _openings(ground: Ground, settings: Recovery, drills: Drills) -> Iterator[St
     if settings.ownership:
         yield StageEstimate("owners and modes", ", ".join(settings.ownership), 0.0)
     for words in settings.prepare:
-        name = f"prepare: {words[0]}"
-        yield StageEstimate(name, " ".join(words), known(name))
+        name = stage_of("prepare", words)
+        yield StageEstimate(name, " ".join(words), known(f"prepare: {words[0]}"))
     for words in settings.start:
-        yield StageEstimate(f"start: {words[0]}", " ".join(words), known("start"))
+        yield StageEstimate(stage_of("start", words), " ".join(words), known("start"))
     if settings.serve is not None:
-        name = f"serve: {settings.serve[0]}"
+        name = stage_of("serve", settings.serve)
         yield StageEstimate(name, " ".join(settings.serve), known("start"))
     for words in settings.smoke:
-        yield StageEstimate(f"smoke: {words[0]}", " ".join(words), None)
+        yield StageEstimate(stage_of("smoke", words), " ".join(words), None)
     questions = ground.questions()
     if settings.url is not None and questions.http:
         yield StageEstimate("requests", settings.url, known("requests"))
