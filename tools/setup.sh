@@ -66,6 +66,8 @@ install_programs() {
     command -v git >/dev/null || missing+=(git)
     if [ "$purpose" = test ]; then
         command -v restic >/dev/null || missing+=(restic)
+        command -v age >/dev/null || missing+=(age) # opens recovery kits
+        command -v pdftoppm >/dev/null || missing+=(poppler-utils) # shows their pages
         command -v ssh-keygen >/dev/null || missing+=(openssh-client)
         command -v ip >/dev/null || missing+=(iproute2)
         command -v pdftoppm >/dev/null || missing+=(poppler-utils) # to scan a printed kit

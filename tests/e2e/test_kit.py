@@ -228,6 +228,42 @@ def test_stock_programs_open_it(production: Place, tmp_path: Path) -> None:
     )
 
 
+def test_the_program_age_opens_it_and_kit_open_the_same(own: Place, tmp_path: Path) -> None:
+    """By passphrase, typed on a terminal, and by secret key: byte by byte what we read."""
+    (tmp_path / "kit.age").write_bytes(kit_of(own).read_bytes())
+    typed = subprocess.run(
+        ["script", "-qec", "age -d -o plain.tar.gz kit.age", "/dev/null"],
+        cwd=tmp_path,
+        input=f"{PASSPHRASE}\n".encode(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert typed.returncode == 0, typed.stdout
+    with tarfile.open(tmp_path / "plain.tar.gz") as archive:
+        found = {
+            one.name: stream.read()
+            for one in archive
+            if (stream := archive.extractfile(one)) is not None
+        }
+    reference = f"file:{own.path}/passphrase"
+    own.json("kit", "open", kit_of(own), "--passphrase", reference, "--output", tmp_path / "out")
+    for name, content in found.items():
+        if name != "kit.json":
+            assert (tmp_path / "out" / name).read_bytes() == content
+    # `age-keygen` makes the key, we seal for it, `age` opens it.
+    subprocess.run(["age-keygen", "-o", "mine"], cwd=tmp_path, check=True, capture_output=True)
+    public = subprocess.run(
+        ["age-keygen", "-y", "mine"], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    sealed = create(own, "--output", tmp_path / "safe", "--recipient", public)["file"]
+    done = subprocess.run(
+        ["age", "-d", "-i", "mine", sealed], cwd=tmp_path, check=True, capture_output=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        assert f"secrets/{VARIABLE}" in archive.getnames()
+
+
 def test_for_recipients_any_secret_key_opens_it(own: Place, tmp_path: Path) -> None:
     keys = [pyrage.x25519.Identity.generate() for _ in range(2)]
     words = [word for one in keys for word in ("--recipient", str(one.to_public()))]
