@@ -258,11 +258,12 @@ class _Load:
             wanted = [("schema", name, f"CREATE SCHEMA IF NOT EXISTS {quote_name(name)}")
                       for name in names]  # fmt: skip
             for one in self.manifest.extensions:
-                if one.schema not in names and one.schema != "public":
+                made = f"CREATE EXTENSION IF NOT EXISTS {quote_name(one.name)}"
+                if not one.schema.startswith("pg_"):
                     schema = f"CREATE SCHEMA IF NOT EXISTS {quote_name(one.schema)}"
                     wanted.append(("extension", one.name, schema))
-                made = f"CREATE EXTENSION IF NOT EXISTS {quote_name(one.name)}"
-                wanted.append(("extension", one.name, f"{made} SCHEMA {quote_name(one.schema)}"))
+                    made = f"{made} SCHEMA {quote_name(one.schema)}"
+                wanted.append(("extension", one.name, made))
             for kind, name, statement in wanted:
                 self._try(session, f"{kind} {name}", statement)
             self._from_archive("pre-data", names)
