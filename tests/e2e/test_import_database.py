@@ -99,6 +99,7 @@ def test_a_dump_becomes_a_snapshot_of_its_date_that_is_proven(
     findings = made["findings"]
     assert isinstance(findings, list)
     assert {one["severity"] for one in findings} <= {"note", "warning"}, findings
+    assert ("--create" in options) == ("import-locale" not in {one["code"] for one in findings})
     if "--no-owner" not in options:
         (roles,) = [one for one in findings if one["code"] == "import-role-made"]
         assert {"app", "read er", "auditor"} >= set(roles["message"].split(", ")) >= {"app"}
@@ -296,6 +297,19 @@ def test_a_dump_can_do_nothing_to_this_host(place: Place, tmp_path: Path, line: 
     assert answer.status == 10, answer.text
     assert not out.exists()
     assert "horse" not in answer.text + answer.err
+
+
+def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> None:
+    dump = place.path / "tms-20260128.sql"
+    dump.write_text(HEAD + "CREATE TABLE public.a (id integer);\n")
+    assert _refusal(place, dump)[0] == "file-incomplete"
+    answer = _import(place, dump, "--incomplete")
+    assert answer.status == 3, answer.text
+    (made,) = answer.document["imported"]
+    assert "import-incomplete" in {one["code"] for one in made["findings"]}
+    dump.write_text(HEAD + "CREATE TABLE public.a (id integer")
+    answer = _import(place, dump, "--incomplete")
+    assert answer.document["error"]["code"] == "file-incomplete"
 
 
 def test_what_is_no_dump_is_refused(place: Place) -> None:

@@ -208,7 +208,7 @@ DATABASE: Final = (
                 "An archive holds what has no place in a snapshot; it was left out.",
                 "Devices, pipes and sockets are made by programs, not brought back.",
                 "Nothing to do, unless the names say that files are missing."),
-    FindingKind("import-incomplete", _F,
+    FindingKind("import-incomplete", _W,
                 "What was imported is not all that the file was to hold, as was permitted.",
                 "Statements could not be loaded, or nothing says that the file is whole.",
                 "Look for a better file, and import that one as well."),

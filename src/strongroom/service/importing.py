@@ -141,8 +141,11 @@ class ImportReport:
 
     @property
     def exit_status(self) -> int:
-        failed = any(one.severity is Severity.FAILURE for one in self.every_finding)
-        return EXIT_PARTIAL if self.errors or failed else EXIT_FINE
+        lacks = any(
+            one.severity is Severity.FAILURE or one.code == "import-incomplete"
+            for one in self.every_finding
+        )
+        return EXIT_PARTIAL if self.errors or lacks else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
