@@ -70,7 +70,6 @@ install_programs() {
         command -v pdftoppm >/dev/null || missing+=(poppler-utils) # shows their pages
         command -v ssh-keygen >/dev/null || missing+=(openssh-client)
         command -v ip >/dev/null || missing+=(iproute2)
-        command -v pdftoppm >/dev/null || missing+=(poppler-utils) # to scan a printed kit
     fi
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
     [ "$purpose" = test ] || return 0
