@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import database_suite, files_suite
+from bench import database_suite, files_suite, load_suite
 from bench.contenders import FLUSHED, OURS, PROOF, RESTIC, VERIFY, Archiver, Restic, Strongroom
 from bench.sample import Book, Sample
 from bench.suite import Setting
@@ -83,4 +83,19 @@ def test_a_database_is_captured_and_loaded_by_all(reachable: Path) -> None:
     }
     assert book.faults == []
     assert "our drill of the database says PROVEN" in book.verified
+    assert not list(reachable.iterdir())
+
+
+def test_a_database_is_loaded_into_both_kinds_of_servers(reachable: Path) -> None:
+    book = Book()
+    load_suite.run_load(_setting(reachable), book)
+    both = [OURS, load_suite.DIRECTORY]
+    assert _runs(book.samples) == {
+        load_suite.SANDBOX: both,
+        load_suite.SANDBOX + load_suite.PROVEN: both,
+        load_suite.DEFAULT: [*both, load_suite.ANALYZED],
+        load_suite.DEFAULT + load_suite.PROVEN: both,
+    }
+    assert book.faults == []
+    assert len(book.verified) == 2
     assert not list(reachable.iterdir())

@@ -91,6 +91,8 @@ def test_a_managed_project_takes_what_it_can_and_the_rest_is_named(
             " (SELECT count(*) FROM public.private), (SELECT count(*) FROM auth.schema_migrations)"
         )
         assert psql(cluster, cluster.connection("postgres"), "-c", counts) == "500|2|1|2"
+        kept = {one.subject for one in load.findings if one.code == "target-kept"}
+        assert {"table auth.users", "schema storage", "function auth.uid()"} <= kept
         narrowed = {one.subject for one in load.findings if one.code == "target-narrowed"}
         assert "table public.private" in narrowed
         may = "SELECT has_table_privilege('anon', 'public.private', 'SELECT')"

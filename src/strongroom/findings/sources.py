@@ -102,7 +102,7 @@ SOURCES: Final = (
                 "Mode, owner, time or an attribute could not be set on restoring.",
                 "The restoring user or the file system does not permit it.",
                 "Restore as root on a file system that supports them."),
-    FindingKind("file-unmade", _F,
+    FindingKind("file-unmade", _U,
                 "An entry of the snapshot could not be made under its name.",
                 "The target's file system refuses the name, or takes it for another's (case).",
                 "Restore to a file system that holds every name, such as ext4 or XFS."),
