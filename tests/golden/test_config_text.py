@@ -134,6 +134,8 @@ review:
 queries: []
 probes: []
 references: []
+restore:
+  reason: optional
 runbook:
   procedures: []
   before: []
