@@ -131,6 +131,8 @@ def rclone_rest(directory: Path, *, append_only: bool = False) -> Iterator[RestS
     root, port = directory / "served", free_port()
     root.mkdir(parents=True, exist_ok=True)
     arguments: list[str | Path] = [rclone(), "serve", "restic", "--addr", f"127.0.0.1:{port}"]
+    # It would keep what a listing saw of a file that somebody is just writing: nothing of it.
+    arguments += ["--cache-objects=false"]
     arguments += ["--user", str(_REST_ACCESS.user), "--pass", str(_REST_ACCESS.password)]
     arguments += ["--append-only"] * append_only
     with running([*arguments, root], port, directory / "rclone-rest.log"):
