@@ -271,7 +271,7 @@ FAULTS = (
           ("amcheck-failed",), "FAILED"),
     Fault("grant widened by default privileges", GROUP, STRUCTURE, RESTORE,
           sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO tms_reader"),
-          (DIFFERS, EXTRA), "FAILED"),
+          ("target-narrowed", EXTRA), "FAILED"),
 )  # fmt: skip
 
 # Belongs to the capture, and needs a server that is newer than some programs of this host.

@@ -74,7 +74,6 @@ No reason is given, and recorded so; --reason gives one.
 (0)"""
 
 NOTHING_KEPT = """\
-No reason is given, and recorded so; --reason gives one.
 Error: PLACE/uploads: nothing is kept of an earlier replacement
 Hint: Only what `restore --replace` has put in its place can be rolled back.
 (5)"""

@@ -15,7 +15,7 @@ from strongroom.cli.run import Run
 
 def asked_reason(run: Run, given: str) -> str:
     """The reason for the ledger: the one that was given, or the answer to the question; empty when
-    there is none, which is said."""
+    there is none, which `tell_of_none` says once it is done."""
     if given:
         return given
     reason = ""
@@ -31,9 +31,13 @@ def asked_reason(run: Run, given: str) -> str:
         run.reason = reason
         if run.auditor is not None:
             run.auditor.reason = reason
-    else:
-        run.say("No reason is given, and recorded so; --reason gives one.")
     return reason
+
+
+def tell_of_none(run: Run, reason: str) -> None:
+    """Say that nobody knows why; of what was refused there is nothing to say."""
+    if not reason:
+        run.say("No reason is given, and recorded so; --reason gives one.")
 
 
 def _is_somebody_there() -> bool:

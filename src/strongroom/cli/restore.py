@@ -10,7 +10,7 @@ import click
 
 from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import REASON, STORE_AS_OF, Command
-from strongroom.cli.reason import asked_reason
+from strongroom.cli.reason import asked_reason, tell_of_none
 from strongroom.cli.restore_preview import preview_lines
 from strongroom.cli.run import Run
 from strongroom.cli.text import clock, coloured, count, finding_lines, size, span
@@ -196,6 +196,7 @@ def restore(
         application, source, target, proven=not no_proof, reason=reason, **wanted
     )
     run.result(report.as_json(), _report_lines(application, report, verbose=run.verbose))
+    tell_of_none(run, reason)
     return report.exit_status
 
 
@@ -404,6 +405,7 @@ def _roll_back(run: Run, application: Application, target: str, reason: str, *, 
         *finding_lines(done.findings, all_of_them=True),
     ]
     run.result(done.as_json(), lines)
+    tell_of_none(run, reason)
     return EXIT_FINE
 
 

@@ -87,6 +87,10 @@ def restore_source(
     fields = {"target": shown(target), **extra}
     with _attempt(application, source, candidate, fields, passes=passes) as view:
         if replace is None:
+            if source.kind != "postgres":
+                from strongroom.sources.files import refuse_unwritable
+
+                refuse_unwritable(Path(target))
             # How much a part takes is not known.
             known = [] if roomy or part else require_room_at(source, view, target)
             outcome = restore(source, view, target, include=part, proven=proven)

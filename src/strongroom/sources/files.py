@@ -352,7 +352,7 @@ def refuse_unwritable(target: Path) -> None:
     if not os.access(there, os.W_OK | os.X_OK, effective_ids=as_whom):
         read_only = os.statvfs(there).f_flag & os.ST_RDONLY
         raise TargetError(
-            "the file system is read-only" if read_only else "this user may not write there",
+            "Read-only file system" if read_only else "this user may not write there",
             subject=str(there),
             hint="Choose a target on a file system that is not read-only."
             if read_only
