@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -297,6 +298,54 @@ def test_a_dump_can_do_nothing_to_this_host(place: Place, tmp_path: Path, line: 
     assert answer.status == 10, answer.text
     assert not out.exists()
     assert "horse" not in answer.text + answer.err
+
+
+def test_a_dump_reads_and_writes_no_file_of_this_host_by_way_of_its_server(place: Place) -> None:
+    """Not even from where nobody can see it: within functions that swallow every error, which the
+    load and then the drill run as whoever may do everything in the database."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    out, secret = folder / "out", folder / "secret"
+    secret.write_text("horse")
+    body = f"""
+CREATE FUNCTION public.steal() RETURNS text LANGUAGE plpgsql AS $body$
+DECLARE found text := 'nothing';
+BEGIN
+    BEGIN found := pg_read_file('{secret}'); EXCEPTION WHEN OTHERS THEN NULL; END;
+    BEGIN found := found || length(pg_read_file('/etc/passwd')); EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    BEGIN COPY (SELECT 1) TO PROGRAM 'touch {out}'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    BEGIN COPY (SELECT 1) TO '{out}'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    RETURN found;
+END
+$body$;
+CREATE TABLE public.a (t text, CHECK (t = public.steal()));
+INSERT INTO public.a VALUES (public.steal());
+"""
+    try:
+        _imported(place, _written(place, body))
+        rows = place.run("dump", "latest:database", "/database/data/public.a.copy").out
+        assert rows == b"nothing\n"
+        place.run("--json", "drill", "database")
+        assert not out.exists()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["COPY public.a (t) FROM PROGRAM 'id';", "copy public.a to program 'id';",
+     "COPY public.a (t) FROM '/etc/hostname';", "COPY (SELECT 1) TO '/tmp/x';",
+     "INSERT INTO public.a VALUES (pg_read_file('/etc/hostname'));"],
+)  # fmt: skip
+def test_files_and_programs_of_a_server_are_refused(place: Place, line: str) -> None:
+    dump = _written(place, f"CREATE TABLE public.a (t text);\n{line}\n")
+    code, message = _refusal(place, dump)
+    assert code == "file-unfit"
+    if line.lower().startswith("copy"):
+        assert "line 5" in message
+        answer = _import(place, dump, "--incomplete")
+        assert answer.document["error"]["code"] == "file-unfit"
 
 
 def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> None:

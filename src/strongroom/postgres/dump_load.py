@@ -1,8 +1,13 @@
 """A dump from before Strongroom into a server of our own.
 
-The dump is not trusted: psql runs it under `\\restrict`, so that no line of it can run a program,
-read or write a file of this host, or connect anywhere; the server runs as another user in an empty
-network (see `cluster`). Lines that an empty server cannot take, or that mean nothing there, are
+The dump is not trusted. psql runs it under `\\restrict`, so that no line of it makes psql run a
+program, open a file or connect anywhere. The server takes its statements from a superuser, for
+dumps need one; so what it may do is bounded outside of it: the caller gives a cluster in a cell
+(`ClusterOptions.in_cell`), whose server has no network, sees none of the host's files but programs
+of the system, writes below its own directory only, finds no shell, and loads no library from what
+it has written. What is not kept from it: use of memory and processor, room in its directory, and
+signals to processes of the user that it runs as, by code in an untrusted language that is installed
+here. Lines that an empty server cannot take, or that mean nothing there, are
 left out: settings that the version lacks, drops of what is not there, databases and roles that are
 there already. Roles that it mentions and does not make are made without a login.
 

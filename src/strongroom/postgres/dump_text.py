@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _COPY: Final = re.compile(rb"^COPY (\S.*?) (?:\(.*\) )?FROM stdin\b[^;]*;\s*$", re.IGNORECASE)
+# Through a file or program of the server, which no pg_dump ever writes.
+_SERVER_SIDE: Final = re.compile(rb"^\s*COPY\b.*\b(?:FROM|TO)\s+(?:PROGRAM\b|E?')", re.IGNORECASE)
 _COPY_END: Final = re.compile(rb"^\\\.\r?\n", re.MULTILINE)
 _TRAILER: Final = re.compile(rb"^-- PostgreSQL database (cluster )?dump complete\s*$")
 _HEADER: Final = re.compile(rb"^-- PostgreSQL database (cluster )?dump\s*$")
@@ -163,7 +165,8 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class DumpFacts:
     """What a dump says of itself, and what it needs. `complete` is whether its last line is there,
     `ends` where it stops when not. `databases` are those that it connects to, in their order;
-    `roles` those that it mentions and does not make."""
+    `roles` those that it mentions and does not make; `server_side` says of statements that go to
+    files or programs of the server in which line they are."""
 
     complete: bool = False
     ends: str = ""
@@ -178,6 +181,7 @@ class DumpFacts:
     size_bytes: int = 0
     databases: list[str] = field(default_factory=list)
     tablespaces: list[str] = field(default_factory=list)
+    server_side: list[str] = field(default_factory=list)
     roles: set[str] = field(default_factory=set)
     roles_made: set[str] = field(default_factory=set)
 
@@ -198,6 +202,7 @@ class DumpFacts:
         self.size_bytes += other.size_bytes
         self.databases += [one for one in other.databases if one not in self.databases]
         self.tablespaces += [one for one in other.tablespaces if one not in self.tablespaces]
+        self.server_side += other.server_side
         self.roles |= other.roles
         self.roles_made |= other.roles_made
 
@@ -251,6 +256,8 @@ class _Survey:
             self._ended = self._cluster_ended = False
             self._open = table_of(content)
             facts.tables += self._open is not None
+            if self._open is None and _SERVER_SIDE.match(content):
+                facts.server_side.append(f"line {piece.line}")
             _read_statement(content, facts)
 
     def close(self, facts: DumpFacts) -> None:
