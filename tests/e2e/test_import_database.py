@@ -161,6 +161,28 @@ def test_a_server_with_several_databases_wants_a_name(server: OldServer, place: 
     assert _drilled(place)["verdict"] == "PROVEN"
 
 
+def test_nothing_before_the_first_connect_is_lost(place: Place) -> None:
+    body = """
+CREATE TABLE public.a (t text);
+COPY public.a (t) FROM stdin;
+one
+\\.
+CREATE DATABASE other;
+\\connect other
+CREATE TABLE public.b (t text);
+COPY public.b (t) FROM stdin;
+two
+\\.
+"""
+    dump = _written(place, body)
+    code, message = _refusal(place, dump)
+    assert code == "usage"
+    assert "before-connect, other" in message
+    assert _imported(place, dump, "--database", "before-connect")["taken"] == "before-connect"
+    assert place.run("dump", "latest:database", "/database/data/public.a.copy").out == b"one\n"
+    assert _drilled(place)["verdict"] == "PROVEN"
+
+
 def test_a_newer_program_than_the_server_is_no_trouble(
     servers: Callable[[int], OldServer], place: Place
 ) -> None:
@@ -293,7 +315,10 @@ COPY public.a (id) FROM stdin;
 )  # fmt: skip
 def test_a_dump_can_do_nothing_to_this_host(place: Place, tmp_path: Path, line: str) -> None:
     out, secret = tmp_path / "out", place.path / "key"
-    body = "CREATE TABLE public.a (id integer);\n" + line.format(out=out, secret=secret) + "\n"
+    rows = "COPY public.a (id) FROM stdin;\n\\.\n"
+    body = (
+        "CREATE TABLE public.a (id integer);\n" + rows + line.format(out=out, secret=secret) + "\n"
+    )
     answer = _import(place, _written(place, body))
     assert answer.status == 10, answer.text
     assert not out.exists()
@@ -359,6 +384,37 @@ def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> 
     dump.write_text(HEAD + "CREATE TABLE public.a (id integer")
     answer = _import(place, dump, "--incomplete")
     assert answer.document["error"]["code"] == "file-incomplete"
+
+
+@pytest.mark.parametrize("options", [[], ["-Fc"]], ids=["plain", "custom"])
+def test_a_dump_of_the_schema_alone_is_taken_on_request_only(
+    server: OldServer, place: Place, options: list[str]
+) -> None:
+    dump = server.dump(place.path / "tms-20260128.dump", "--schema-only", *options)
+    code, message = _refusal(place, dump)
+    assert (code, "has rows of none" in message) == ("file-incomplete", True)
+    answer = _import(place, dump, "--incomplete")
+    assert answer.status == 3, answer.text
+    (made,) = answer.document["imported"]
+    assert "import-incomplete" in {one["code"] for one in made["findings"]}
+
+
+@pytest.mark.parametrize("options", [[], ["-Fc"], ["--inserts"]], ids=" ".join)
+def test_a_dump_of_empty_tables_is_whole(
+    server: OldServer, place: Place, options: list[str]
+) -> None:
+    with server.cluster.connection().connect() as session:
+        session.execute(b"CREATE DATABASE bare")
+    try:
+        with server.cluster.connection("bare").connect() as session:
+            session.execute(b"CREATE TABLE public.a (id integer)")
+        made = _imported(place, server.dump(place.path / "b-20260128.dump", *options, "-d", "bare"))
+        findings = made["findings"]
+        assert isinstance(findings, list)
+        assert "import-incomplete" not in {one["code"] for one in findings}
+    finally:
+        with server.cluster.connection().connect() as session:
+            session.execute(b"DROP DATABASE bare")
 
 
 def test_what_is_no_dump_is_refused(place: Place) -> None:

@@ -127,9 +127,20 @@ def _no_server(error: SourceError, dump: Dump, major: int) -> SourceError:
 
 
 def _whole(name: str, dump: Dump, incomplete: bool) -> Iterator[Finding]:
-    """Nothing when the dump's end is there. A dump that ends within a table's rows is never taken;
-    one whose last line is missing is on request, for some tools strip it."""
+    """Nothing when the dump's end and rows are there. A dump that ends within a table's rows is
+    never taken; one whose last line is missing is on request, for some tools strip it."""
     facts = dump.facts
+    if facts.tables_made and not facts.has_rows:
+        told = "it makes tables and has rows of none, as --schema-only leaves a dump"
+        if not incomplete:
+            raise SourceError(
+                told,
+                subject=dump.parts[0].name,
+                code="file-incomplete",
+                hint="Give the file with the rows, too. Only if no table ever had any: "
+                "--incomplete.",
+            )
+        yield finding("import-incomplete", name, told)
     if facts.complete:
         return
     if not incomplete or "within" in facts.ends or not facts.ends:
