@@ -102,7 +102,7 @@ def _entered(wanted: Cell) -> bool:
 def _tried(wanted: Cell) -> int:
     try:
         _enter(wanted)
-    except Exception as error:  # noqa: BLE001 - whatever it is, there is no cell
+    except Exception as error:
         sys.stderr.write(f"no cell: {error}\n")
         sys.stderr.flush()
         return 1
