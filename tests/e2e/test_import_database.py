@@ -386,6 +386,17 @@ def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> 
     assert answer.document["error"]["code"] == "file-incomplete"
 
 
+def test_what_is_refused_is_told_once(place: Place) -> None:
+    dump = _written(place, "COPY public.a (t) FROM PROGRAM 'id';\n")
+    told = place.run("import", dump, "--source", "database").err
+    assert told.count("it copies through a file") == 1
+    (line,) = [one for one in told.splitlines() if "it copies through" in one]
+    assert line.count(dump.name) == 1
+    other = _written(place, "", "other-20260128.sql")
+    told = place.run("import", dump, other, "--source", "database").err
+    assert not [one for one in told.splitlines() if one.count(dump.name) > 1]
+
+
 @pytest.mark.parametrize("options", [[], ["-Fc"]], ids=["plain", "custom"])
 def test_a_dump_of_the_schema_alone_is_taken_on_request_only(
     server: OldServer, place: Place, options: list[str]
