@@ -48,6 +48,7 @@ def _client(ground: DemoGround, program: str, *arguments: object) -> None:
 def test_psql_loads_the_exported_sql(demo_on: Callable[[int], DemoGround], tmp_path: Path) -> None:
     ground, output = demo_on(15), tmp_path / "tms.sql"
     report = ground.json("export", "latest:database", "--format", "sql", "--output", output)
+    assert output.stat().st_mode & 0o777 == 0o600
     assert report["bytes"] == output.stat().st_size
     ground.execute("postgres", "CREATE DATABASE by_sql TEMPLATE template0")
     _client(ground, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "by_sql", "-f", output)
@@ -60,6 +61,7 @@ def test_pg_restore_loads_the_exported_dump(
 ) -> None:
     ground, output = demo_on(18), tmp_path / "tms.dump"
     ground.json("export", "latest:database", "--format", "custom", "--output", output)
+    assert output.stat().st_mode & 0o777 == 0o600
     assert output.read_bytes()[:5] == b"PGDMP"
     ground.execute("postgres", "CREATE DATABASE by_dump TEMPLATE template0")
     _client(ground, "pg_restore", "--exit-on-error", "--jobs=2", "-d", "by_dump", output)

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,6 +161,28 @@ def test_a_server_with_several_databases_wants_a_name(server: OldServer, place: 
     assert _drilled(place)["verdict"] == "PROVEN"
 
 
+def test_nothing_before_the_first_connect_is_lost(place: Place) -> None:
+    body = """
+CREATE TABLE public.a (t text);
+COPY public.a (t) FROM stdin;
+one
+\\.
+CREATE DATABASE other;
+\\connect other
+CREATE TABLE public.b (t text);
+COPY public.b (t) FROM stdin;
+two
+\\.
+"""
+    dump = _written(place, body)
+    code, message = _refusal(place, dump)
+    assert code == "usage"
+    assert "before-connect, other" in message
+    assert _imported(place, dump, "--database", "before-connect")["taken"] == "before-connect"
+    assert place.run("dump", "latest:database", "/database/data/public.a.copy").out == b"one\n"
+    assert _drilled(place)["verdict"] == "PROVEN"
+
+
 def test_a_newer_program_than_the_server_is_no_trouble(
     servers: Callable[[int], OldServer], place: Place
 ) -> None:
@@ -292,11 +315,62 @@ COPY public.a (id) FROM stdin;
 )  # fmt: skip
 def test_a_dump_can_do_nothing_to_this_host(place: Place, tmp_path: Path, line: str) -> None:
     out, secret = tmp_path / "out", place.path / "key"
-    body = "CREATE TABLE public.a (id integer);\n" + line.format(out=out, secret=secret) + "\n"
+    rows = "COPY public.a (id) FROM stdin;\n\\.\n"
+    body = (
+        "CREATE TABLE public.a (id integer);\n" + rows + line.format(out=out, secret=secret) + "\n"
+    )
     answer = _import(place, _written(place, body))
     assert answer.status == 10, answer.text
     assert not out.exists()
     assert "horse" not in answer.text + answer.err
+
+
+def test_a_dump_reads_and_writes_no_file_of_this_host_by_way_of_its_server(place: Place) -> None:
+    """Not even from where nobody can see it: within functions that swallow every error, which the
+    load and then the drill run as whoever may do everything in the database."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    out, secret = folder / "out", folder / "secret"
+    secret.write_text("horse")
+    body = f"""
+CREATE FUNCTION public.steal() RETURNS text LANGUAGE plpgsql AS $body$
+DECLARE found text := 'nothing';
+BEGIN
+    BEGIN found := pg_read_file('{secret}'); EXCEPTION WHEN OTHERS THEN NULL; END;
+    BEGIN found := found || length(pg_read_file('/etc/passwd')); EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    BEGIN COPY (SELECT 1) TO PROGRAM 'touch {out}'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    BEGIN COPY (SELECT 1) TO '{out}'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    RETURN found;
+END
+$body$;
+CREATE TABLE public.a (t text, CHECK (t = public.steal()));
+INSERT INTO public.a VALUES (public.steal());
+"""
+    try:
+        _imported(place, _written(place, body))
+        rows = place.run("dump", "latest:database", "/database/data/public.a.copy").out
+        assert rows == b"nothing\n"
+        place.run("--json", "drill", "database")
+        assert not out.exists()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["COPY public.a (t) FROM PROGRAM 'id';", "copy public.a to program 'id';",
+     "COPY public.a (t) FROM '/etc/hostname';", "COPY (SELECT 1) TO '/tmp/x';",
+     "INSERT INTO public.a VALUES (pg_read_file('/etc/hostname'));"],
+)  # fmt: skip
+def test_files_and_programs_of_a_server_are_refused(place: Place, line: str) -> None:
+    dump = _written(place, f"CREATE TABLE public.a (t text);\n{line}\n")
+    code, message = _refusal(place, dump)
+    assert code == "file-unfit"
+    if line.lower().startswith("copy"):
+        assert "line 5" in message
+        answer = _import(place, dump, "--incomplete")
+        assert answer.document["error"]["code"] == "file-unfit"
 
 
 def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> None:
@@ -310,6 +384,48 @@ def test_a_dump_without_its_last_line_is_taken_on_request_only(place: Place) -> 
     dump.write_text(HEAD + "CREATE TABLE public.a (id integer")
     answer = _import(place, dump, "--incomplete")
     assert answer.document["error"]["code"] == "file-incomplete"
+
+
+def test_what_is_refused_is_told_once(place: Place) -> None:
+    dump = _written(place, "COPY public.a (t) FROM PROGRAM 'id';\n")
+    told = place.run("import", dump, "--source", "database").err
+    assert told.count("it copies through a file") == 1
+    (line,) = [one for one in told.splitlines() if "it copies through" in one]
+    assert line.count(dump.name) == 1
+    other = _written(place, "", "other-20260128.sql")
+    told = place.run("import", dump, other, "--source", "database").err
+    assert not [one for one in told.splitlines() if one.count(dump.name) > 1]
+
+
+@pytest.mark.parametrize("options", [[], ["-Fc"]], ids=["plain", "custom"])
+def test_a_dump_of_the_schema_alone_is_taken_on_request_only(
+    server: OldServer, place: Place, options: list[str]
+) -> None:
+    dump = server.dump(place.path / "tms-20260128.dump", "--schema-only", *options)
+    code, message = _refusal(place, dump)
+    assert (code, "has rows of none" in message) == ("file-incomplete", True)
+    answer = _import(place, dump, "--incomplete")
+    assert answer.status == 3, answer.text
+    (made,) = answer.document["imported"]
+    assert "import-incomplete" in {one["code"] for one in made["findings"]}
+
+
+@pytest.mark.parametrize("options", [[], ["-Fc"], ["--inserts"]], ids=" ".join)
+def test_a_dump_of_empty_tables_is_whole(
+    server: OldServer, place: Place, options: list[str]
+) -> None:
+    with server.cluster.connection().connect() as session:
+        session.execute(b"CREATE DATABASE bare")
+    try:
+        with server.cluster.connection("bare").connect() as session:
+            session.execute(b"CREATE TABLE public.a (id integer)")
+        made = _imported(place, server.dump(place.path / "b-20260128.dump", *options, "-d", "bare"))
+        findings = made["findings"]
+        assert isinstance(findings, list)
+        assert "import-incomplete" not in {one["code"] for one in findings}
+    finally:
+        with server.cluster.connection().connect() as session:
+            session.execute(b"DROP DATABASE bare")
 
 
 def test_what_is_no_dump_is_refused(place: Place) -> None:

@@ -233,6 +233,50 @@ def test_a_terminal_gets_a_psql(place: Place) -> None:
     assert _of(place, child) == []  # type: ignore[arg-type]  # only its process id matters
 
 
+def _with_input(place: Place, given: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        _command(place, "open", "latest:database", *options),
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_statements_on_standard_input_are_run(place: Place) -> None:
+    done = _with_input(place, b"SELECT 'rows: ' || count(*) FROM trainees;\n")
+    assert done.returncode == 0, done.stderr
+    assert b"rows: 300" in done.stdout
+    assert b"postgresql://" not in done.stdout
+    assert b"for reading only" in done.stderr
+    assert b"UNKNOWN" in done.stderr
+    assert b"x1b" not in done.stderr
+    failed = _with_input(place, b"DELETE FROM trainees;\nSELECT 'went on';\n")
+    assert failed.returncode == 2
+    assert b"read-only transaction" in failed.stderr
+    assert b"went on" not in failed.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--print"]], ids=" ".join)
+def test_an_empty_input_is_refused_and_not_taken_for_done(place: Place, options: list[str]) -> None:
+    with Path(os.devnull).open("rb") as nothing:
+        done = subprocess.run(
+            _command(place, "open", "latest:database", *options),
+            stdin=nothing,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"standard input is empty" in done.stderr
+
+
+def test_large_objects_are_read(place: Place) -> None:
+    done = _with_input(place, b"SELECT lo_get(oid) FROM pg_largeobject_metadata;\n")
+    assert done.returncode == 0, done.stderr
+    assert b"a large object".hex().encode() in done.stdout
+
+
 def test_files_are_not_opened_but_listed(place: Place) -> None:
     answer = place.run("--json", "open", "latest:uploads")
     assert answer.status == 2

@@ -72,7 +72,7 @@ class OldServer:
         """What `pg_dump` of this version, or of another server's, makes of the database."""
         programs = (program or self.cluster).programs
         run = subprocess.run(
-            [programs.path("pg_dump"), *options, "--file", str(output), "-d", "tms"],
+            [programs.path("pg_dump"), "-d", "tms", *options, "--file", str(output)],
             env=self._environment(),
             capture_output=True,
             text=True,

@@ -6,11 +6,13 @@ import contextlib
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +22,7 @@ from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import NOTED_REASON, STORE_AS_OF, Command
 from strongroom.cli.run import Run
 from strongroom.cli.text import age, coloured, finding_lines, plain, span
-from strongroom.errors import EXIT_FINE, SourceError
+from strongroom.errors import EXIT_FINE, ConfigError, SourceError
 
 if TYPE_CHECKING:
     from strongroom.service.opening import Opened
@@ -88,21 +90,38 @@ def open_(
     """Look into a database as it was: a psql, or an address for any tool.
 
     SNAPSHOT is the beginning of an id, or `latest:SOURCE`. It is restored into a sandbox in which
-    nothing can be changed, and which is gone when this command ends.
+    nothing can be changed, and which is gone when this command ends. Statements on standard input
+    are run by psql.
     """
     from strongroom.service.opening import opened
 
-    interactive = not (prints or run.json or hold) and sys.stdin.isatty() and sys.stdout.isatty()
+    asks = not (prints or run.json or hold)
+    interactive = asks and sys.stdin.isatty() and sys.stdout.isatty()
+
+    def look_at_input() -> None:
+        if not hold and not sys.stdin.isatty() and _input_is_empty():
+            raise ConfigError(
+                "standard input is empty, so it would be closed again at once",
+                subject=snapshot,
+                code="usage",
+                hint="Give statements on standard input, or --for 2h to keep it open.",
+            )
+
+    application = run.application()
     with (
-        opened(run.application(), snapshot, repository=repository, port=port) as one,
+        opened(
+            application, snapshot, repository=repository, port=port, before=look_at_input
+        ) as one,
         # From here on it is open, and a signal is how it is closed.
         contextlib.suppress(KeyboardInterrupt),
     ):
         if not run.json:
             for line in _statement(one):
-                run.say(line)
+                run.tell(line)
         if interactive:
             _psql(one)
+        elif asks and not sys.stdin.isatty():
+            _run_input(one)
         else:
             run.reveal(one.as_json(), [one.reading.url])
             _hold(one, hold)
@@ -132,6 +151,34 @@ def _psql(one: Opened) -> None:
         subprocess.run(arguments, env=environment, check=False)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _run_input(one: Opened) -> None:
+    """psql takes standard input, up to the first statement that fails: ConfigError `usage`."""
+    arguments, environment = one.psql()
+    arguments += ["-X", "-v", "ON_ERROR_STOP=1"]
+    status = subprocess.run(arguments, env=environment, check=False).returncode
+    if status != 0:
+        raise ConfigError(
+            f"psql ended with status {status} at what it has said above",
+            subject="standard input",
+            code="usage",
+            hint="Mend the statement; nothing can be changed in what is opened.",
+        )
+
+
+def _input_is_empty() -> bool:
+    """Whether nothing can come from standard input; nothing is taken from it."""
+    descriptor = sys.stdin.fileno()
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return os.lseek(descriptor, 0, os.SEEK_CUR) >= status.st_size
+    if stat.S_ISCHR(status.st_mode):
+        return os.path.samestat(status, Path(os.devnull).stat())
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    seen = dict(poll.poll(0)).get(descriptor, 0)
+    return bool(seen & select.POLLHUP) and not seen & select.POLLIN
 
 
 def _hold(one: Opened, hold: timedelta | None) -> None:

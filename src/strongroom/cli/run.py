@@ -167,6 +167,11 @@ class Run:
         if not self.quiet:
             write_err(plain(redact(message)))
 
+    def tell(self, line: str) -> None:
+        """A line of `text` for people, which is plain already but for its colours; see `say`."""
+        if not self.quiet:
+            write_err(redact(line))
+
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """The command's answer: the document with `--json`, else the lines, each of which stays
         one. `Any`: JSON values."""

@@ -109,7 +109,7 @@ def undelete(
         run.result(report.as_json(), lines)
         return report.exit_status
     for line in lines:
-        run.say(line)
+        run.tell(line)
     run.verbatim(report.sql or "")
     return report.exit_status
 

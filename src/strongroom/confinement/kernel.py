@@ -198,6 +198,34 @@ def narrow(view: View) -> None:
     _own_processes()
 
 
+# Pieces of a root of one's own, see `cell`
+
+READ_ONLY, NO_SET_ID, NO_EXECUTION = 1, 2, 8  # attributes of a mount
+
+
+def begin_mounts() -> None:
+    """What is mounted from here on is seen by nobody else."""
+    _mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+
+
+def mount_empty(place: Path, *, size: str, mode: str = "755") -> None:
+    """Put an empty, fleeting folder over this one."""
+    flags = _MS_NOSUID | _MS_NODEV
+    _mount("tmpfs", str(place), kind="tmpfs", flags=flags, data=f"size={size},mode={mode}")
+
+
+def bind(what: Path, place: Path, *, recursive: bool = False) -> None:
+    """Show a folder or file at another place, too."""
+    _mount(str(what), str(place), flags=_MS_BIND | (_MS_REC if recursive else 0))
+
+
+def set_attributes(
+    place: Path, attributes: int, *, clearing: int = 0, recursive: bool = False
+) -> None:
+    """Set these attributes of the mount at a place, and take others from it."""
+    _set_attributes(str(place), attributes, clearing, recursive=recursive)
+
+
 def _hide(places: Iterable[Path]) -> list[str]:
     """Put an empty, small, fleeting folder in the place of each; returns those to be written to."""
     real = dict.fromkeys(one.resolve() for one in places if one.is_dir())
@@ -238,6 +266,10 @@ def _mount(what: str, place: str, *, kind: str = "none", flags: int = 0, data: s
 
 def _set_read_only(place: str, *, recursive: bool, wanted: bool = True) -> None:
     setting, clearing = (_ATTR_RDONLY, 0) if wanted else (0, _ATTR_RDONLY)
+    _set_attributes(place, setting, clearing, recursive=recursive)
+
+
+def _set_attributes(place: str, setting: int, clearing: int, *, recursive: bool) -> None:
     attributes = struct.pack("QQQQ", setting, clearing, 0, 0)
     how = _AT_RECURSIVE if recursive else 0
     result = _libc.syscall(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from strongroom.confinement.fence import fenced
+from strongroom.confinement.fence import Cell, fenced
 from strongroom.errors import SourceError
 
 __all__ = ["Account", "find_account"]
@@ -60,10 +60,11 @@ class Account:
         return self._start(arguments, directory, self, log=log, pipe=pipe)
 
     def start_fenced(
-        self, arguments: Sequence[str], directory: Path, *, log: int
+        self, arguments: Sequence[str], directory: Path, *, log: int, within: Cell | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program as this user, in a network of its own where the kernel makes one."""
-        program = fenced(arguments, user=self.uid, group=self.gid)
+        """Start a program as this user, in a network of its own where the kernel makes one, and
+        in a cell if one is given."""
+        program = fenced(arguments, user=self.uid, group=self.gid, within=within)
         # Only root may make the network; the fence changes the user afterwards.
         return self._start(program, directory, Account(self.name), log=log)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from strongroom.confinement.fence import is_fenced
+from strongroom.confinement.fence import Cell, is_fenced
 from strongroom.errors import SourceError
 from strongroom.model import Finding, finding
 from strongroom.postgres.account import Account, find_account
@@ -90,7 +90,9 @@ class ClusterOptions:
     `directory`: where its own directory is made (default: the system's place for large temporary
     files). `superuser`: name of the bootstrap role. `durable`: keep what protects data on a
     crash, and replication. `programs`: configured directory of PostgreSQL's programs. `account`:
-    the operating system's user to run it as when we are root. `settings`: more server settings.
+    the operating system's user to run it as when we are root. `in_cell`: keep all files of the host
+    from a throw-away server, so that not even its superuser reads or writes one or runs a program;
+    None: where the kernel does that. `settings`: more server settings.
     """
 
     directory: Path | None = None
@@ -99,6 +101,7 @@ class ClusterOptions:
     max_connections: int = 40
     programs: Path | None = None
     account: str | None = None
+    in_cell: bool | None = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -216,9 +219,25 @@ class Cluster:
         for name, value in self.forced_settings().items():
             arguments += ["-c", f"{name}={value}"]
         log = self.directory / "log"
-        how = self._account.start_fenced if self._wants_fence else self._account.start
         with log.open("wb") as out:
-            self._server = how(arguments, self.directory, log=out.fileno())
+            if self._wants_fence:
+                self._server = self._account.start_fenced(
+                    arguments, self.directory, log=out.fileno(), within=self._cell()
+                )
+            else:
+                self._server = self._account.start(arguments, self.directory, log=out.fileno())
+
+    def _cell(self) -> Cell | None:
+        if self._options.in_cell is False:
+            return None
+        root = self.directory / "root"
+        root.mkdir(exist_ok=True)
+        installation = self.programs.directory.parent
+        package = installation.parent  # a wheel keeps libraries beside the package
+        own = [installation, package.with_name(f"{package.name}.libs")]
+        shown = [one for one in own if one.is_dir() and not one.is_relative_to("/usr")]
+        writable = dict.fromkeys([self.directory, self.socket_directory])
+        return Cell(root, shown, list(writable), insists=self._options.in_cell is True)
 
     def _start_watchdog(self) -> None:
         assert self._server is not None

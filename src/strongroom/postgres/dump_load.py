@@ -1,8 +1,13 @@
 """A dump from before Strongroom into a server of our own.
 
-The dump is not trusted: psql runs it under `\\restrict`, so that no line of it can run a program,
-read or write a file of this host, or connect anywhere; the server runs as another user in an empty
-network (see `cluster`). Lines that an empty server cannot take, or that mean nothing there, are
+The dump is not trusted. psql runs it under `\\restrict`, so that no line of it makes psql run a
+program, open a file or connect anywhere. The server takes its statements from a superuser, for
+dumps need one; so what it may do is bounded outside of it: the caller gives a cluster in a cell
+(`ClusterOptions.in_cell`), whose server has no network, sees none of the host's files but programs
+of the system, writes below its own directory only, finds no shell, and loads no library from what
+it has written. What is not kept from it: use of memory and processor, room in its directory, and
+signals to processes of the user that it runs as, by code in an untrusted language that is installed
+here. Lines that an empty server cannot take, or that mean nothing there, are
 left out: settings that the version lacks, drops of what is not there, databases and roles that are
 there already. Roles that it mentions and does not make are made without a login.
 
@@ -50,7 +55,13 @@ _ON_DATABASE: Final = re.compile(
     rb"^((?:ALTER|COMMENT ON) DATABASE |(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE )"
     rb'("(?:[^"]|"")+"|[^\s;]+)'
 )
-_FIRST: Final = "postgres"
+_FIRST: Final = "before-connect"
+# Whether a database has anything that was not there when it was made.
+_HOLDS: Final = " OR ".join(
+    f"EXISTS (SELECT FROM pg_catalog.{one} WHERE oid >= 16384)"
+    for one in ("pg_class", "pg_proc", "pg_type", "pg_namespace", "pg_operator", "pg_extension",
+                "pg_cast", "pg_largeobject_metadata", "pg_foreign_data_wrapper")
+)  # fmt: skip
 _OF_THE_SERVER: Final = (b"CREATE ROLE ", b"ALTER ROLE ", b"GRANT ", b"ALTER DATABASE ")
 # The first psql of each major version that has \restrict.
 _RESTRICTING: Final = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
@@ -71,8 +82,9 @@ class DumpPart:
 @dataclass(frozen=True, slots=True)
 class LoadedDump:
     """What came of a load: the databases that hold what was loaded, mostly one, by the names that
-    the dump has for them. `failed` counts the statements that the server did not take, each of
-    which has a finding; `roles` were made because the dump only mentions them."""
+    the dump has for them, `before-connect` for what stands before it connects to any. `failed`
+    counts the statements that the server did not take, each of which has a finding; `roles` were
+    made because the dump only mentions them."""
 
     databases: Mapping[str, str]
     failed: int
@@ -95,7 +107,7 @@ def load_dump(
     `to_the_end`; `client-programs` when no psql here can be kept from running programs.
     """
     # A dump that makes its databases itself begins in none of them.
-    load = _Load(parts, facts, cluster, _FIRST if facts.databases else database)
+    load = _Load(parts, facts, cluster, _first_of(facts) if facts.databases else database)
     load.prepare()
     while True:
         if not load.run(stops=True):
@@ -111,6 +123,14 @@ def load_dump(
     if load.failed and not to_the_end:
         raise _unfit(parts, load)
     return load.result()
+
+
+def _first_of(facts: DumpFacts) -> str:
+    """A name that the dump has for none of its databases."""
+    name = _FIRST
+    while name in facts.databases:
+        name += "-"
+    return name
 
 
 def _unfit(parts: Sequence[DumpPart], load: _Load) -> SourceError:
@@ -218,12 +238,19 @@ class _Load:
         for always in ("template1", "postgres"):  # through which pg_dumpall goes in any case
             if self.facts.whole_server and len(names) > 1:
                 names.pop(always, None)
+        if self.facts.databases and self._holds(self.database):
+            names = {self.database: self.database, **names}
         return LoadedDump(
             names,
             self.failed,
             tuple(self.made),
             (*self.complaints.findings, *self.notes.values()),
         )
+
+    def _holds(self, database: str) -> bool:
+        with self.cluster.connection(database).connect() as session:
+            row = session.execute(f"SELECT {_HOLDS}".encode()).fetchone()
+        return row is not None and bool(row[0])
 
     # What the pump asks for
 
@@ -304,6 +331,7 @@ class _Pump:
         self._waiting: Piece | None = None
         self._database: str | None = load.database
         self._next: str | None = None
+        self._connects: str | None = None
         self._begun = False  # whether a statement came that makes something
         self._settings: dict[bytes, bytes] = {}
         self._names: list[tuple[int, str]] = []
@@ -324,6 +352,10 @@ class _Pump:
             failed += self._judge(outcome)
             if failed and self._stops:
                 return failed
+            if self._connects is not None:
+                # Not sooner: a session that has just ended may have made it.
+                self._load.ensure(self._connects)
+                self._connects = None
             self._database = self._next
         return failed
 
@@ -364,7 +396,7 @@ class _Pump:
                 return
             self._note_name(piece)
             if (name := connected(piece.content)) is not None:
-                self._load.ensure(name)
+                self._connects = name
                 self._next, self._settings, self._begun = self._load.place_of(name), {}, False
                 return
             if content := self._changed(piece.content):

@@ -25,6 +25,11 @@ __all__ = [
 ]
 
 _COPY: Final = re.compile(rb"^COPY (\S.*?) (?:\(.*\) )?FROM stdin\b[^;]*;\s*$", re.IGNORECASE)
+# Through a file or program of the server, which no pg_dump ever writes.
+_SERVER_SIDE: Final = re.compile(rb"^\s*COPY\b.*\b(?:FROM|TO)\s+(?:PROGRAM\b|E?')", re.IGNORECASE)
+_TABLE: Final = re.compile(rb"^CREATE (?:UNLOGGED )?TABLE ", re.IGNORECASE)
+# pg_dump heads each table's rows so, also where there are none.
+_ROWS: Final = re.compile(rb"^-- Data for Name: .*; Type: TABLE DATA;|^INSERT INTO ", re.IGNORECASE)
 _COPY_END: Final = re.compile(rb"^\\\.\r?\n", re.MULTILINE)
 _TRAILER: Final = re.compile(rb"^-- PostgreSQL database (cluster )?dump complete\s*$")
 _HEADER: Final = re.compile(rb"^-- PostgreSQL database (cluster )?dump\s*$")
@@ -162,8 +167,10 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 @dataclass(slots=True)
 class DumpFacts:
     """What a dump says of itself, and what it needs. `complete` is whether its last line is there,
-    `ends` where it stops when not. `databases` are those that it connects to, in their order;
-    `roles` those that it mentions and does not make."""
+    `ends` where it stops when not. `tables` counts those whose rows it copies; it `has_rows` also
+    where it says of a table that there are none. `databases` are those that it connects to, in
+    their order; `roles` those that it mentions and does not make; `server_side` are the lines of
+    statements that go through a file or program of the server."""
 
     complete: bool = False
     ends: str = ""
@@ -175,9 +182,12 @@ class DumpFacts:
     started: tuple[str, str] | None = None  # the time, and the zone as the dump has it
     encoding: str = ""
     tables: int = 0
+    tables_made: int = 0
+    has_rows: bool = False
     size_bytes: int = 0
     databases: list[str] = field(default_factory=list)
     tablespaces: list[str] = field(default_factory=list)
+    server_side: list[str] = field(default_factory=list)
     roles: set[str] = field(default_factory=set)
     roles_made: set[str] = field(default_factory=set)
 
@@ -195,9 +205,12 @@ class DumpFacts:
             if not getattr(self, name):
                 setattr(self, name, getattr(other, name))
         self.tables += other.tables
+        self.tables_made += other.tables_made
+        self.has_rows |= other.has_rows
         self.size_bytes += other.size_bytes
         self.databases += [one for one in other.databases if one not in self.databases]
         self.tablespaces += [one for one in other.tablespaces if one not in self.tablespaces]
+        self.server_side += other.server_side
         self.roles |= other.roles
         self.roles_made |= other.roles_made
 
@@ -238,6 +251,7 @@ class _Survey:
             self._unended_line = True
             return
         if content.startswith(b"--"):
+            facts.has_rows |= _ROWS.match(content) is not None
             if found := _TRAILER.match(content):
                 self._ended, self._cluster_ended = True, found[1] is not None
             elif facts.server_major is None or facts.program_major is None or not self._seen:
@@ -251,6 +265,10 @@ class _Survey:
             self._ended = self._cluster_ended = False
             self._open = table_of(content)
             facts.tables += self._open is not None
+            facts.tables_made += _TABLE.match(content) is not None
+            facts.has_rows |= self._open is not None or _ROWS.match(content) is not None
+            if self._open is None and _SERVER_SIDE.match(content):
+                facts.server_side.append(f"line {piece.line}")
             _read_statement(content, facts)
 
     def close(self, facts: DumpFacts) -> None:

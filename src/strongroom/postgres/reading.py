@@ -91,6 +91,8 @@ def close_to_changes(cluster: Cluster, database: str) -> Reading:
             f"GRANT pg_read_all_data TO {name}",
             f"GRANT CONNECT ON DATABASE {quote_name(database)} TO {name}",
             f"ALTER ROLE {name} SET default_transaction_read_only = on",
+            # Large objects have owners, and pg_read_all_data is none.
+            f"ALTER ROLE {name} SET lo_compat_privileges = on",
         ):
             session.execute(statement.encode())
     cluster.close_to_changes(_ACCESS.format(role=role))

@@ -37,6 +37,8 @@ def sandbox_for(
     """
     manifest = read_manifest(files)
     options, role = options or ClusterOptions(), manifest.database.bootstrap_role
+    # Whoever wrote the schema may have been nobody to trust: see `postgres.dump_load`.
+    options = replace(options, in_cell=None)
     if not role.startswith("pg_"):  # initdb keeps such names for PostgreSQL's own roles
         options = replace(options, superuser=role)
     major = major or manifest.versions.server_major

@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from strongroom.errors import ConfigError
+from strongroom.errors import ConfigError, TargetError
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.leftover import sandbox
 from strongroom.service.masking import cut, masked
-from strongroom.service.output import partial_of, refuse_taken, remove_partial, write_whole
+from strongroom.service.output import (
+    partial_of,
+    refuse_taken,
+    remove_partial,
+    taken,
+    write_whole,
+)
 from strongroom.service.selection import find, reading
+from strongroom.sources.placing import claim, put_in_place
 
 FORMATS: Final = {
     "postgres": ("sql", "custom", "tar", "tar.gz"),
@@ -122,9 +129,14 @@ def _custom(application: Application, view: SnapshotView, output: Path) -> None:
     source = application.source(view.snapshot.source or "")
     partial = partial_of(output)
     try:
+        claim(partial)  # pg_dump writes into what is there, and leaves its mode
         with sandbox(application) as folder:
             write_custom_dump(source, view, folder, partial)
-        partial.rename(output)
+        put_in_place(partial, output)
+    except FileExistsError:
+        raise taken(output) from None
+    except OSError as error:
+        raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
     finally:
         remove_partial(partial)
 

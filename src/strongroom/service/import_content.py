@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from strongroom.config import resolve_secret
 from strongroom.config.settings import FilesSource, PostgresSource
 from strongroom.config.value import is_reference
+from strongroom.confinement.fence import REFUSED
 from strongroom.errors import ConfigError, SourceError, StrongroomError
 from strongroom.model import Finding, finding
 from strongroom.service.application import Application
@@ -56,30 +57,24 @@ def of_dump(
     """The dump in a server of our own, loaded to its end.
 
     Raises SourceError `file-incomplete` when its end is missing, `file-unfit` when statements of
-    it fail, unless `incomplete`; `client-programs` when no server here is new enough.
+    it fail, unless `incomplete`, or go through files of the server; `client-programs` when no
+    server here is new enough; `sandbox-failed` when the host's files can't be kept from it.
     """
     from strongroom.postgres.cluster import ClusterOptions, throwaway_cluster
     from strongroom.postgres.dump_load import load_dump
 
     declared = application.settings.sources[name]
     assert isinstance(declared, PostgresSource), "the caller has looked"
+    _refuse_server_side(dump)
     findings = list(_whole(name, dump, incomplete))
     _need_room(folder, 2 * dump.facts.size_bytes)
     major = _major_for(dump)
     with contextlib.ExitStack() as stack:
-        options = ClusterOptions(directory=folder)
+        options = ClusterOptions(directory=folder, in_cell=True)
         try:
             cluster = stack.enter_context(throwaway_cluster(major=major, options=options))
         except SourceError as error:
-            if error.code != "client-programs":
-                raise
-            told = dump.facts.server_version or str(major)
-            raise SourceError(
-                f"it is of PostgreSQL {told}: {error.message}",
-                subject=dump.parts[0].name,
-                code=error.code,
-                hint=error.hint,
-            ) from None
+            raise _no_server(error, dump, major) from None
         own_name = dump.database or _configured_name(declared) or name
         loaded = load_dump(
             dump.parts,
@@ -99,10 +94,53 @@ def of_dump(
         yield Content(source, findings, chosen, cluster.programs.version, lacks)
 
 
+def _refuse_server_side(dump: Dump) -> None:
+    if where := dump.facts.server_side:
+        raise SourceError(
+            f"it copies through a file or a program of the server, which no pg_dump does: "
+            f"{', '.join(where[:_MOST_NAMED])}",
+            subject=dump.parts[0].name,
+            code="file-unfit",
+            hint="Find out who wrote that file. Take the lines out if they are meant well.",
+        )
+
+
+def _no_server(error: SourceError, dump: Dump, major: int) -> SourceError:
+    """The error with what it means for this dump."""
+    if error.code == "client-programs":
+        told = dump.facts.server_version or str(major)
+        return SourceError(
+            f"it is of PostgreSQL {told}: {error.message}",
+            subject=dump.parts[0].name,
+            code=error.code,
+            hint=error.hint,
+        )
+    if REFUSED in error.message:
+        return SourceError(
+            error.message,
+            subject=error.subject,
+            code=error.code,
+            hint="A dump is not trusted: import it as root, or where users may make user "
+            "namespaces.",
+        )
+    return error
+
+
 def _whole(name: str, dump: Dump, incomplete: bool) -> Iterator[Finding]:
-    """Nothing when the dump's end is there. A dump that ends within a table's rows is never taken;
-    one whose last line is missing is on request, for some tools strip it."""
+    """Nothing when the dump's end and rows are there. A dump that ends within a table's rows is
+    never taken; one whose last line is missing is on request, for some tools strip it."""
     facts = dump.facts
+    if facts.tables_made and not facts.has_rows:
+        told = "it makes tables and has rows of none, as --schema-only leaves a dump"
+        if not incomplete:
+            raise SourceError(
+                told,
+                subject=dump.parts[0].name,
+                code="file-incomplete",
+                hint="Give the file with the rows, too. Only if no table ever had any: "
+                "--incomplete.",
+            )
+        yield finding("import-incomplete", name, told)
     if facts.complete:
         return
     if not incomplete or "within" in facts.ends or not facts.ends:

@@ -175,8 +175,10 @@ def import_files(
         finding("repository-failed", name, str(error)) for name, error in unreachable.items()
     ]
     run.findings += take_up(application, repositories)
+    everything = gather(paths)
+    run.several = len(everything) > 1
     with sandbox(application) as folder:
-        for surveyed in run.survey(gather(paths), folder):
+        for surveyed in run.survey(everything, folder):
             run.take(surveyed, folder)
     report = run.report()
     raised = report.errors[0][1] if report.errors and not (run.imported or run.present) else None
@@ -222,6 +224,7 @@ class _Import:
     present: list[Present] = field(default_factory=list)
     errors: list[tuple[str, StrongroomError]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    several: bool = False  # of a single one the error is raised, and told by that
 
     def survey(self, everything: Sequence[Given], folder: Path) -> list[Surveyed]:
         """What is to be imported, the oldest first; each is read to its end."""
@@ -265,7 +268,9 @@ class _Import:
                     yield repository.name, one.id
 
     def _refused(self, given: Given, error: StrongroomError) -> None:
-        self.application.say(f"{given.name}: {error}")
+        if self.several:
+            told = str(error) if given.name in str(error) else f"{given.name}: {error}"
+            self.application.say(told)
         self.errors.append((given.name, error))
         fields = {"source": self.source, "file": _shown(given), "error": error_json(error)}
         recorded = self.application.record(f"{RECORD}-failed", fields)

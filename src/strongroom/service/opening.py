@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,9 +95,10 @@ def opened(
     *,
     repository: str | None = None,
     port: int | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Iterator[Opened]:
     """The database of a snapshot, until the context ends; with `port` also on 127.0.0.1 there, 0
-    for any that is free.
+    for any that is free. `before` is called when it is known what it is, and may still refuse.
 
     ConfigError `usage` when the snapshot is of no database.
     """
@@ -108,6 +109,7 @@ def opened(
     snapshot = candidate.snapshot
     if snapshot.kind != "postgres" or snapshot.source is None:
         _refuse(candidate)
+    before()
     source = application.source(str(snapshot.source))
     assert isinstance(source, DatabaseSource), "it has that kind"
     application.progress.begin(f"open {source.name}", snapshot.size_bytes)

@@ -34,8 +34,8 @@ from strongroom.plan.job import (
     Timetable,
 )
 from strongroom.plan.other_schedulers import crontab_fields, on_calendar
-from strongroom.service.output import write_whole
 from strongroom.service.own_program import own_program
+from strongroom.service.publication import publish
 from strongroom.service.scheduling import timetable_of
 
 SYSTEM_UNITS: Final = "/etc/systemd/system"
@@ -306,7 +306,7 @@ def _write(settings: Settings, files: Sequence[UnitFile], output: Path) -> None:
 
 
 def _write_unit(path: Path, content: bytes) -> None:
-    write_whole(path, lambda file: file.write(content))
+    publish(path, content)
 
 
 def _stale(settings: Settings, files: Sequence[UnitFile], output: Path) -> Iterator[str]:

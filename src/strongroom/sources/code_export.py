@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from strongroom.repository import SnapshotView
 from strongroom.sources.code_restore import scratch_repository
 from strongroom.sources.code_snapshot import CodeSnapshot
 from strongroom.sources.code_state import CodeState, Ref
+from strongroom.sources.placing import open_private, put_in_place
 
 FORMATS: Final = ("tar", "tar.gz", "zip", "git")
 
@@ -69,6 +71,7 @@ def _export_git(snapshot: CodeSnapshot, output: Path) -> Exported:
     if output.suffix == ".git":
         with tempfile.TemporaryDirectory(prefix=".strongroom-", dir=output.parent) as scratch:
             git = scratch_repository(snapshot, Path(scratch))
+            git.directory.chmod(0o700)
             git.directory.rename(output)
         size = sum(one.stat().st_size for one in output.rglob("*") if one.is_file())
     else:
@@ -105,17 +108,20 @@ def _find(state: CodeState, wanted: str) -> Ref | None:
 
 def _write(output: Path, blocks: Iterable[bytes], *, compressed: bool) -> int:
     """Write under a temporary name, flush, rename; returns the size in bytes."""
-    partial = output.with_name(f".{output.name}.strongroom-partial")
+    partial = output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
+        with open(partial, "xb", opener=open_private) as file:
             try:
                 _copy(blocks, file, compressed=compressed)
                 file.flush()
                 os.fsync(file.fileno())
-                partial.rename(output)
+                put_in_place(partial, output)
             except BaseException:
                 partial.unlink()
                 raise
+    except FileExistsError:
+        told = "it exists already"
+        raise TargetError(told, subject=str(output), code="target-not-empty") from None
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise TargetError(reason, subject=str(output)) from error
