@@ -49,7 +49,7 @@ from strongroom.recovery.application_visit import (
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
-__all__ = ["Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
+__all__ = ["CHECKED_OUT", "Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
 
 _SUBJECT: Final = "application"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -57,6 +57,8 @@ _LOOK_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 2.0
 _OCTAL: Final = 8
+
+CHECKED_OUT, PREPARE, START = "checked-out", "prepare", "start"
 
 
 class _StoppedError(Exception):
@@ -102,7 +104,8 @@ def stage_of(what: str, words: Sequence[str]) -> str:
 
 
 class Reopening:
-    """One try. `remember` keeps what stays running, so that the next try can end it."""
+    """One try. `remember` keeps what stays running, so that the next try can end it; `reach` is
+    told how far it is: CHECKED_OUT, and before the commands that PREPARE and those that START."""
 
     def __init__(
         self,
@@ -110,10 +113,11 @@ class Reopening:
         grounds: Grounds,
         questions: Questions,
         remember: Callable[[Served | None], None],
+        reach: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
         self._settings, self._grounds, self._questions = settings, grounds, questions
-        self._remember, self._say = remember, say
+        self._remember, self._reach, self._say = remember, reach, say
         self._secrets = {
             f"{SECRET}{name}": resolve_secret(one) for name, one in questions.secrets.items()
         }
@@ -135,9 +139,12 @@ class Reopening:
         self._served: Served | None = None
         self._result = Reopened()
 
-    def carry_out(self, before: Served | None, made_roles: Sequence[str] = ()) -> Reopened:
+    def carry_out(
+        self, before: Served | None, made_roles: Sequence[str] = (), reached: str = ""
+    ) -> Reopened:
         """All stages as far as they go; `before` is what an earlier try has left running,
-        `made_roles` are the roles that the database's server had not got before."""
+        `made_roles` are the roles that the database's server had not got before, `reached` is how
+        far earlier tries had come."""
         try:
             left = [before] if before is not None else []
             for one in (*left, *marked(self._grounds.directory)):
@@ -200,6 +207,7 @@ class Reopening:
         if os.fsdecode(head.output).strip() == commit:
             return
         done = git.try_run("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit)
+        self._reach(CHECKED_OUT)
         if done.status:
             told = f"{wanted} can't be checked out: {done.complaint}"
             raise self._stop("application-failed", told)
@@ -225,9 +233,12 @@ class Reopening:
 
     def _start(self) -> None:
         settings = self._settings
+        self._reach(PREPARE)
         for words in settings.prepare:
             self._run(stage_of("prepare", words), words, self._account)
         self._sizes = dict(self._log_files())
+        if settings.start:
+            self._reach(START)
         for words in settings.start:
             self._run(stage_of("start", words), words, None)
         if settings.serve is not None:

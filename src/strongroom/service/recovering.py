@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from typing import Any, Final
 from strongroom.errors import ConfigError, StrongroomError, TargetError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Stage, Verdict, finding, judge
-from strongroom.recovery.reopening import Reopened, Reopening
+from strongroom.recovery.reopening import CHECKED_OUT, Reopened, Reopening
 from strongroom.recovery.space import room_lacking
 from strongroom.service.application import Application
 from strongroom.service.bringing_back import Result, bring_all, held_readable, place_of
@@ -34,6 +34,7 @@ from strongroom.service.recovery_report import (
     lost_seconds,
     promise_of,
 )
+from strongroom.service.recovery_standing import keep_state, look_again, marked_changed
 from strongroom.service.rendering import error_record, stages_json, time_json
 from strongroom.service.restoration import shown
 from strongroom.service.selection import say_all, survey
@@ -160,14 +161,27 @@ class _Run:
         self._findings: list[Finding] = []
         self._journal: Journal | None = None
         self._failed: dict[str, Brought] = {}
+        self._compared = 0
 
     # Before anything is written
 
     def reopening(self) -> Reopening | None:
         """How it starts again; ConfigError or SourceError when that needs what is not there."""
         return self._ground.reopening(
-            lambda served: self._journal.serve(served) if self._journal else None
+            lambda served: self._journal.serve(served) if self._journal else None,
+            self._reach,
         )
+
+    def _reach(self, step: str) -> None:
+        """The code was checked out, which makes it another; or commands of the operator run."""
+        if self._journal is None:
+            return
+        if step == CHECKED_OUT:
+            for one in self._ground.sources:
+                if one.kind == "git":
+                    keep_state(self._ground, one, self._ground.targets[one.name])
+        else:
+            self._journal.reach(step)
 
     def choose(self, wanted: str | None, *, again: bool = False) -> Taken:
         """The point and its copies. What was noticed on the way belongs to the answer; what there
@@ -211,7 +225,7 @@ class _Run:
             told = "the configuration has no `recovery` that says how it starts"
             reopened.findings.append(finding("application-unchecked", "application", told))
         else:
-            reopened = reopening.carry_out(journal.served, journal.made_roles)
+            reopened = reopening.carry_out(journal.served, journal.made_roles, journal.reached)
         return self._conclude(journal, taken, reopened)
 
     def _bring_all(self, journal: Journal, taken: Taken) -> list[str]:
@@ -222,6 +236,7 @@ class _Run:
         for one in pending:
             if one.name in journal.brought and not _holds(self._ground, journal, one):
                 journal.forget(one.name)  # somebody has removed it since
+        self._look_again(journal, [one for one in self._ground.sources if one not in pending])
         results: dict[str, Result] = {}
 
         def took(name: str, result: Result) -> None:
@@ -245,11 +260,24 @@ class _Run:
             raise errors[0]
         return [n for n, one in results.items() if one.brought and not one.brought.settled]
 
+    def _look_again(self, journal: Journal, sources: Sequence[Source]) -> None:
+        """What an earlier run has proven counts as long as it is still what it was then."""
+        for one in sources:
+            known = journal.brought[one.name]
+            with self._measure(f"look again: {one.name}"):
+                at = self._ground.targets[one.name]
+                compared, told = look_again(self._ground, journal, one, at)
+            self._compared += compared
+            if told:
+                journal.keep(marked_changed(known, told))
+                self._application.say(f"{one.name}: changed since it was proven")
+
     def _record(self, name: str, result: Result) -> None:
         """Each source's restore stands in the ledger as any other does."""
         self._findings += result.failures
         if result.copy is None or result.outcome is None:
             return
+        self._compared += result.outcome.checked
         extra = {"include": [], "reason": self._reason, "recovery": True}
         target = shown(self._ground.targets[name])
         made = record_proof(
@@ -280,7 +308,8 @@ class _Run:
             *reopened.findings,
             *exceeded(rto, rpo, promise),
         ]
-        checked = reopened.checked + sum(one.checked for one in brought)
+        # What an earlier run has compared stands with its source, and in that run's record.
+        checked = reopened.checked + self._compared
         verdict = judge(findings, checked=checked)
         configured = self._settings.by_hand if self._settings else ()
         report = RecoveryReport(

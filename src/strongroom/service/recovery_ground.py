@@ -37,14 +37,26 @@ class Ground:
         names = [one.name for one in self.sources if one.kind == "postgres"]
         return {name: shown(self.targets[name]) for name in names}
 
-    def reopening(self, remember: Callable[[Served | None], None]) -> Reopening | None:
+    def written_into(self, source: Source) -> frozenset[str]:
+        """The places in this source that the recovery itself makes: they are no part of it."""
+        settings = self.application.settings.recovery
+        if settings is None or source.name != self._named("git", settings.code):
+            return frozenset()
+        return frozenset((*settings.render, *settings.links))
+
+    def reopening(
+        self,
+        remember: Callable[[Served | None], None],
+        reach: Callable[[str], None],
+    ) -> Reopening | None:
         """How the application is opened again, None when nothing says so; ConfigError or
-        SourceError when that needs what is not there. `remember` is told what stays running."""
+        SourceError when that needs what is not there. `remember` is told what stays running,
+        `reach` how far it has come."""
         settings = self.application.settings.recovery
         if settings is None:
             return None
         return Reopening(
-            settings, self._grounds(), self.questions(), remember, self.application.say
+            settings, self._grounds(), self.questions(), remember, reach, self.application.say
         )
 
     def _grounds(self) -> Grounds:
