@@ -8,7 +8,9 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -226,10 +228,69 @@ def test_who_answers_in_its_place_is_not_taken_for_it(ground: RecoveryGround) ->
     place = ground.machine()
     with running([*words, "--directory", folder], ground.port, ground.path / "log"):
         document = recovered(place, ground.target)
-    assert document["verdict"] == "FAILED"
-    assert "has ended" in told(document, "application-failed")[0]
-    assert "in use" in told(document, "application-failed")[0]
+    assert document["verdict"] == "UNKNOWN"
+    assert document["rto_seconds"] is None
+    assert told(document, "application-unchecked") == [
+        f"somebody answers at http://127.0.0.1:{ground.port} before anything was started, who is "
+        "not what was restored; end it, or let `recovery.start` start it"
+    ]
     assert recovered(place, ground.target)["verdict"] == "PROVEN"
+
+
+def test_who_answers_where_nothing_is_started_is_not_taken_for_it(ground: RecoveryGround) -> None:
+    folder = ground.path / "other"
+    folder.mkdir()
+    (folder / "health.json").write_text(HEALTHY)
+    words = [sys.executable, "-m", "http.server", str(ground.port), "--bind", "127.0.0.1"]
+    place = ground.machine(recovery=re.sub("serve: .*\n *", "", serving(ground.port)))
+    with running([*words, "--directory", folder], ground.port, ground.path / "log"):
+        document = recovered(place, ground.target)
+    assert document["verdict"] == "UNKNOWN", document["findings"]
+    assert told(document, "application-unchecked")[0].startswith("somebody answers at ")
+
+
+def test_who_takes_the_port_meanwhile_is_not_taken_for_it(ground: RecoveryGround) -> None:
+    """What `serve` started lives on and takes no connection; its place was taken by another, of
+    whom the environment says nothing."""
+    folder = ground.path / "other"
+    folder.mkdir()
+    (folder / "health.json").write_text(HEALTHY)
+    started = ground.path / "started"
+    text = re.sub("serve: .*", f"serve: [/bin/sh, -c, 'touch {started}; exec sleep 100']",
+                  serving(ground.port))  # fmt: skip
+    place = ground.machine(recovery=text)
+    script = (
+        "import http.server, os, pathlib, sys, time\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "os.chdir(sys.argv[3])\n"
+        "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[2])),"
+        " http.server.SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, started, str(ground.port), folder])
+    try:
+        document = recovered(place, ground.target)
+    finally:
+        other.kill()
+        other.wait()
+    assert document["verdict"] == "UNKNOWN", document["findings"]
+    (said,) = told(document, "application-unchecked")
+    assert f"(process {other.pid}) answers at http://127.0.0.1:{ground.port}" in said
+
+
+def test_what_start_has_started_may_answer_when_it_goes_on(ground: RecoveryGround) -> None:
+    folder, kept = ground.target / "code/public", ground.path / "server.pid"
+    server = f"{sys.executable} -m http.server {ground.port} --bind 127.0.0.1 --directory {folder}"
+    begin = f"test -f {kept} || (setsid {server} >/dev/null 2>&1 & echo $! >{kept})"
+    smoke = f"smoke: [[/bin/sh, -c, 'test -f {ground.path}/mended']]"
+    text = re.sub("serve: .*", f"start: [[/bin/sh, -c, '{begin}']]", serving(ground.port, [smoke]))
+    place = ground.machine(recovery=text)
+    try:
+        assert recovered(place, ground.target)["verdict"] == "FAILED"
+        (ground.path / "mended").touch()
+        document = recovered(place, ground.target)
+    finally:
+        os.kill(int(kept.read_text()), signal.SIGKILL)
+    assert document["verdict"] == "PROVEN", document["findings"]
 
 
 def test_its_logs_are_watched(ground: RecoveryGround) -> None:

@@ -46,6 +46,7 @@ from strongroom.recovery.application_visit import (
     port_of,
     wait_until_it_listens,
 )
+from strongroom.recovery.listener import stranger_at
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
@@ -153,7 +154,7 @@ class Reopening:
                 self._remember(None)
             self._log_in(made_roles)
             self._arrange()
-            self._start()
+            self._start(reached)
             self._ask()
             self._result.answered_seconds = time.monotonic()
             self._watch()
@@ -231,8 +232,10 @@ class Reopening:
 
     # It starts
 
-    def _start(self) -> None:
+    def _start(self, reached: str) -> None:
         settings = self._settings
+        if settings.url is not None and not (reached == START and settings.start):
+            self._refuse_stranger(settings.url)
         self._reach(PREPARE)
         for words in settings.prepare:
             self._run(stage_of("prepare", words), words, self._account)
@@ -250,15 +253,38 @@ class Reopening:
                 fault = wait_until_it_listens(settings.url, seconds, self._is_gone)
                 if fault:
                     raise self._stop("application-failed", self._with_last_words(fault))
+            self._refuse_other(settings.url)
         for words in settings.smoke:
             self._run(stage_of("smoke", words), words, self._account)
             self._result.checked += 1
 
+    def _refuse_stranger(self, url: str) -> None:
+        """Whoever answers there before anything was started is not what was restored. What was just
+        ended gets a moment to be gone."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while listens(url):
+            if time.monotonic() >= until:
+                told = (
+                    f"somebody answers at {url} before anything was started, who is not what was "
+                    "restored; end it, or let `recovery.start` start it"
+                )
+                raise self._stop("application-unchecked", told)
+            time.sleep(_PAUSE_SECONDS)
+
+    def _refuse_other(self, url: str) -> None:
+        """What answers must be what was served; with `start`, that may be a server of the host."""
+        if self._served is None or self._settings.start:
+            return
+        if stranger := stranger_at(url, self._served, self._grounds.directory):
+            own = stage_of("serve", self._settings.serve or ())
+            told = (
+                f"{stranger} answers at {url}, which {own} has not started; end it, or start it "
+                "with `recovery.start`"
+            )
+            raise self._stop("application-unchecked", self._with_last_words(told))
+
     def _serve(self, words: Sequence[str]) -> None:
-        """What stays. Where somebody else takes connections already, who may stand before it or in
-        its place, it gets a moment to fail."""
-        url = self._settings.url
-        is_taken = url is not None and listens(url)
+        """What stays."""
         command = self._command(words, self._account)
         environment = {**command.environment, MARK: str(self._grounds.directory)}
         served = serve(replace(command, environment=environment))
@@ -266,9 +292,6 @@ class Reopening:
             raise self._stop("application-failed", f"{stage_of('serve', words)}: {served}")
         self._served = served
         self._remember(served)
-        until = time.monotonic() + (_SETTLE_SECONDS if is_taken else 0)
-        while time.monotonic() < until and not self._is_gone():
-            time.sleep(_PAUSE_SECONDS)
         if gone := self._is_gone():
             raise self._stop("application-failed", self._with_last_words(gone))
 
