@@ -318,6 +318,58 @@ def test_what_a_log_says_later_is_seen(ground: RecoveryGround) -> None:
     assert told(document, "application-failed") == ["its log says: PHP Fatal error: later"]
 
 
+def test_a_log_that_cannot_be_watched_is_told(ground: RecoveryGround) -> None:
+    here = ground.path
+    (here / "folder.log").mkdir()
+    place = ground.machine(
+        f"logs: {{server: ['{here}/none/error.log', '{here}/*.txt', '{here}/folder.log'],"
+        " files: [logs/*.log, 'public/*.json', public/*.log]}"
+    )
+    document = recovered(place, ground.target)
+    assert document["verdict"] == "UNKNOWN"
+    assert document["rto_seconds"] is not None  # it did answer
+    assert told(document, "application-unchecked") == [
+        "a log was not watched: logs/*.log: its folder does not exist",
+        f"a log was not watched: {here}/none/error.log: no such file",
+        f"a log was not watched: {here}/*.txt: no such file",
+        f"a log was not watched: {here}/folder.log: a folder, not a file",
+    ]
+
+
+def test_logs_behind_links_are_watched(ground: RecoveryGround) -> None:
+    """A server's log that is a link, and one of the application in the folder of another source."""
+    real, log = ground.path / "real", ground.path / "error.log"
+    real.write_text("PHP Fatal error: long ago\n")
+    log.symlink_to(real)
+    place = ground.machine(
+        f"logs: {{server: ['{log}'], files: ['storage/logs/*.log']}}",
+        "links: {storage: uploads}",
+        f"smoke: [[/bin/sh, -c, 'echo PHP Fatal error: one >>{real}; mkdir storage/logs;"
+        " echo PHP Fatal error: two >storage/logs/a.log']]",
+    )
+    document = recovered(place, ground.target)
+    assert document["verdict"] == "FAILED"
+    assert sorted(told(document, "application-failed")) == [
+        "its log says: PHP Fatal error: one",
+        "its log says: PHP Fatal error: two",
+    ]
+
+
+def test_a_log_that_may_not_be_read_is_told(ground: RecoveryGround) -> None:
+    """Root may read every file: a link to nothing and a pipe stand for those that cannot be."""
+    pipe = ground.path / "error.log"
+    os.mkfifo(pipe)
+    (ground.path / "away.log").symlink_to(ground.path / "nowhere")
+    place = ground.machine(f"logs: {{server: ['{ground.path}/*.log']}}")
+    document = recovered(place, ground.target)
+    assert document["verdict"] == "UNKNOWN"
+    where = f"a log was not watched: {ground.path}/*.log"
+    assert told(document, "application-unchecked") == [
+        f"{where}: away.log: No such file or directory",
+        f"{where}: error.log: no plain file",
+    ]
+
+
 def test_a_server_that_ends_meanwhile_is_told(ground: RecoveryGround) -> None:
     served = Path(ground.target / ".strongroom/recovery.json")
     kill = "kill $(sed -n '/served/{n;p}' " + str(served) + " | tr -dc 0-9)"

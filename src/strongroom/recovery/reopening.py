@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from strongroom.postgres.connection import Connection
 from strongroom.recovery.application_files import link_folders, read_templates, render_files
 from strongroom.recovery.application_ground import lines_of
 from strongroom.recovery.application_login import as_application, database_values, let_log_in
+from strongroom.recovery.application_logs import Logs
 from strongroom.recovery.application_probe import Conversation, hush, log_faults
 from strongroom.recovery.application_run import (
     MARK,
@@ -135,8 +135,14 @@ class Reopening:
         for name, text in self._templates.items():
             _refuse_unknown(name, text, self._values)
         self._rendered: list[Path] = []
-        self._sizes: dict[Path, int] = {}
         self._output = grounds.own / "output"
+        self._logs = Logs(
+            self._output,
+            grounds.code,
+            list(grounds.folders.values()),
+            settings.logs.files,
+            settings.logs.server,
+        )
         self._served: Served | None = None
         self._result = Reopened()
 
@@ -239,7 +245,7 @@ class Reopening:
         self._reach(PREPARE)
         for words in settings.prepare:
             self._run(stage_of("prepare", words), words, self._account)
-        self._sizes = dict(self._log_files())
+        self._logs.remember()
         if settings.start:
             self._reach(START)
         for words in settings.start:
@@ -374,6 +380,8 @@ class Reopening:
                 time.sleep(min(_LOOK_SECONDS, left))
         for line in faults:
             self._note("application-failed", f"its log says: {line}")
+        for reason in self._logs.unread():
+            self._note("application-unchecked", f"a log was not watched: {reason}")
         if gone := self._is_gone():
             raise self._stop("application-failed", self._with_last_words(gone))
         if self._questions.http and self._settings.url is not None and not faults:
@@ -381,27 +389,7 @@ class Reopening:
             self._ask_once(self._settings.url, self._conversation(), first, f"{first.path} again")
 
     def _log_faults(self) -> list[str]:
-        return log_faults(self._log_lines(), self._settings.logs, self._all_secrets())
-
-    def _log_lines(self) -> Iterator[str]:
-        for place, size in self._log_files():
-            before = self._sizes.get(place, 0)
-            yield from lines_of(place, before if before <= size else 0)
-
-    def _log_files(self) -> Iterator[tuple[Path, int]]:
-        code, logs = self._grounds.code, self._settings.logs
-        found = [self._output]
-        if code is not None:
-            root = code.resolve()
-            inside = (one for pattern in logs.files for one in sorted(code.glob(pattern)))
-            found += [one for one in inside if one.parent.resolve().is_relative_to(root)]
-        for pattern in map(Path, logs.server):
-            found += sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-        for place in found:
-            with contextlib.suppress(FileNotFoundError):
-                status = place.lstat()
-                if stat.S_ISREG(status.st_mode):
-                    yield place, status.st_size
+        return log_faults(self._logs.lines(), self._settings.logs, self._all_secrets())
 
     # What it knows
 
