@@ -153,6 +153,48 @@ def test_owners_modes_links_settings_and_the_production_tag(ground: RecoveryGrou
         assert "correct-horse" not in one
 
 
+def test_nothing_that_a_command_prints_gives_a_secret_away(
+    ground: RecoveryGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded as in a URL, out of a template that is a file, out of the kit, or one that nobody
+    knows: neither answers nor records hold it."""
+    monkeypatch.setenv("TMS_KEY", "p@ss/w:rd+one")
+    kept, template = ground.path / "kept.env", ground.path / "app.env"
+    kept.write_text("TOKEN=hunter2-of-the-kit\n")
+    template.write_text("APP_ENV=production\nTOKEN=hunter2-of-the-template\n")
+    lines = [
+        "secrets: {key: env:TMS_KEY}",
+        f"render: {{.env: 'file:{template}'}}",
+        "smoke: [[/bin/sh, -c, 'test -f mended || { cat said .env; false; }'],"
+        " [/bin/sh, -c, 'test -f mended || { cat said; false; }']]",
+        "prepare: [[/bin/sh, -c, 'echo unknown redis://app:hunter2-unknown@cache/ >said']]",
+    ]
+    text = serving(ground.port, lines) + f"kit: {{escrow: ['file:{kept}', 'file:key']}}\n"
+    place = ground.machine(recovery=text)
+    heard = []
+    for said in (
+        "cat .env | tail -1; false",
+        "cat said; false",
+        f"cat {kept}; false",
+        "echo postgres://p%40ss%2Fw%3Ard%2Bone@db; false",
+        "true",
+    ):
+        config = text.replace("test -f mended || { cat said .env; false; }", said)
+        config = config.replace("test -f mended || { cat said; false; }", "true")
+        place.write_config(place.config.read_text().partition("recovery:")[0] + config)
+        answer = place.run("--json", "recover", "--to", ground.target)
+        heard.append(answer.document["verdict"])
+        ledger = (place.path / "state/ledger.jsonl").read_text()
+        journal = (ground.target / ".strongroom/recovery.json").read_text()
+        for one in (answer.text, answer.err, ledger, journal):
+            assert "hunter2" not in one
+            assert "p%40ss" not in one
+    assert heard == ["FAILED"] * 4 + ["PROVEN"]
+    assert not (ground.target / ".strongroom/output").exists()
+    printed = [one.name for one in (ground.target / ".strongroom").iterdir()]
+    assert set(printed) <= {"recovery.json", "recovery.lock", "served"}
+
+
 def test_it_goes_on_once_the_cause_is_mended(ground: RecoveryGround) -> None:
     """What is proven is not restored again."""
     place = ground.machine(f"smoke: [[/bin/sh, -c, 'echo not yet; test -f {ground.path}/mended']]")

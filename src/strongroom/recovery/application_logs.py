@@ -27,7 +27,7 @@ class Logs:
 
     def __init__(
         self,
-        output: Path,
+        output: Sequence[Path],
         code: Path | None,
         folders: Sequence[Path],
         files: Sequence[str],
@@ -65,7 +65,7 @@ class Logs:
 
     def _readable(self) -> list[Path]:
         """The files themselves, each once."""
-        found = [self._output]
+        found = list(self._output)
         for pattern in self._files:
             found += [one for one in self._in_code(pattern) if self._is_ours(one)]
         for pattern in self._servers:

@@ -23,7 +23,12 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.model import Finding, Stage, finding
 from strongroom.postgres.connection import Connection
-from strongroom.recovery.application_files import link_folders, read_templates, render_files
+from strongroom.recovery.application_files import (
+    link_folders,
+    read_templates,
+    render_files,
+    secrets_of,
+)
 from strongroom.recovery.application_ground import lines_of
 from strongroom.recovery.application_login import as_application, database_values, let_log_in
 from strongroom.recovery.application_logs import Logs
@@ -50,7 +55,7 @@ from strongroom.recovery.listener import stranger_at
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
-__all__ = ["CHECKED_OUT", "Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
+__all__ = ["CHECKED_OUT", "OUTPUT", "Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
 
 _SUBJECT: Final = "application"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,6 +63,9 @@ _LOOK_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 2.0
 _OCTAL: Final = 8
+
+OUTPUT: Final = "output"
+"""What the commands have printed, in the folder of our own; what stays has a log beside it."""
 
 CHECKED_OUT, PREPARE, START = "checked-out", "prepare", "start"
 
@@ -73,6 +81,7 @@ class Questions:
     http: Sequence[HttpCheck]
     workflow: Sequence[WorkflowStep]
     secrets: Mapping[str, str]  # references by name
+    unsaid: Sequence[str] = ()  # what must not be repeated either
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +141,13 @@ class Reopening:
         self._owners = {name: _owner(one) for name, one in settings.ownership.items()}
         self._values = self._all_values()
         self._templates = read_templates(settings.render)
+        self._in_templates = secrets_of(settings.render)
         for name, text in self._templates.items():
             _refuse_unknown(name, text, self._values)
         self._rendered: list[Path] = []
-        self._output = grounds.own / "output"
+        self._output, self._served_output = grounds.own / OUTPUT, grounds.own / "served"
         self._logs = Logs(
-            self._output,
+            [self._output, self._served_output],
             grounds.code,
             list(grounds.folders.values()),
             settings.logs.files,
@@ -258,7 +268,7 @@ class Reopening:
                 seconds = settings.start_timeout.total_seconds()
                 fault = wait_until_it_listens(settings.url, seconds, self._is_gone)
                 if fault:
-                    raise self._stop("application-failed", self._with_last_words(fault))
+                    raise self._stop("application-failed", self._of_served(fault))
             self._refuse_other(settings.url)
         for words in settings.smoke:
             self._run(stage_of("smoke", words), words, self._account)
@@ -287,19 +297,19 @@ class Reopening:
                 f"{stranger} answers at {url}, which {own} has not started; end it, or start it "
                 "with `recovery.start`"
             )
-            raise self._stop("application-unchecked", self._with_last_words(told))
+            raise self._stop("application-unchecked", self._of_served(told))
 
     def _serve(self, words: Sequence[str]) -> None:
         """What stays."""
         command = self._command(words, self._account)
         environment = {**command.environment, MARK: str(self._grounds.directory)}
-        served = serve(replace(command, environment=environment))
+        served = serve(replace(command, environment=environment, output=self._served_output))
         if isinstance(served, str):
             raise self._stop("application-failed", f"{stage_of('serve', words)}: {served}")
         self._served = served
         self._remember(served)
         if gone := self._is_gone():
-            raise self._stop("application-failed", self._with_last_words(gone))
+            raise self._stop("application-failed", self._of_served(gone))
 
     def _is_gone(self) -> str:
         """That what was to stay has ended; empty while it lives, or is somebody else's matter."""
@@ -327,8 +337,11 @@ class Reopening:
         }
         return Command(filled, folder, own | given, self._output, account)
 
-    def _with_last_words(self, fault: str) -> str:
-        lines = [line for line in lines_of(self._output, 0) if line.strip()]
+    def _of_served(self, fault: str) -> str:
+        return self._with_last_words(fault, self._served_output if self._served else None)
+
+    def _with_last_words(self, fault: str, place: Path | None = None) -> str:
+        lines = [line for line in lines_of(place or self._output, 0) if line.strip()]
         return f"{fault}: {lines[-1].strip()}" if lines else fault
 
     # It is asked
@@ -383,7 +396,7 @@ class Reopening:
         for reason in self._logs.unread():
             self._note("application-unchecked", f"a log was not watched: {reason}")
         if gone := self._is_gone():
-            raise self._stop("application-failed", self._with_last_words(gone))
+            raise self._stop("application-failed", self._of_served(gone))
         if self._questions.http and self._settings.url is not None and not faults:
             first = self._questions.http[0]
             self._ask_once(self._settings.url, self._conversation(), first, f"{first.path} again")
@@ -404,6 +417,7 @@ class Reopening:
     def _all_secrets(self) -> list[str]:
         password = self._database.password if self._database else None
         own = [*self._secrets.values(), *self._environment_secrets.values()]
+        own += [*self._questions.unsaid, *self._in_templates]
         return [*own, password] if password else own
 
     def _note(self, code: str, message: str) -> None:

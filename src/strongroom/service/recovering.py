@@ -12,21 +12,23 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from strongroom.errors import ConfigError, StrongroomError, TargetError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Stage, Verdict, finding, judge
-from strongroom.recovery.reopening import CHECKED_OUT, Reopened, Reopening
+from strongroom.recovery.reopening import CHECKED_OUT, OUTPUT, Reopened, Reopening
 from strongroom.recovery.space import room_lacking
 from strongroom.service.application import Application
 from strongroom.service.bringing_back import Result, bring_all, held_readable, place_of
 from strongroom.service.ledger_copy import take_up
+from strongroom.service.masking import masked_prose
 from strongroom.service.proof import report as record_proof
 from strongroom.service.record import circumstances, noted
 from strongroom.service.recovery_choice import Taken, read_drills, take_point
 from strongroom.service.recovery_ground import Ground, ground_of
-from strongroom.service.recovery_journal import Brought, Journal, held, journal_in
+from strongroom.service.recovery_journal import FOLDER, Brought, Journal, held, journal_in
 from strongroom.service.recovery_report import (
     RecoveryReport,
     all_by_hand,
@@ -34,7 +36,7 @@ from strongroom.service.recovery_report import (
     lost_seconds,
     promise_of,
 )
-from strongroom.service.recovery_standing import keep_state, look_again, marked_changed
+from strongroom.service.recovery_standing import STATES, keep_state, look_again, marked_changed
 from strongroom.service.rendering import error_record, stages_json, time_json
 from strongroom.service.restoration import shown
 from strongroom.service.selection import say_all, survey
@@ -226,6 +228,10 @@ class _Run:
             reopened.findings.append(finding("application-unchecked", "application", told))
         else:
             reopened = reopening.carry_out(journal.served, journal.made_roles, journal.reached)
+            # What others have printed may hold logins that nobody here knows.
+            reopened.findings[:] = [
+                replace(one, message=masked_prose(one.message)) for one in reopened.findings
+            ]
         return self._conclude(journal, taken, reopened)
 
     def _bring_all(self, journal: Journal, taken: Taken) -> list[str]:
@@ -333,6 +339,7 @@ class _Run:
         recorded = application.record(RECORD, self._fields(report))
         if verdict is Verdict.PROVEN:
             journal.finish(now)  # after the record: killed between them, the next run makes both
+            _tidy(self._ground.directory / FOLDER)
         if isinstance(recorded, Entry):
             return replace(report, evidence=recorded)
         return replace(report, findings=(*report.findings, recorded))
@@ -383,6 +390,16 @@ class _Run:
             yield
         finally:
             self._stages.append(Stage(name, time.monotonic() - begun))
+
+
+def _tidy(own: Path) -> None:
+    """Once all is proven nobody needs what commands have printed, which may hold secrets, nor what
+    sources looked like."""
+    with contextlib.suppress(OSError):
+        (own / OUTPUT).unlink(missing_ok=True)
+        for one in (own / STATES).iterdir():
+            one.unlink()
+        (own / STATES).rmdir()
 
 
 def _is_back(ground: Ground, journal: Journal, source: Source) -> bool:

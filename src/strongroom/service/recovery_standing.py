@@ -24,8 +24,9 @@ from strongroom.service.rendering import time_json
 from strongroom.sources import Source
 from strongroom.sources.database import connection_to
 
-__all__ = ["keep_state", "look_again", "marked_changed"]
+__all__ = ["STATES", "keep_state", "look_again", "marked_changed"]
 
+STATES: Final = "state"
 _MOST_DIFFERENCES: Final = 5
 
 
@@ -89,4 +90,4 @@ def _state(source: Source, target: str, before: Mapping[str, str] | None) -> dic
 
 
 def _file_of(ground: Ground, source: Source) -> Path:
-    return ground.directory / FOLDER / "state" / f"{source.name}.gz"
+    return ground.directory / FOLDER / STATES / f"{source.name}.gz"
