@@ -453,6 +453,29 @@ def test_everything_belongs_to_whom_it_should_and_runs_as_them() -> None:
             assert Path(f"/proc/{journal['served'][0]}").stat().st_uid == user.pw_uid
 
 
+def test_who_serves_can_read_what_was_rendered_wherever_the_rest_belongs() -> None:
+    """As root: without `ownership`, and with the code of another owner."""
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    other = pwd.getpwnam("daemon") if os.geteuid() == 0 else user
+    with temporary_directory() as folder:
+        production = make_production(folder / "tms")
+        for number, more in enumerate(((), (f"ownership: {{code: {{owner: {other.pw_name}}}}}",))):
+            ground = RecoveryGround(production, folder / str(number))
+            lines = (
+                f"user: {user.pw_name}",
+                "render: {config/live.env: 'AT={url}'}",
+                "smoke: [[/bin/sh, -c, 'cat config/live.env']]",
+                *more,
+            )
+            php = f"serve: php -S 127.0.0.1:{ground.port} -t public"
+            place = ground.machine(recovery=re.sub("serve: .*", php, serving(ground.port, lines)))
+            with ended(ground.target):
+                document = recovered(place, ground.target)
+            assert document["verdict"] == "PROVEN", document["findings"]
+            status = (ground.target / "code/config/live.env").stat()
+            assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (user.pw_uid, 0o600)
+
+
 def journal_in_finished(directory: Path) -> dict[str, Any]:
     """Any: JSON values."""
     document = json.loads((directory / ".strongroom/recovery.json").read_text())

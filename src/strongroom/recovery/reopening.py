@@ -211,7 +211,7 @@ class Reopening:
             with self._measure("owners and modes"):
                 for name, ownership in settings.ownership.items():
                     self._give(name, ownership)
-                self._give_rendered()
+        self._give_rendered()
 
     def _check_out(self, code: Path, wanted: str) -> None:
         """The commit that runs in production; what was changed by hand is not overwritten."""
@@ -239,12 +239,11 @@ class Reopening:
         )
 
     def _give_rendered(self) -> None:
-        """Whoever serves must be able to read them; they belong to nobody else."""
+        """Whoever serves must be able to read them, wherever the rest belongs; nobody else may."""
         if self._account is None or os.geteuid() != 0:
             return
         for place in self._rendered:
-            if place.lstat().st_uid == 0:
-                os.chown(place, self._account.user, self._account.group)
+            os.chown(place, self._account.user, self._account.group, follow_symlinks=False)
 
     # It starts
 
