@@ -134,6 +134,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "application-open": ("says what was allowed", "tests/e2e/test_application_drill.py"),
     "application-swallowed": (NO_FAULT, "tests/e2e/test_application_drill.py"),
     "application-unchecked": ("depends on the host", "tests/e2e/test_application_drill.py"),
+    "recovery-changed": ("follows a run that failed", "tests/e2e/test_recover_again.py"),
     "recovery-copy-failed": ("follows what a restore told", "tests/e2e/test_recover.py"),
     "recovery-mixed": ("says what was chosen", "tests/e2e/test_recover.py"),
     "recovery-older-point": ("says what was chosen", "tests/e2e/test_recover.py"),

@@ -409,6 +409,10 @@ def test_the_lost_key_drill_proves_it_and_is_recorded(own: Place) -> None:
     assert record["kit"] == document["kit"]
     assert record["verdict"] == "PROVEN"
     assert not list((own.path / "state" / "sandbox").iterdir())
+    # What a recovery then takes is proven.
+    with variables(**{VARIABLE: SECRET}):
+        plan = own.json("recover", "--to", own.path / "new", "--dry-run")
+    assert told(plan, "recovery-unproven") == []
     found = checks(own)["kit-drill"]
     assert found["verdict"] == "PROVEN"
     assert own.ledger.verify() == []

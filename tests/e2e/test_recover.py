@@ -9,7 +9,6 @@ import pwd
 import re
 import shutil
 import stat
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,6 @@ from tests.support.recovery_ground import (
     recovered,
     serving,
 )
-from tests.support.store_servers import running
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +149,48 @@ def test_owners_modes_links_settings_and_the_production_tag(ground: RecoveryGrou
         assert "correct-horse" not in one
 
 
+def test_nothing_that_a_command_prints_gives_a_secret_away(
+    ground: RecoveryGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded as in a URL, out of a template that is a file, out of the kit, or one that nobody
+    knows: neither answers nor records hold it."""
+    monkeypatch.setenv("TMS_KEY", "p@ss/w:rd+one")
+    kept, template = ground.path / "kept.env", ground.path / "app.env"
+    kept.write_text("TOKEN=hunter2-of-the-kit\n")
+    template.write_text("APP_ENV=production\nTOKEN=hunter2-of-the-template\n")
+    lines = [
+        "secrets: {key: env:TMS_KEY}",
+        f"render: {{.env: 'file:{template}'}}",
+        "smoke: [[/bin/sh, -c, 'test -f mended || { cat said .env; false; }'],"
+        " [/bin/sh, -c, 'test -f mended || { cat said; false; }']]",
+        "prepare: [[/bin/sh, -c, 'echo unknown redis://app:hunter2-unknown@cache/ >said']]",
+    ]
+    text = serving(ground.port, lines) + f"kit: {{escrow: ['file:{kept}', 'file:key']}}\n"
+    place = ground.machine(recovery=text)
+    heard = []
+    for said in (
+        "cat .env | tail -1; false",
+        "cat said; false",
+        f"cat {kept}; false",
+        "echo postgres://p%40ss%2Fw%3Ard%2Bone@db; false",
+        "true",
+    ):
+        config = text.replace("test -f mended || { cat said .env; false; }", said)
+        config = config.replace("test -f mended || { cat said; false; }", "true")
+        place.write_config(place.config.read_text().partition("recovery:")[0] + config)
+        answer = place.run("--json", "recover", "--to", ground.target)
+        heard.append(answer.document["verdict"])
+        ledger = (place.path / "state/ledger.jsonl").read_text()
+        journal = (ground.target / ".strongroom/recovery.json").read_text()
+        for one in (answer.text, answer.err, ledger, journal):
+            assert "hunter2" not in one
+            assert "p%40ss" not in one
+    assert heard == ["FAILED"] * 4 + ["PROVEN"]
+    assert not (ground.target / ".strongroom/output").exists()
+    printed = [one.name for one in (ground.target / ".strongroom").iterdir()]
+    assert set(printed) <= {"recovery.json", "recovery.lock", "served"}
+
+
 def test_it_goes_on_once_the_cause_is_mended(ground: RecoveryGround) -> None:
     """What is proven is not restored again."""
     place = ground.machine(f"smoke: [[/bin/sh, -c, 'echo not yet; test -f {ground.path}/mended']]")
@@ -218,55 +258,6 @@ def test_a_secret_that_only_a_drill_needs_is_not_asked_for(ground: RecoveryGroun
     assert recovered(place, ground.target)["verdict"] == "PROVEN"
 
 
-def test_who_answers_in_its_place_is_not_taken_for_it(ground: RecoveryGround) -> None:
-    folder = ground.path / "other"
-    folder.mkdir()
-    (folder / "health.json").write_text(HEALTHY)
-    words = [sys.executable, "-m", "http.server", str(ground.port), "--bind", "127.0.0.1"]
-    place = ground.machine()
-    with running([*words, "--directory", folder], ground.port, ground.path / "log"):
-        document = recovered(place, ground.target)
-    assert document["verdict"] == "FAILED"
-    assert "has ended" in told(document, "application-failed")[0]
-    assert "in use" in told(document, "application-failed")[0]
-    assert recovered(place, ground.target)["verdict"] == "PROVEN"
-
-
-def test_its_logs_are_watched(ground: RecoveryGround) -> None:
-    """What stood there before is old; what a request left there counts."""
-    log = ground.path / "error.log"
-    log.write_text("PHP Fatal error: long ago\n")
-    place = ground.machine(
-        f"logs: {{server: ['{ground.path}/*.log']}}",
-        f"smoke: [[/bin/sh, -c, 'echo PHP Fatal error: just now >>{log}']]",
-    )
-    document = recovered(place, ground.target)
-    assert document["verdict"] == "FAILED"
-    assert told(document, "application-failed") == ["its log says: PHP Fatal error: just now"]
-    assert document["rto_seconds"] is not None  # it did answer
-
-
-def test_what_a_log_says_later_is_seen(ground: RecoveryGround) -> None:
-    """The watch ends with it, however long it was to last."""
-    log = ground.path / "error.log"
-    later = f"(sleep 1; echo PHP Fatal error: later >>{log}) >/dev/null 2>&1 &"
-    lines = serving(ground.port, [f"smoke: [[/bin/sh, -c, '{later}']]"])
-    lines = lines.replace("watch: 0s", f"watch: 1h\n  logs: {{server: ['{log}']}}")
-    document = recovered(ground.machine(recovery=lines), ground.target)
-    assert document["verdict"] == "FAILED"
-    assert told(document, "application-failed") == ["its log says: PHP Fatal error: later"]
-
-
-def test_a_server_that_ends_meanwhile_is_told(ground: RecoveryGround) -> None:
-    served = Path(ground.target / ".strongroom/recovery.json")
-    kill = "kill $(sed -n '/served/{n;p}' " + str(served) + " | tr -dc 0-9)"
-    lines = serving(ground.port, [f'smoke: [[/bin/sh, -c, "(sleep 1; {kill}) >/dev/null 2>&1 &"]]'])
-    lines = lines.replace("\\'", "'").replace("watch: 0s", "watch: 1h")
-    document = recovered(ground.machine(recovery=lines), ground.target)
-    assert document["verdict"] == "FAILED"
-    assert "has ended" in told(document, "application-failed")[0]
-
-
 def test_everything_belongs_to_whom_it_should_and_runs_as_them() -> None:
     """As root, to somebody else; without being root, to oneself."""
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
@@ -296,6 +287,29 @@ def test_everything_belongs_to_whom_it_should_and_runs_as_them() -> None:
                 assert (status.st_uid, status.st_gid) == (user.pw_uid, user.pw_gid), name
             journal = journal_in_finished(ground.target)
             assert Path(f"/proc/{journal['served'][0]}").stat().st_uid == user.pw_uid
+
+
+def test_who_serves_can_read_what_was_rendered_wherever_the_rest_belongs() -> None:
+    """As root: without `ownership`, and with the code of another owner."""
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    other = pwd.getpwnam("daemon") if os.geteuid() == 0 else user
+    with temporary_directory() as folder:
+        production = make_production(folder / "tms")
+        for number, more in enumerate(((), (f"ownership: {{code: {{owner: {other.pw_name}}}}}",))):
+            ground = RecoveryGround(production, folder / str(number))
+            lines = (
+                f"user: {user.pw_name}",
+                "render: {config/live.env: 'AT={url}'}",
+                "smoke: [[/bin/sh, -c, 'cat config/live.env']]",
+                *more,
+            )
+            php = f"serve: php -S 127.0.0.1:{ground.port} -t public"
+            place = ground.machine(recovery=re.sub("serve: .*", php, serving(ground.port, lines)))
+            with ended(ground.target):
+                document = recovered(place, ground.target)
+            assert document["verdict"] == "PROVEN", document["findings"]
+            status = (ground.target / "code/config/live.env").stat()
+            assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (user.pw_uid, 0o600)
 
 
 def journal_in_finished(directory: Path) -> dict[str, Any]:

@@ -387,6 +387,7 @@ def test_killed_where_no_database_may_be_made(ground: RecoveryGround, server: Cl
             child.communicate()
         if not execute(server, "recovered", "SELECT 1 FROM pg_class WHERE relname = 'people'"):
             execute(server, "recovered", "CREATE TABLE half (id integer)")
+            execute(server, "recovered", "ALTER TABLE half OWNER TO tms_app")
         said, hint = refused(place.run(*words), 5, "target-not-empty")
         assert said.endswith("; an earlier run has begun to load it and was stopped")
         assert hint == (

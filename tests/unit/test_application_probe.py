@@ -153,3 +153,49 @@ def test_the_lines_of_a_log_that_mean_a_failure() -> None:
     assert "hunter2" not in faults[0]
     assert faults[-1] == "… and 3 more such lines"
     assert log_faults(lines[:1], LogCheck(), []) == []
+
+
+CLIENT = 'client: 192.0.2.1, server: _, request: "GET / HTTP/1.1"'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[crit] connect() to unix:/run/php.sock failed",
+        "2026/11/26 17:00:00 [crit] 31#31: *1 connect() to unix:/run/php.sock failed (2: No such "
+        f"file or directory) while connecting to upstream, {CLIENT}",
+        f"2026/11/26 17:00:00 [error] 31#31: *1 upstream timed out, {CLIENT}",
+        "nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)",
+        "[Thu Nov 26 17:00:00.123456 2026] [core:alert] [pid 7] [client 192.0.2.1:5] .htaccess: x",
+        "[26-Nov-2026 17:00:00] ERROR: unable to bind listening socket",
+        "[2026-11-26 17:00:00] production.ERROR: no such column {",
+        "[2026-11-26T17:00:00+00:00] app.CRITICAL: it is over [] []",
+        "Traceback (most recent call last):",
+        "17:00:00 worker | Traceback (most recent call last):",
+        '2026-11-26 17:00:00 UTC [7] FATAL:  password authentication failed for user "tms"',
+        "PANIC: could not write to file",
+        "2026-11-26 17:00:00,123 [CRITICAL] WORKER TIMEOUT (pid:7)",
+    ],
+)
+def test_what_servers_and_programs_write_of_a_failure(line: str) -> None:
+    assert log_faults([line], LogCheck(), []) == [hush(line, [])]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '192.0.2.1 - - [26/Nov/2026:17:00:00 +0000] "GET /FATAL?q=[error] HTTP/1.1" 200 12 "-" "x"',
+        '192.0.2.1 - - [26/Nov/2026:17:00:00 +0000] "GET / HTTP/2.0" 500 12 "-" "FATAL: [error] 1"',
+        '192.0.2.1 - - [x] "GET / HTTP/1.1" 200 1 "Traceback (most recent"',
+        '127.0.0.1 - - [26/Nov/2026 17:00:00] "GET /CRITICAL: HTTP/1.1" 200 -',
+        '2026/11/26 17:00:00 [error] 31#31: *1 open() "/srv/tms/public/favicon.ico" failed (2: No '
+        f"such file or directory), {CLIENT}",
+        f'2026/11/26 17:00:00 [error] 31#31: *1 directory index of "/srv/" is forbidden, {CLIENT}',
+        "2026/11/26 17:00:00 [notice] 31#31: start worker processes",
+        "[26-Nov-2026 17:00:00] NOTICE: fpm is running, pid 7",
+        "Log level is error; FATALITY is a word",
+        "[2026-11-26 17:00:00] production.INFO: no ERROR here",
+    ],
+)
+def test_what_is_no_failure(line: str) -> None:
+    assert log_faults([line], LogCheck(), []) == []

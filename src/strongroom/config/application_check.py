@@ -20,6 +20,24 @@ _TAKEN: Final = re.compile(r"values:.+|header:[A-Za-z0-9-]+|cookie:[^\s;=]+|text
 _VALUE_PATH: Final = re.compile(r"\$?(\.?[^.\[\]\s]+|\[\d+\])(\.[^.\[\]\s]+|\[\d+\])*")
 
 
+# What PHP, Python, Monolog, nginx, Apache, PHP-FPM and PostgreSQL write. Lines of an access log
+# hold what visitors typed, so nothing in them counts; what they ask for in vain is no failure.
+_NO_ACCESS: Final = r"^(?!.*HTTP/[\d.]+\" \d{3} )"
+_IN_VAIN: Final = (
+    r"(?!.*(?:open\(\) .* failed \(2: |access forbidden by rule|is forbidden, client|limiting "
+    r"(?:requests|connections)|AH00128|AH01630|AH01276))"
+)
+_FAILURES: Final = (
+    "PHP (Fatal|Parse) error",
+    "Uncaught ",
+    r"SQLSTATE\[",
+    _NO_ACCESS + r".*Traceback \(most recent",
+    _NO_ACCESS + _IN_VAIN + r"(.*[\d\]:] )?\[(\w+:)?(error|crit|alert|emerg)\] ",
+    _NO_ACCESS + r"(.*\] |.*\w\.)?(ERROR|ALERT|EMERGENCY): ",
+    _NO_ACCESS + r"(.*[\s.\[(])?(FATAL|CRITICAL|PANIC)[:\])\s]",
+)
+
+
 # Any: pydantic hands a validator whatever stands in the file
 def _words(given: Any) -> Any:
     if not isinstance(given, str):
@@ -145,7 +163,7 @@ class LogCheck(Section):
     )
     failures: tuple[Pattern, ...] = setting(
         "Regular expressions of lines that mean a failure.",
-        default=("PHP (Fatal|Parse) error", "Uncaught ", r"SQLSTATE\["),
+        default=_FAILURES,
     )
     ignore: tuple[Pattern, ...] = setting(
         "Lines that match one of these are passed over.", default=(), examples=[["deprecated"]]

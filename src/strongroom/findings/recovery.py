@@ -53,6 +53,12 @@ RECOVERY: Final = (
                 "No recovery point holds every source: one was configured since, or is captured "
                 "alone.",
                 "Check that they fit together; run `strongroom backup` for all sources."),
+    FindingKind("recovery-changed", _U,
+                "What an earlier run of a recovery has proven is not what it was then.",
+                "It was deleted or written between the runs: by somebody, by the application, or "
+                "by a command that `recovery` runs.",
+                "Move it away, or drop the database, and run the command again: it is restored "
+                "again."),
     FindingKind("recovery-unproven", _W,
                 "The recovery point that was taken had not been proven before.",
                 "No drill of it is known here.",

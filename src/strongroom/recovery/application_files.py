@@ -6,6 +6,7 @@ leads out of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,20 @@ from strongroom.config import kept_bytes
 from strongroom.config.placeholder import fill_in
 from strongroom.config.value import is_reference
 from strongroom.errors import SourceError
+from strongroom.recovery.secrecy import secrets_in
 
-__all__ = ["link_folders", "place_inside", "read_templates", "render_files"]
+__all__ = ["link_folders", "place_inside", "read_templates", "render_files", "secrets_of"]
+
+
+def secrets_of(given: Mapping[str, str]) -> list[str]:
+    """What may be secret in the templates that are files of their own, as far as those can be
+    read."""
+    found: list[str] = []
+    for name, one in given.items():
+        if is_reference(one) and one.startswith("file:"):
+            with contextlib.suppress(SourceError):
+                found += secrets_in(read_templates({name: one})[name])
+    return found
 
 
 def read_templates(given: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,12 @@ from strongroom.config.placeholder import SECRET, fill_in
 from strongroom.config.value import is_reference
 from strongroom.confinement.enclosure import Enclosure
 from strongroom.postgres.connection import Connection
-from strongroom.recovery.application_files import link_folders, read_templates, render_files
+from strongroom.recovery.application_files import (
+    link_folders,
+    read_templates,
+    render_files,
+    secrets_of,
+)
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SENDMAILS: Final = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
@@ -60,14 +65,15 @@ class Whom:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The values of secrets by placeholder, and the environment's own."""
+    """The values of secrets by placeholder, the environment's own, and what templates hold."""
 
     named: Mapping[str, str]
     environment: Mapping[str, str]
+    in_templates: Sequence[str] = ()
 
     def values(self) -> list[str]:
         """All that must not be repeated."""
-        return [*self.named.values(), *self.environment.values()]
+        return [*self.named.values(), *self.environment.values(), *self.in_templates]
 
 
 def resolve_all(check: ApplicationCheck) -> Secrets:
@@ -75,6 +81,7 @@ def resolve_all(check: ApplicationCheck) -> Secrets:
     return Secrets(
         {f"{SECRET}{name}": resolve_secret(one) for name, one in check.secrets.items()},
         {name: resolve_secret(one) for name, one in check.environment.items() if is_reference(one)},
+        secrets_of(check.render),
     )
 
 

@@ -17,12 +17,12 @@ from urllib.parse import quote, urlencode
 from strongroom.config.application_check import HttpCheck, LogCheck, WorkflowStep
 from strongroom.config.placeholder import ANSWER, fill_in
 from strongroom.confinement.enclosure import Reply, Request
+from strongroom.recovery.secrecy import forms_of
 
 _COMPARISON: Final = re.compile(r"(>=|<=|!=|>|<)\s*(-?\d+(?:\.\d+)?)")
 _SAFE: Final = "%/?&=:+,;@~!$'()*-._[]"
 _LONGEST: Final = 160
 _MOST_LINES: Final = 5
-_LEAST_SECRET: Final = 4  # what is shorter is found in everything
 _MISSING: Final = object()
 
 
@@ -208,10 +208,9 @@ def log_faults(lines: Iterable[str], check: LogCheck, secrets: Sequence[str]) ->
 
 
 def hush(text: str, secrets: Sequence[str]) -> str:
-    """The text on one line, not too long, and without secrets."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _LEAST_SECRET:
-            text = text.replace(secret, "***")
+    """The text on one line, not too long, and without secrets in any of their forms."""
+    for form in forms_of(secrets):
+        text = text.replace(form, "***")
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

@@ -52,6 +52,10 @@ class Place(Protocol):
         """Remove what was restored beside the place; TargetError when that fails."""
         ...
 
+    def now_at(self) -> str:
+        """Where what was restored is: beside its place, or in it."""
+        ...
+
     def where(self) -> str:
         """What was restored and did not get the place's name, for people."""
         ...
@@ -110,6 +114,9 @@ class Tree:
                 subject=str(self.beside),
             ) from error
 
+    def now_at(self) -> str:
+        return str(self.beside if os.path.lexists(self.beside) else self.final)
+
     def where(self) -> str:
         return str(self.beside)
 
@@ -163,6 +170,11 @@ class Database:
     def discard(self) -> None:
         if not self.in_place:
             drop_if_made(self._address, self._beside)
+
+    def now_at(self) -> str:
+        if database_exists(self._address, self._beside):
+            return self._address.with_database(self._beside).conninfo()
+        return self._target
 
     def where(self) -> str:
         name = self._address.database if self.in_place else self._beside

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,15 @@ from strongroom.config.value import is_reference
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.model import Finding, Stage, finding
 from strongroom.postgres.connection import Connection
-from strongroom.recovery.application_files import link_folders, read_templates, render_files
+from strongroom.recovery.application_files import (
+    link_folders,
+    read_templates,
+    render_files,
+    secrets_of,
+)
 from strongroom.recovery.application_ground import lines_of
 from strongroom.recovery.application_login import as_application, database_values, let_log_in
+from strongroom.recovery.application_logs import Logs
 from strongroom.recovery.application_probe import Conversation, hush, log_faults
 from strongroom.recovery.application_run import (
     MARK,
@@ -46,10 +51,11 @@ from strongroom.recovery.application_visit import (
     port_of,
     wait_until_it_listens,
 )
+from strongroom.recovery.listener import stranger_at
 from strongroom.recovery.place import apply_ownership
 from strongroom.sources.code_git import Git
 
-__all__ = ["Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
+__all__ = ["CHECKED_OUT", "OUTPUT", "Grounds", "Questions", "Reopened", "Reopening", "stage_of"]
 
 _SUBJECT: Final = "application"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -57,6 +63,11 @@ _LOOK_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 2.0
 _OCTAL: Final = 8
+
+OUTPUT: Final = "output"
+"""What the commands have printed, in the folder of our own; what stays has a log beside it."""
+
+CHECKED_OUT, PREPARE, START = "checked-out", "prepare", "start"
 
 
 class _StoppedError(Exception):
@@ -70,6 +81,7 @@ class Questions:
     http: Sequence[HttpCheck]
     workflow: Sequence[WorkflowStep]
     secrets: Mapping[str, str]  # references by name
+    unsaid: Sequence[str] = ()  # what must not be repeated either
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,8 @@ def stage_of(what: str, words: Sequence[str]) -> str:
 
 
 class Reopening:
-    """One try. `remember` keeps what stays running, so that the next try can end it."""
+    """One try. `remember` keeps what stays running, so that the next try can end it; `reach` is
+    told how far it is: CHECKED_OUT, and before the commands that PREPARE and those that START."""
 
     def __init__(
         self,
@@ -110,10 +123,11 @@ class Reopening:
         grounds: Grounds,
         questions: Questions,
         remember: Callable[[Served | None], None],
+        reach: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
         self._settings, self._grounds, self._questions = settings, grounds, questions
-        self._remember, self._say = remember, say
+        self._remember, self._reach, self._say = remember, reach, say
         self._secrets = {
             f"{SECRET}{name}": resolve_secret(one) for name, one in questions.secrets.items()
         }
@@ -127,17 +141,27 @@ class Reopening:
         self._owners = {name: _owner(one) for name, one in settings.ownership.items()}
         self._values = self._all_values()
         self._templates = read_templates(settings.render)
+        self._in_templates = secrets_of(settings.render)
         for name, text in self._templates.items():
             _refuse_unknown(name, text, self._values)
         self._rendered: list[Path] = []
-        self._sizes: dict[Path, int] = {}
-        self._output = grounds.own / "output"
+        self._output, self._served_output = grounds.own / OUTPUT, grounds.own / "served"
+        self._logs = Logs(
+            [self._output, self._served_output],
+            grounds.code,
+            list(grounds.folders.values()),
+            settings.logs.files,
+            settings.logs.server,
+        )
         self._served: Served | None = None
         self._result = Reopened()
 
-    def carry_out(self, before: Served | None, made_roles: Sequence[str] = ()) -> Reopened:
+    def carry_out(
+        self, before: Served | None, made_roles: Sequence[str] = (), reached: str = ""
+    ) -> Reopened:
         """All stages as far as they go; `before` is what an earlier try has left running,
-        `made_roles` are the roles that the database's server had not got before."""
+        `made_roles` are the roles that the database's server had not got before, `reached` is how
+        far earlier tries had come."""
         try:
             left = [before] if before is not None else []
             for one in (*left, *marked(self._grounds.directory)):
@@ -146,7 +170,7 @@ class Reopening:
                 self._remember(None)
             self._log_in(made_roles)
             self._arrange()
-            self._start()
+            self._start(reached)
             self._ask()
             self._result.answered_seconds = time.monotonic()
             self._watch()
@@ -187,7 +211,7 @@ class Reopening:
             with self._measure("owners and modes"):
                 for name, ownership in settings.ownership.items():
                     self._give(name, ownership)
-                self._give_rendered()
+        self._give_rendered()
 
     def _check_out(self, code: Path, wanted: str) -> None:
         """The commit that runs in production; what was changed by hand is not overwritten."""
@@ -200,6 +224,7 @@ class Reopening:
         if os.fsdecode(head.output).strip() == commit:
             return
         done = git.try_run("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit)
+        self._reach(CHECKED_OUT)
         if done.status:
             told = f"{wanted} can't be checked out: {done.complaint}"
             raise self._stop("application-failed", told)
@@ -214,20 +239,24 @@ class Reopening:
         )
 
     def _give_rendered(self) -> None:
-        """Whoever serves must be able to read them; they belong to nobody else."""
+        """Whoever serves must be able to read them, wherever the rest belongs; nobody else may."""
         if self._account is None or os.geteuid() != 0:
             return
         for place in self._rendered:
-            if place.lstat().st_uid == 0:
-                os.chown(place, self._account.user, self._account.group)
+            os.chown(place, self._account.user, self._account.group, follow_symlinks=False)
 
     # It starts
 
-    def _start(self) -> None:
+    def _start(self, reached: str) -> None:
         settings = self._settings
+        if settings.url is not None and not (reached == START and settings.start):
+            self._refuse_stranger(settings.url)
+        self._reach(PREPARE)
         for words in settings.prepare:
             self._run(stage_of("prepare", words), words, self._account)
-        self._sizes = dict(self._log_files())
+        self._logs.remember()
+        if settings.start:
+            self._reach(START)
         for words in settings.start:
             self._run(stage_of("start", words), words, None)
         if settings.serve is not None:
@@ -238,28 +267,48 @@ class Reopening:
                 seconds = settings.start_timeout.total_seconds()
                 fault = wait_until_it_listens(settings.url, seconds, self._is_gone)
                 if fault:
-                    raise self._stop("application-failed", self._with_last_words(fault))
+                    raise self._stop("application-failed", self._of_served(fault))
+            self._refuse_other(settings.url)
         for words in settings.smoke:
             self._run(stage_of("smoke", words), words, self._account)
             self._result.checked += 1
 
+    def _refuse_stranger(self, url: str) -> None:
+        """Whoever answers there before anything was started is not what was restored. What was just
+        ended gets a moment to be gone."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while listens(url):
+            if time.monotonic() >= until:
+                told = (
+                    f"somebody answers at {url} before anything was started, who is not what was "
+                    "restored; end it, or let `recovery.start` start it"
+                )
+                raise self._stop("application-unchecked", told)
+            time.sleep(_PAUSE_SECONDS)
+
+    def _refuse_other(self, url: str) -> None:
+        """What answers must be what was served; with `start`, that may be a server of the host."""
+        if self._served is None or self._settings.start:
+            return
+        if stranger := stranger_at(url, self._served, self._grounds.directory):
+            own = stage_of("serve", self._settings.serve or ())
+            told = (
+                f"{stranger} answers at {url}, which {own} has not started; end it, or start it "
+                "with `recovery.start`"
+            )
+            raise self._stop("application-unchecked", self._of_served(told))
+
     def _serve(self, words: Sequence[str]) -> None:
-        """What stays. Where somebody else takes connections already, who may stand before it or in
-        its place, it gets a moment to fail."""
-        url = self._settings.url
-        is_taken = url is not None and listens(url)
+        """What stays."""
         command = self._command(words, self._account)
         environment = {**command.environment, MARK: str(self._grounds.directory)}
-        served = serve(replace(command, environment=environment))
+        served = serve(replace(command, environment=environment, output=self._served_output))
         if isinstance(served, str):
             raise self._stop("application-failed", f"{stage_of('serve', words)}: {served}")
         self._served = served
         self._remember(served)
-        until = time.monotonic() + (_SETTLE_SECONDS if is_taken else 0)
-        while time.monotonic() < until and not self._is_gone():
-            time.sleep(_PAUSE_SECONDS)
         if gone := self._is_gone():
-            raise self._stop("application-failed", self._with_last_words(gone))
+            raise self._stop("application-failed", self._of_served(gone))
 
     def _is_gone(self) -> str:
         """That what was to stay has ended; empty while it lives, or is somebody else's matter."""
@@ -287,8 +336,11 @@ class Reopening:
         }
         return Command(filled, folder, own | given, self._output, account)
 
-    def _with_last_words(self, fault: str) -> str:
-        lines = [line for line in lines_of(self._output, 0) if line.strip()]
+    def _of_served(self, fault: str) -> str:
+        return self._with_last_words(fault, self._served_output if self._served else None)
+
+    def _with_last_words(self, fault: str, place: Path | None = None) -> str:
+        lines = [line for line in lines_of(place or self._output, 0) if line.strip()]
         return f"{fault}: {lines[-1].strip()}" if lines else fault
 
     # It is asked
@@ -340,34 +392,16 @@ class Reopening:
                 time.sleep(min(_LOOK_SECONDS, left))
         for line in faults:
             self._note("application-failed", f"its log says: {line}")
+        for reason in self._logs.unread():
+            self._note("application-unchecked", f"a log was not watched: {reason}")
         if gone := self._is_gone():
-            raise self._stop("application-failed", self._with_last_words(gone))
+            raise self._stop("application-failed", self._of_served(gone))
         if self._questions.http and self._settings.url is not None and not faults:
             first = self._questions.http[0]
             self._ask_once(self._settings.url, self._conversation(), first, f"{first.path} again")
 
     def _log_faults(self) -> list[str]:
-        return log_faults(self._log_lines(), self._settings.logs, self._all_secrets())
-
-    def _log_lines(self) -> Iterator[str]:
-        for place, size in self._log_files():
-            before = self._sizes.get(place, 0)
-            yield from lines_of(place, before if before <= size else 0)
-
-    def _log_files(self) -> Iterator[tuple[Path, int]]:
-        code, logs = self._grounds.code, self._settings.logs
-        found = [self._output]
-        if code is not None:
-            root = code.resolve()
-            inside = (one for pattern in logs.files for one in sorted(code.glob(pattern)))
-            found += [one for one in inside if one.parent.resolve().is_relative_to(root)]
-        for pattern in map(Path, logs.server):
-            found += sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-        for place in found:
-            with contextlib.suppress(FileNotFoundError):
-                status = place.lstat()
-                if stat.S_ISREG(status.st_mode):
-                    yield place, status.st_size
+        return log_faults(self._logs.lines(), self._settings.logs, self._all_secrets())
 
     # What it knows
 
@@ -382,6 +416,7 @@ class Reopening:
     def _all_secrets(self) -> list[str]:
         password = self._database.password if self._database else None
         own = [*self._secrets.values(), *self._environment_secrets.values()]
+        own += [*self._questions.unsaid, *self._in_templates]
         return [*own, password] if password else own
 
     def _note(self, code: str, message: str) -> None:

@@ -33,6 +33,7 @@ from strongroom.repository import SnapshotView
 from strongroom.service.proof import with_findings
 from strongroom.service.recovery_ground import Ground
 from strongroom.service.recovery_journal import Brought, Journal
+from strongroom.service.recovery_standing import keep_state, look_again, marked_changed
 from strongroom.service.restoration import shown
 from strongroom.service.selection import Candidate
 from strongroom.sources import Source
@@ -190,7 +191,13 @@ class _Bringing:
         known = self._journal.brought.get(self._source.name)
         if known is not None and self._may_settle(known):
             # Compared by an earlier run, which was stopped before the name, or declined to give it.
-            return Result(self._settle(known))
+            at = self._place.now_at()
+            _, told = look_again(self._work.ground, self._journal, self._source, at)
+            if not told:
+                return Result(self._settle(known))
+            if at == self._target:  # it has its name already, and is nothing of ours to remove
+                return Result(self._settle(marked_changed(known, told)))
+            self._journal.forget(self._source.name)
         failures: list[Finding] = []
         last: StrongroomError | None = None
         for copy in self._copies:
@@ -213,7 +220,7 @@ class _Bringing:
                     error.hint = "Free space there, then run the command again: it goes on."
                 raise
             brought = self._brought(copy, outcome, left, begun_at)
-            return Result(self._keep(brought), copy, outcome, failures=failures)
+            return Result(self._keep(brought, target), copy, outcome, failures=failures)
         assert last is not None, "there is a copy of each source"
         raise last
 
@@ -260,9 +267,10 @@ class _Bringing:
             left,
         )
 
-    def _keep(self, brought: Brought) -> Brought:
+    def _keep(self, brought: Brought, target: str) -> Brought:
         """What isn't what was captured does not get its name, and is restored again by a next
         run."""
+        keep_state(self._work.ground, self._source, target)
         self._journal.keep(brought)
         return self._settle(brought) if self._may_settle(brought) else brought
 

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from strongroom.errors import ConfigError, StrongroomError, TargetError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Stage, Verdict, finding, judge
-from strongroom.recovery.reopening import Reopened, Reopening
+from strongroom.recovery.reopening import CHECKED_OUT, OUTPUT, Reopened, Reopening
 from strongroom.recovery.space import room_lacking
 from strongroom.service.application import Application
 from strongroom.service.bringing_back import Result, bring_all, held_readable, place_of
 from strongroom.service.ledger_copy import take_up
+from strongroom.service.masking import masked_prose
 from strongroom.service.proof import report as record_proof
 from strongroom.service.record import circumstances, noted
 from strongroom.service.recovery_choice import Taken, read_drills, take_point
 from strongroom.service.recovery_ground import Ground, ground_of
-from strongroom.service.recovery_journal import Brought, Journal, held, journal_in
+from strongroom.service.recovery_journal import FOLDER, Brought, Journal, held, journal_in
 from strongroom.service.recovery_report import (
     RecoveryReport,
     all_by_hand,
@@ -34,6 +36,7 @@ from strongroom.service.recovery_report import (
     lost_seconds,
     promise_of,
 )
+from strongroom.service.recovery_standing import STATES, keep_state, look_again, marked_changed
 from strongroom.service.rendering import error_record, stages_json, time_json
 from strongroom.service.restoration import shown
 from strongroom.service.selection import say_all, survey
@@ -160,14 +163,27 @@ class _Run:
         self._findings: list[Finding] = []
         self._journal: Journal | None = None
         self._failed: dict[str, Brought] = {}
+        self._compared = 0
 
     # Before anything is written
 
     def reopening(self) -> Reopening | None:
         """How it starts again; ConfigError or SourceError when that needs what is not there."""
         return self._ground.reopening(
-            lambda served: self._journal.serve(served) if self._journal else None
+            lambda served: self._journal.serve(served) if self._journal else None,
+            self._reach,
         )
+
+    def _reach(self, step: str) -> None:
+        """The code was checked out, which makes it another; or commands of the operator run."""
+        if self._journal is None:
+            return
+        if step == CHECKED_OUT:
+            for one in self._ground.sources:
+                if one.kind == "git":
+                    keep_state(self._ground, one, self._ground.targets[one.name])
+        else:
+            self._journal.reach(step)
 
     def choose(self, wanted: str | None, *, again: bool = False) -> Taken:
         """The point and its copies. What was noticed on the way belongs to the answer; what there
@@ -211,7 +227,11 @@ class _Run:
             told = "the configuration has no `recovery` that says how it starts"
             reopened.findings.append(finding("application-unchecked", "application", told))
         else:
-            reopened = reopening.carry_out(journal.served, journal.made_roles)
+            reopened = reopening.carry_out(journal.served, journal.made_roles, journal.reached)
+            # What others have printed may hold logins that nobody here knows.
+            reopened.findings[:] = [
+                replace(one, message=masked_prose(one.message)) for one in reopened.findings
+            ]
         return self._conclude(journal, taken, reopened)
 
     def _bring_all(self, journal: Journal, taken: Taken) -> list[str]:
@@ -222,6 +242,7 @@ class _Run:
         for one in pending:
             if one.name in journal.brought and not _holds(self._ground, journal, one):
                 journal.forget(one.name)  # somebody has removed it since
+        self._look_again(journal, [one for one in self._ground.sources if one not in pending])
         results: dict[str, Result] = {}
 
         def took(name: str, result: Result) -> None:
@@ -245,11 +266,24 @@ class _Run:
             raise errors[0]
         return [n for n, one in results.items() if one.brought and not one.brought.settled]
 
+    def _look_again(self, journal: Journal, sources: Sequence[Source]) -> None:
+        """What an earlier run has proven counts as long as it is still what it was then."""
+        for one in sources:
+            known = journal.brought[one.name]
+            with self._measure(f"look again: {one.name}"):
+                at = self._ground.targets[one.name]
+                compared, told = look_again(self._ground, journal, one, at)
+            self._compared += compared
+            if told:
+                journal.keep(marked_changed(known, told))
+                self._application.say(f"{one.name}: changed since it was proven")
+
     def _record(self, name: str, result: Result) -> None:
         """Each source's restore stands in the ledger as any other does."""
         self._findings += result.failures
         if result.copy is None or result.outcome is None:
             return
+        self._compared += result.outcome.checked
         extra = {"include": [], "reason": self._reason, "recovery": True}
         target = shown(self._ground.targets[name])
         made = record_proof(
@@ -280,7 +314,8 @@ class _Run:
             *reopened.findings,
             *exceeded(rto, rpo, promise),
         ]
-        checked = reopened.checked + sum(one.checked for one in brought)
+        # What an earlier run has compared stands with its source, and in that run's record.
+        checked = reopened.checked + self._compared
         verdict = judge(findings, checked=checked)
         configured = self._settings.by_hand if self._settings else ()
         report = RecoveryReport(
@@ -304,6 +339,7 @@ class _Run:
         recorded = application.record(RECORD, self._fields(report))
         if verdict is Verdict.PROVEN:
             journal.finish(now)  # after the record: killed between them, the next run makes both
+            _tidy(self._ground.directory / FOLDER)
         if isinstance(recorded, Entry):
             return replace(report, evidence=recorded)
         return replace(report, findings=(*report.findings, recorded))
@@ -354,6 +390,16 @@ class _Run:
             yield
         finally:
             self._stages.append(Stage(name, time.monotonic() - begun))
+
+
+def _tidy(own: Path) -> None:
+    """Once all is proven nobody needs what commands have printed, which may hold secrets, nor what
+    sources looked like."""
+    with contextlib.suppress(OSError):
+        (own / OUTPUT).unlink(missing_ok=True)
+        for one in (own / STATES).iterdir():
+            one.unlink()
+        (own / STATES).rmdir()
 
 
 def _is_back(ground: Ground, journal: Journal, source: Source) -> bool:

@@ -24,11 +24,13 @@ __all__ = ["Drills", "Taken", "read_drills", "take_point"]
 
 _PROOFS: Final = frozenset({"drill", "restore", "prove"})
 _WHOLE: Final = "application-drill"
+_BY_KIT: Final = "kit-drill"
 
 
 @dataclass(slots=True)
 class Drills:
-    """What the ledger knows: by source, tree and repository whether the newest proof held; by
+    """What the ledger knows: by source, tree and repository (of drills with the kit: snapshot and
+    repository) whether the newest proof held; by
     source and tree when one held last, wherever; by source how long restores and drills took; by
     name how long an application's stages took."""
 
@@ -71,6 +73,9 @@ def read_drills(application: Application) -> Drills:
 
 def _take(found: Drills, entry: Entry) -> None:
     fields = entry.fields
+    if entry.kind == _BY_KIT:
+        _take_kit(found, entry)
+        return
     verdict = fields.get("verdict")
     if verdict not in (Verdict.PROVEN.value, Verdict.FAILED.value) or "store_as_of" in fields:
         return  # what is not known takes nothing back
@@ -90,6 +95,15 @@ def _take(found: Drills, entry: Entry) -> None:
         for stage in fields.get("stages", ()) if is_held else ():
             timed = Timed(float(stage["seconds"]))
             found.stages.setdefault(str(stage["name"]), []).append(timed)
+
+
+def _take_kit(found: Drills, entry: Entry) -> None:
+    """A drill with nothing but the kit proves as any other; whether the kit itself is well is
+    another matter. Its records name snapshots, not trees: it counts for that copy alone."""
+    for one in entry.fields.get("snapshots", ()):
+        if one.get("verdict") in (Verdict.PROVEN.value, Verdict.FAILED.value):
+            copy = (str(one.get("source")), str(one.get("snapshot")), str(one.get("repository")))
+            found.proofs[copy] = Known(one["verdict"] == Verdict.PROVEN.value, entry.at)
 
 
 def _know(found: Drills, fields: Any, known: Known) -> None:  # Any: JSON values
@@ -239,7 +253,11 @@ def _known(copies: Sequence[Candidate], drills: Drills) -> Iterator[Known]:
 
 def _proof_of(copy: Candidate, drills: Drills) -> Known | None:
     snapshot = copy.snapshot
-    return drills.proofs.get((str(snapshot.source), snapshot.tree, copy.repository.name))
+    known = [
+        drills.proofs.get((str(snapshot.source), which, copy.repository.name))
+        for which in (snapshot.tree, snapshot.id)
+    ]
+    return max((one for one in known if one is not None), key=lambda one: one.at, default=None)
 
 
 def _passed_over(newer: Sequence[PointOption], chosen: PointOption) -> Iterator[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from strongroom.config import read_secret
 from strongroom.config.placeholder import SECRET, names_in
 from strongroom.config.recovery_settings import Recovery
 from strongroom.config.section import Section
@@ -14,6 +16,7 @@ from strongroom.postgres.login import role_exists
 from strongroom.recovery.application_files import read_templates
 from strongroom.recovery.application_run import Served
 from strongroom.recovery.reopening import Grounds, Questions, Reopening
+from strongroom.recovery.secrecy import secrets_in
 from strongroom.service.application import Application
 from strongroom.service.recovery_journal import FOLDER
 from strongroom.service.restoration import check_target, shown
@@ -37,14 +40,26 @@ class Ground:
         names = [one.name for one in self.sources if one.kind == "postgres"]
         return {name: shown(self.targets[name]) for name in names}
 
-    def reopening(self, remember: Callable[[Served | None], None]) -> Reopening | None:
+    def written_into(self, source: Source) -> frozenset[str]:
+        """The places in this source that the recovery itself makes: they are no part of it."""
+        settings = self.application.settings.recovery
+        if settings is None or source.name != self._named("git", settings.code):
+            return frozenset()
+        return frozenset((*settings.render, *settings.links))
+
+    def reopening(
+        self,
+        remember: Callable[[Served | None], None],
+        reach: Callable[[str], None],
+    ) -> Reopening | None:
         """How the application is opened again, None when nothing says so; ConfigError or
-        SourceError when that needs what is not there. `remember` is told what stays running."""
+        SourceError when that needs what is not there. `remember` is told what stays running,
+        `reach` how far it has come."""
         settings = self.application.settings.recovery
         if settings is None:
             return None
         return Reopening(
-            settings, self._grounds(), self.questions(), remember, self.application.say
+            settings, self._grounds(), self.questions(), remember, reach, self.application.say
         )
 
     def _grounds(self) -> Grounds:
@@ -84,7 +99,19 @@ class Ground:
         named = set(_names([recovery, *http, *workflow]))
         shared = dict(check.secrets) if check else {}
         used = {name: one for name, one in shared.items() if f"{SECRET}{name}" in named}
-        return Questions(http, workflow, used | own)
+        return Questions(http, workflow, used | own, self._unsaid())
+
+    def _unsaid(self) -> list[str]:
+        """What the recovery kit keeps, as far as it is here: no command may print it to us."""
+        kit = self.application.settings.kit
+        found: list[str] = []
+        for reference in kit.escrow if kit else ():
+            if not reference.startswith(("env:", "file:")):
+                continue
+            with contextlib.suppress(ConfigError):
+                text = read_secret(reference).decode(errors="replace")
+                found += [text, *secrets_in(text)]
+        return found
 
     def _named(self, kind: str, name: str | None) -> str | None:
         """The source of a kind that is meant, None when there is none or nobody says which."""

@@ -98,7 +98,8 @@ class Brought:
 class Journal:
     """What is known of one recovery. `databases` are the targets without passwords; `made_roles`
     are the application's roles that the server had not got before; `loading` names sources that
-    are being loaded into a database where nothing could be made beside it."""
+    are being loaded into a database where nothing could be made beside it; `reached` is which of
+    the operator's commands have been run: none, those that `prepare`, or those that `start`."""
 
     folder: Path
     application: str
@@ -112,6 +113,7 @@ class Journal:
     brought: dict[str, Brought] = field(default_factory=dict)
     loading: list[str] = field(default_factory=list)
     served: Served | None = None
+    reached: str = ""
     finished_at: datetime | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -137,6 +139,13 @@ class Journal:
         """What stays running for the application."""
         with self._guard:
             self.served = served
+            self._write()
+
+    def reach(self, step: str) -> None:
+        """From now on commands of this step may have changed something."""
+        with self._guard:
+            if self.reached != "start":
+                self.reached = step
             self._write()
 
     def begin_run(self) -> None:
@@ -165,6 +174,7 @@ class Journal:
             "sources": [one.as_record() for one in self.brought.values()],
             "loading": self.loading,
             "served": [self.served.process, self.served.begun] if self.served else None,
+            "reached": self.reached,
             "finished_at": time_json(self.finished_at) if self.finished_at else None,
         }
         content = json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
@@ -237,6 +247,7 @@ def _decode(folder: Path, document: Mapping[str, Any]) -> Journal:  # Any: JSON 
         {one["source"]: Brought.of(one) for one in document["sources"]},
         list(map(str, document["loading"])),
         Served(int(served[0]), int(served[1])) if served else None,
+        str(document.get("reached", "")),
         datetime.fromisoformat(finished) if finished else None,
     )
 

@@ -49,7 +49,7 @@ def plan_recovery(
     now = application.clock()
     ground = ground_of(application, directory, database)
     journal = journal_of(application, ground, point)
-    ground.reopening(lambda _: None)
+    ground.reopening(lambda _: None, lambda _: None)
     noticed: list[Finding] = []
     with contextlib.suppress(StrongroomError):  # the survey says why none opens
         noticed += take_up(application)
