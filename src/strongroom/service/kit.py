@@ -1,7 +1,7 @@
 """The recovery kit: made, opened, and put in the place of a configuration.
 
-See docs/decisions/0020-recovery-kit.md. Invariants: the ledger tells of every kit before its file
-is there; no secret of it goes anywhere but into the sealed file, and out of that into files that
+See docs/decisions/0020-recovery-kit.md. Invariants: the ledger tells of every kit that was begun
+before its file is there, and that it was made once file and page are; no secret of it goes anywhere but into the sealed file, and out of that into files that
 nobody but their owner may read (I6).
 """
 
@@ -60,6 +60,8 @@ __all__ = [
 ]
 
 RECORD: Final = "kit"
+# No kit yet: only that a file with this digest may be somewhere.
+BEGUN: Final = "kit-begun"
 # What stock restic calls the settings of a store's access.
 _VARIABLES: Final = {
     ("s3", "access_key"): "AWS_ACCESS_KEY_ID",
@@ -178,19 +180,45 @@ def create_kit(
     digest = hashlib.sha256(sealed).hexdigest()
     printed = page_pdf(replace(page, digest=digest, codes=len(codes)), codes)
     folder = _folder(output)
-    # Before: there must be no such file that the ledger doesn't know of.
-    recorded = application.record(
-        RECORD, _fields(application, kit, page.file, digest, len(codes), seal)
-    )
-    file, paper = folder / page.file, folder / f"{Path(page.file).stem}.pdf"
-    write_private(file, sealed)
-    write_private(paper, printed)
+    fields = _fields(application, kit, page.file, digest, len(codes), seal)
+    begun = {key: fields[key] for key in ("kit", "file", "sha256")}
+    application.record(BEGUN, begun)  # where it fails, the record below does too, and tells
+    file, paper = _write_both(folder, page.file, sealed, printed)
+    # After: a kit that could not be written is none, and must not hide that the last one is old.
+    recorded = application.record(RECORD, fields)
     if isinstance(recorded, Finding):
         findings.append(recorded)
     return KitReport(
         kit, file, paper, len(sealed), digest, len(codes), seal.sealed_for, tuple(findings),
         recorded if isinstance(recorded, Entry) else None,
     )  # fmt: skip
+
+
+def _write_both(folder: Path, name: str, sealed: bytes, printed: bytes) -> tuple[Path, Path]:
+    """Write a kit's file and its page, both or none; TargetError says which could not be."""
+    file, paper = folder / name, folder / f"{Path(name).stem}.pdf"
+    write_private(file, sealed)
+    try:
+        write_private(paper, printed)
+    except TargetError as error:
+        file.unlink(missing_ok=True)
+        told = f"{error.message}; {file.name} was removed again, so no kit was made"
+        raise TargetError(told, subject=error.subject, hint=error.hint) from error
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    _flush(folder)
+    return file, paper
+
+
+def _flush(folder: Path) -> None:
+    """Let the names in a folder outlive a loss of power, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def configured(application: Application) -> KitSettings:
