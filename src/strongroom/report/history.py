@@ -347,6 +347,10 @@ _INTERRUPTED: Final = 130
 # alone does not say so: it is that of a secret that cannot be read, too.
 _MISTAKEN: Final = 2
 _REFUSED: Final = 5
+# What tells whoever has named a kit's file that it is another one than he meant.
+_OTHER_FILES: Final = frozenset(
+    {"kit-damaged", "kit-locked", "kit-mismatch", "kit-missing", "usage"}
+)
 
 
 def _about(fields: Mapping[str, Any]) -> str:  # Any: JSON values
@@ -560,6 +564,9 @@ def _command(made: HistoryBuilder, one: Record) -> None:
 def _is_refused(fields: Mapping[str, Any]) -> bool:  # Any: JSON values
     """Whether a command was not even begun, since whoever typed it had to mean something else."""
     status, code = number(fields.get("exit_status")), mapping(fields.get("error")).get("code")
+    named = texts(fields.get("arguments"))[:1]
+    if text(fields.get("command")) == "kit drill" and named and not named[0].startswith("-"):
+        return code in _OTHER_FILES
     return status == _REFUSED or (status == _MISTAKEN and code in (None, "usage"))
 
 
