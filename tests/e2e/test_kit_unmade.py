@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -83,6 +84,22 @@ def test_a_disk_that_is_full_before_the_page_leaves_neither(own: Place, tmp_path
         subprocess.run(["umount", str(safe)], check=True)
     verdict, observed = standing(own, "kit")
     assert (verdict, STALE in observed) == ("STALE", True), observed
+
+
+def test_the_whole_runbook_is_in_it_where_paper_still_holds_the_kit(
+    own: Place, tmp_path: Path
+) -> None:
+    reference = f"file:{own.path}/passphrase"
+    names = [one["name"] for one in own.json("kit", "open", kit_of(own), "--passphrase", reference)[
+        "files"]]  # fmt: skip
+    assert "runbook.md" in names
+    answer = own.run("kit", "open", kit_of(own), "--passphrase", reference, "--show", "runbook.md")
+    assert kit_of(own).name in answer.text
+    (own.path / "app.env").write_bytes(os.urandom(22_000))
+    made = create(own, "--output", tmp_path / "safe")
+    assert 40 < made["codes"] <= 60
+    found = own.json("kit", "open", made["file"], "--passphrase", reference)
+    assert "runbook.md" not in [one["name"] for one in found["files"]]
 
 
 # Not drilled

@@ -10,6 +10,7 @@ from typing import Any
 
 from strongroom.config import Settings, parse_settings
 from strongroom.model import Stage, Verdict
+from strongroom.report.history import History
 from strongroom.report.judgement import judge_evidence
 from strongroom.report.kit_history import KitDrill, KitMade, KitScope
 from strongroom.report.markdown import plain_text, tokens
@@ -89,7 +90,7 @@ def evidence_of(
         Chain(records, records, "ab" * 32 if records else ""),
         observations,
         tuple(one for one in captures if one.repository in repositories),
-        **({"history": history(kits=(MADE,), kit_drills=(KIT_DRILL,))} if settings.kit else {}),
+        history=history(kits=(MADE,), kit_drills=(KIT_DRILL,)) if settings.kit else History(),
     )
 
 

@@ -16,7 +16,15 @@ from typing import Any, Final, TypeVar
 from strongroom.findings import Severity
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
 from strongroom.report.handed_over import Record, as_observed, put_in_order
-from strongroom.report.kit_history import KitDrill, KitMade, KitSight, drilled, made, sight
+from strongroom.report.kit_history import (
+    KitDrill,
+    KitMade,
+    KitSight,
+    drilled,
+    made,
+    mistaken,
+    sight,
+)
 from strongroom.report.noticed import Noticed, noticed
 
 __all__ = [
@@ -347,10 +355,6 @@ _INTERRUPTED: Final = 130
 # alone does not say so: it is that of a secret that cannot be read, too.
 _MISTAKEN: Final = 2
 _REFUSED: Final = 5
-# What tells whoever has named a kit's file that it is another one than he meant.
-_OTHER_FILES: Final = frozenset(
-    {"kit-damaged", "kit-locked", "kit-mismatch", "kit-missing", "usage"}
-)
 
 
 def _about(fields: Mapping[str, Any]) -> str:  # Any: JSON values
@@ -564,9 +568,8 @@ def _command(made: HistoryBuilder, one: Record) -> None:
 def _is_refused(fields: Mapping[str, Any]) -> bool:  # Any: JSON values
     """Whether a command was not even begun, since whoever typed it had to mean something else."""
     status, code = number(fields.get("exit_status")), mapping(fields.get("error")).get("code")
-    named = texts(fields.get("arguments"))[:1]
-    if text(fields.get("command")) == "kit drill" and named and not named[0].startswith("-"):
-        return code in _OTHER_FILES
+    if text(fields.get("command")) == "kit drill" and mistaken(fields, text(code)):
+        return True
     return status == _REFUSED or (status == _MISTAKEN and code in (None, "usage"))
 
 

@@ -8,13 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from strongroom.model import Verdict
 from strongroom.report.field import mapping, mappings, text, texts
 from strongroom.report.field import verdict as read_verdict
 
-__all__ = ["KitDrill", "KitMade", "KitScope", "KitSecret", "KitSight", "drilled", "made", "sight"]
+__all__ = [
+    "KitDrill",
+    "KitMade",
+    "KitScope",
+    "KitSecret",
+    "KitSight",
+    "drilled",
+    "mistaken",
+    "made",
+    "sight",
+]
+
+
+_OTHER_FILES: Final = frozenset({"kit-damaged", "kit-locked", "kit-mismatch", "kit-missing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,13 @@ def drilled(seq: int, at: datetime, fields: Mapping[str, Any]) -> KitDrill:
         seq, at, text(fields.get("kit")), verdict, "; ".join(failures[:2]),
         text(fields.get("file")), text(fields.get("sha256")), fields.get("by_hand") is True,
     )  # fmt: skip
+
+
+def mistaken(fields: Mapping[str, Any], code: str) -> bool:
+    """Whether the record of a command `kit drill` that ended with this error tells that somebody
+    has named a file which is not the kit that he meant."""
+    named = texts(fields.get("arguments"))[:1]
+    return bool(named) and not named[0].startswith("-") and code in _OTHER_FILES
 
 
 def _texts(value: Any) -> dict[str, str]:
