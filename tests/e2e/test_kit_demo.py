@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyrage
 import pytest
 
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from strongroom.postgres.programs import find_programs
+from strongroom.service.kit_seal import Opener, open_sealed
 from tests.e2e.command_line import Place
 from tests.support.demo_ground import DemoGround
 from tests.support.kit_ground import PASSPHRASE, bare, variables
@@ -30,7 +32,8 @@ recovery:
     DB_NAME: "{database.name}"
     DB_USER: "{database.user}"
     UPLOADS_PATH: "{uploads}"
-  render: {settings.env: "DATABASE_URL={database.url}"}
+  render: {settings.env: "DATABASE_URL={database.url}", trainee: file:trainee.password}
+  by_hand: [Point training.example.ae at the new address.]
   serve: php -S 127.0.0.1:PORT -t public
   url: http://127.0.0.1:PORT
   watch: 0s
@@ -120,7 +123,7 @@ def test_the_page_brings_everything_back_by_stock_programs(
     folder = tmp_path / "by hand"
     folder.mkdir()
     kit = next((tmp_path / "safe").glob("*.age"))
-    plain = pyrage.passphrase.decrypt(kit.read_bytes(), PASSPHRASE)
+    plain = open_sealed(kit.read_bytes(), Opener(PASSPHRASE), kit.name)  # also on a busy machine
     (folder / "kit.tar.gz").write_bytes(plain)
     subprocess.run(
         ["sh", "-ec", "mkdir -m 700 kit && tar -xzf kit.tar.gz -C kit"], cwd=folder, check=True
@@ -130,8 +133,12 @@ def test_the_page_brings_everything_back_by_stock_programs(
         "umask 022",
         *commands_under(readme, "with stock restic: local"),
         *commands_under(readme, "with stock restic: bring it back"),
+        "cp -a restored kept",
+        *commands_under(readme, "with stock programs: make it run"),
+        *commands_under(readme, "see whether it answers"),
     ]
     assert any("restore.sh" in one for one in typed)
+    assert "$(status_of " in typed[-1]
     connection = cluster.connection()
     environment = {
         "PATH": f"{find_programs(MAJOR).directory}:/usr/local/bin:/usr/bin:/bin",
@@ -140,19 +147,32 @@ def test_the_page_brings_everything_back_by_stock_programs(
         "PGPORT": connection.port,
         "PGUSER": connection.user,
     }
-    done = subprocess.run(
-        ["sh", "-e"],
-        input="\n".join(typed).encode(),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["sh", "-e"],
+            input="\n".join(typed).encode(),
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+    finally:
+        if (served := folder / "serve.pid").exists():
+            os.kill(int(served.read_text()), signal.SIGTERM)
     assert done.returncode == 0, done.stderr.decode()
+    target = folder / "target"
+    assert (target / "app" / "settings.env").read_text().startswith("DATABASE_URL=postgresql:///")
+    assert (target / "app" / "trainee").read_bytes() == (
+        folder / "kit" / "secrets" / "trainee.password"
+    ).read_bytes()
+    assert (folder / "kit" / "runbook.md").read_text().startswith("# Backup & Recovery Procedures")
+    assert "runbook.md in the kit" in readme
+    assert "[ ] Point training.example.ae at the new address." in readme
+    assert "WHOM TO CALL" in readme
     with cluster.connection("database_restored").connect() as session:
         row = session.execute(b"SELECT count(*) FROM trainees").fetchone()
     assert row is not None
     assert row[0] > 0
-    assert (folder / "restored" / "code-code" / "public").is_dir()
-    assert any(one.is_file() for one in (folder / "restored" / "uploads").rglob("*"))
+    assert (folder / "kept" / "code-code" / "public").is_dir()
+    assert any(one.is_file() for one in (target / "uploads").rglob("*"))

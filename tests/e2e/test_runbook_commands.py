@@ -9,6 +9,7 @@ configuration refers to. Afterwards our own proof says what came back.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,8 @@ from urllib.parse import quote
 
 import pytest
 
+from strongroom.config import parse_settings
+from strongroom.config.escrow import needs
 from strongroom.postgres.cluster import Cluster, throwaway_cluster
 from tests.e2e.command_line import PASSWORD, Place
 from tests.support.demo_ground import DemoGround
@@ -60,6 +63,7 @@ runbook:
   before: ["echo told the duty manager > $HOME/before"]
   after: ["echo opened the doors > $HOME/after"]
 """
+PASSPHRASE = "six words are better than one"
 DNS = "# DNS\n\nSee who answers:\n\n```sh\ngetent hosts localhost\n```\n"
 # Which test runs what stands below which heading.
 LISTS = frozenset({
@@ -67,7 +71,8 @@ LISTS = frozenset({
     "OWN PROCEDURES",
 })  # fmt: skip
 ONE_THING = frozenset({"RESTORE PROCEDURES"})
-FIRST = frozenset({"Before You Begin", "Route 1: Strongroom"})
+BY_KIT = frozenset({"Before You Begin", "With the recovery kit"})
+FIRST = frozenset({"Before You Begin", "Without the kit"})
 SECOND = frozenset({"Before You Begin", "Route 2: Stock restic and psql"})
 IN_THE_END = frozenset({"Verify System", "Afterwards"})
 REPOSITORIES = ("local", "offsite")
@@ -125,6 +130,17 @@ def config_of(ground: DemoGround, place: Path, store: S3Server, port: int) -> st
     return text + RECOVERY.format(port=port)
 
 
+def write_kit_section(place: Place) -> None:
+    """Let the kit hold all that a recovery asks for."""
+    words = place.path / "kit.words"
+    words.write_text(PASSPHRASE + "\n")
+    words.chmod(0o600)
+    settings = parse_settings(place.config.read_text(), base=place.path)
+    escrow = json.dumps(list(dict.fromkeys(one.reference for one in needs(settings))))
+    section = f"kit: {{escrow: {escrow}, credentials: true, passphrase: file:kit.words, "
+    place.write_config(f"{place.config.read_text()}\n{section}folder: kits}}\n")
+
+
 @pytest.fixture(scope="module")
 def ground(
     demo_on: Callable[[int], DemoGround], tmp_path_factory: pytest.TempPathFactory
@@ -147,9 +163,12 @@ def ground(
         key.write_text(PASSWORD + "\n")
         key.chmod(0o600)
         (place.path / "dns.md").write_text(DNS)
+        write_kit_section(place)
         place.json("init")
         place.json("backup")
         place.json("drill", "--repository", "local")
+        assert place.json("kit", "create")["findings"] == []
+        assert place.json("kit", "drill")["verdict"] == "PROVEN"
         assert place.json("backup")["findings"] == []
         stored = place.json("runbook", "--point", "latest")["markdown"]
         markdown = place.run("runbook").text
@@ -306,17 +325,41 @@ def test_the_first_route_brings_everything_back_with_one_command(
     assert json.loads((target / ".strongroom/recovery.json").read_text())
 
 
+def test_the_kit_alone_brings_everything_back(
+    ground: Ground, machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """No configuration is named, and none of its secrets is in the environment."""
+    (made,) = (ground.place.path / "kits").glob("*.age")
+    assert made.name in ground.markdown
+    assert hashlib.sha256(made.read_bytes()).hexdigest() in ground.markdown
+    (kit := tmp_path / "found it.age").write_bytes(made.read_bytes())
+    (words := tmp_path / "six words").write_text(PASSPHRASE + "\n")
+    words.chmod(0o600)
+    target = tmp_path / "srv" / "tms"
+    here = machine(
+        KIT=str(kit), KIT_PASSPHRASE_FILE=str(words), TARGET=str(target),
+        NEW_DATABASE_URL=ground.url("by_the_kit"), OFFSITE_PASSWORD="", OFFSITE_ID="",
+        OFFSITE_KEY="", STRONGROOM_CONFIG="/of/the/lost/host",
+    )  # fmt: skip
+    with ended(target):
+        said = here.bash(ground.below(BY_KIT | IN_THE_END))
+        assert "it is back, identical, and works" in said
+    ground.prove("database", ground.url("by_the_kit"))
+
+
 def test_a_variable_that_was_forgotten_is_named(
     ground: Ground, machine: Callable[..., Machine]
 ) -> None:
     done = machine().attempt(ground.below({"Step 1: say where everything goes"})[0].commands)
     assert "TARGET: an empty or new directory" in done.stderr
-    done = machine().attempt(ground.below({"Route 1: Strongroom"})[1].commands)
+    done = machine().attempt(ground.below({"Without the kit"})[1].commands)
     assert "TARGET: an empty or new directory" in done.stderr
+    done = machine().attempt(ground.below({"With the recovery kit"})[0].commands)
+    assert "KIT: the file of the recovery kit" in done.stderr
 
 
 def test_every_block_is_run_by_one_of_these_tests(ground: Ground) -> None:
-    run = LISTS | ONE_THING | FIRST | SECOND | IN_THE_END
+    run = LISTS | ONE_THING | BY_KIT | FIRST | SECOND | IN_THE_END
     left = [one for one in ground.blocks if run.isdisjoint(one.headings)]
     assert not left, "\n".join(f"{one.headings}: {one.commands}" for one in left)
     # Of the blocks that open a repository, each is run by the second route's test once.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from strongroom.report.kit_page import KitPage, PageRepository, page_parts, page_text
+from strongroom.report.kit_page import KitPage, PageReopening, PageRepository, page_parts, page_text
 from strongroom.report.kit_pdf import page_pdf
 
 PAGE = KitPage(
@@ -41,6 +41,52 @@ TEXT = (Path(__file__).parent / "kit_page.txt").read_text(encoding="utf-8")
 
 def test_what_the_page_says() -> None:
     assert page_text(PAGE) == TEXT
+
+
+SHORT = """\
+
+WITH STOCK PROGRAMS: MAKE IT RUN
+In the same shell, as root:
+    export KIT="$PWD/kit" WORK="$PWD" TARGET="$PWD/target"
+    systemctl start tms
+
+SEE WHETHER IT ANSWERS
+Each line ends without a word:
+    test "$(status_of http://127.0.0.1/health)" = 200
+
+BY HAND, AFTERWARDS
+[ ] Point training.example.ae at the new address.
+
+WHOM TO CALL
+database, Amina, +971
+
+THE WHOLE RUNBOOK
+The whole runbook, with every step and check, is runbook.md in the kit.
+
+WHAT IT HOLDS
+"""
+REOPENING = PageReopening(
+    ('export KIT="$PWD/kit" WORK="$PWD" TARGET="$PWD/target"', "systemctl start tms"),
+    ('test "$(status_of http://127.0.0.1/health)" = 200',),
+    ("Point training.example.ae at the new address.",),
+    ("database, Amina, +971",),
+    "runbook.md",
+)
+
+
+def test_the_runbook_in_short_comes_after_the_restore() -> None:
+    page = replace(PAGE, reopening=REOPENING)
+    assert SHORT in page_text(page)
+    read = "".join(
+        "".join(one.extract_text().split())
+        for one in PdfReader(io.BytesIO(page_pdf(page, ()))).pages
+    )
+    for part in page_parts(page):
+        for line in (part.heading, *part.told, *part.typed, *part.then):
+            assert "".join(line.split()) in read
+    unknown = page_text(replace(PAGE, reopening=PageReopening()))
+    assert "How it starts is not known" in unknown
+    assert "Nobody is named" in unknown
 
 
 def test_for_recipients_it_asks_for_a_secret_key() -> None:

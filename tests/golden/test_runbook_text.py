@@ -22,6 +22,10 @@ recovery:
 runbook:
   before: [systemctl stop nginx]
   after: [systemctl start nginx]
+kit:
+  escrow: ["file:/srv/demo/repository.key"]
+  passphrase: file:/etc/strongroom/kit.passphrase
+  folder: /var/lib/strongroom/kits
 """
 DNS = "# DNS\n\nOnly Amina may change `training.example.ae`.\n"
 

@@ -36,6 +36,9 @@ def _drill(verdict: Verdict, because: str = "") -> KitDrill:
     return KitDrill(6, ago(days=30), _MADE.kit, verdict, because)
 
 
+_OTHER = KitDrill(4, ago(days=50), "fedcba9876543210", PROVEN, "")
+
+
 # Any below: what evidence takes
 
 
@@ -69,6 +72,12 @@ KIT_CASES: Mapping[str, tuple[dict[str, Any], str, Verdict, str]] = {
         "kit-drill",
         STALE,
         "from the kit alone 30 days ago",
+    ),
+    "a drill of another kit than the newest": (
+        _given(drill=_OTHER),
+        "kit-drill",
+        STALE,
+        "the newest kit, made 40 days ago, was not drilled",
     ),
     "a kit that does not open a repository": (
         _given(drill=_drill(FAILED, "offsite: no key opens with it")),

@@ -10,13 +10,15 @@ from typing import Any
 
 from strongroom.config import Settings, parse_settings
 from strongroom.model import Stage, Verdict
+from strongroom.report.history import History
 from strongroom.report.judgement import judge_evidence
+from strongroom.report.kit_history import KitDrill, KitMade, KitScope
 from strongroom.report.markdown import plain_text, tokens
 from strongroom.report.observation import Chain, Evidence, Observation, Scope, SourceScope, Store
 from strongroom.report.runbook_ground import Copy, Point, Procedure, Runbook
 from strongroom.service.gathering import promise_of
 from strongroom.service.masking import masked_commands
-from tests.support.evidence_ground import NOW, ago, captures_of, proof, tree_of
+from tests.support.evidence_ground import NOW, ago, captures_of, history, proof, tree_of
 
 SMALL = """\
 version: 1
@@ -56,6 +58,18 @@ def demo_settings(more: str = "") -> Settings:
     return settings_of(text + more)
 
 
+MADE = KitMade(
+    3, ago(days=40), "0123456789abcdef", {}, {}, {}, {}, "strongroom-kit-tms-20261017-120000.age",
+    "5e" * 32, ("passphrase",), "/var/lib/strongroom/kits", credentials=True,
+)  # fmt: skip
+KIT_DRILL = KitDrill(4, ago(days=30), MADE.kit, Verdict.PROVEN, "", MADE.file, MADE.digest)
+
+
+def kit_scope(settings: Settings) -> KitScope | None:
+    """What is configured of a kit, where one is, as if nothing had changed since it was made."""
+    return KitScope((), {}, {}, {}, settings.kit.drill_age, True) if settings.kit else None
+
+
 def evidence_of(
     settings: Settings, *observations: Observation, captured: bool = True, records: int = 9
 ) -> Evidence:
@@ -71,10 +85,12 @@ def evidence_of(
             settings.environment,
             settings.schedule.time_zone,
             tuple(Store(one, one == "offsite", policy="p") for one in repositories),
+            kit=kit_scope(settings),
         ),
         Chain(records, records, "ab" * 32 if records else ""),
         observations,
         tuple(one for one in captures if one.repository in repositories),
+        history=history(kits=(MADE,), kit_drills=(KIT_DRILL,)) if settings.kit else History(),
     )
 
 

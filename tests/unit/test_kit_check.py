@@ -28,6 +28,8 @@ SCOPE = KitScope(
 )
 KIT: dict[str, Any] = {  # Any: JSON values
     "kit": "0123456789abcdef",
+    "file": "strongroom-kit-tms-20261126-110000.age",
+    "sha256": "aa" * 32,
     "escrow": [
         {"id": "a", "secret": "env:A", "digest": "1"},
         {"id": "b", "secret": "file:/b", "digest": "2"},
@@ -56,6 +58,7 @@ def checked(scope: KitScope | None, *records: tuple[timedelta, str, dict[str, An
     return found
 
 
+DRILLED: dict[str, Any] = {"kit": KIT["kit"], "file": KIT["file"], "sha256": KIT["sha256"]}
 MADE = (HOUR, "kit", KIT)
 UNREAD = replace(SCOPE, digests={})
 
@@ -116,7 +119,7 @@ def test_without_a_kit_nothing_is_asked() -> None:
 @pytest.mark.parametrize(
     ("records", "verdict", "said"),
     [
-        ([], Verdict.UNKNOWN, "nobody has recovered from the kit alone yet"),
+        ([], Verdict.UNKNOWN, "nobody has recovered from the newest kit alone yet"),
         ([(DAY, "PROVEN")], Verdict.PROVEN, "brought back from the kit alone 24 h ago"),
         ([(101 * DAY, "PROVEN")], Verdict.STALE, "101 days ago"),
         ([(DAY, "FAILED")], Verdict.FAILED, "ended FAILED: local: gone"),
@@ -129,9 +132,10 @@ def test_without_a_kit_nothing_is_asked() -> None:
 )
 def test_a_drill(records: list[tuple[timedelta, str]], verdict: Verdict, said: str) -> None:
     findings = [{"severity": "failure", "message": "local: gone"}]
-    told = [
-        Told(seq, NOW - ago, "kit-drill", {"verdict": one, "findings": findings})
-        for seq, (ago, one) in enumerate(records, 1)
+    told = [Told(1, NOW - 200 * DAY, "kit", KIT)]
+    told += [
+        Told(seq, NOW - ago, "kit-drill", {**DRILLED, "verdict": one, "findings": findings})
+        for seq, (ago, one) in enumerate(records, 2)
     ]
     evidence = evidence_of(Scope("tms", kit=SCOPE), Chain(), told)
     (found,) = check_kit_drill(evidence, NOW)
@@ -139,3 +143,47 @@ def test_a_drill(records: list[tuple[timedelta, str]], verdict: Verdict, said: s
     assert said in found.observed
     if verdict is Verdict.PROVEN:
         assert found.until == NOW + 99 * DAY
+
+
+OLDER: dict[str, Any] = KIT | {"kit": "fedcba9876543210", "file": "older.age", "sha256": "bb" * 32}
+UNOPENED: dict[str, Any] = {"kit": None, "verdict": "FAILED"}
+PROVEN_OLDER = (2 * HOUR, "kit-drill", {"kit": OLDER["kit"], "verdict": "PROVEN"})
+PROVEN_NEWEST = (HOUR, "kit-drill", {**DRILLED, "verdict": "PROVEN"})
+
+
+@pytest.mark.parametrize(
+    ("records", "verdict", "said"),
+    [
+        # The newest was not drilled, whatever was.
+        ([(DAY, "kit", OLDER), PROVEN_OLDER, MADE], "STALE", "made 1 h ago, was not drilled"),
+        ([(DAY, "kit", OLDER), MADE, PROVEN_OLDER], "STALE", "another one brought everything back"),
+        ([PROVEN_OLDER, MADE], "STALE", "was not drilled"),
+        ([MADE, (HOUR, "kit-drill", {"kit": OLDER["kit"], "verdict": "FAILED"})], "UNKNOWN",
+         "nobody has recovered from the newest kit alone yet"),
+        ([MADE, (HOUR, "kit-drill", {"verdict": "PROVEN"})], "UNKNOWN", "nobody has"),
+        # The newest was, and an older one after it.
+        ([(DAY, "kit", OLDER), MADE, PROVEN_NEWEST, PROVEN_OLDER], "PROVEN", "brought back"),
+        # Some file that does not open, named by mistake.
+        ([MADE, PROVEN_NEWEST, (HOUR, "kit-drill", {
+            **UNOPENED, "file": KIT["file"], "sha256": "cc" * 32, "by_hand": True})],
+         "PROVEN", "brought back"),
+        # The newest does not open: known by its digest, or because the drill took it by itself.
+        ([MADE, PROVEN_NEWEST, (HOUR, "kit-drill", {
+            **UNOPENED, "file": "copy", "sha256": "aa" * 32, "by_hand": True})],
+         "FAILED", "ended FAILED"),
+        ([MADE, PROVEN_NEWEST, (HOUR, "kit-drill", {
+            **UNOPENED, "file": KIT["file"], "sha256": "cc" * 32, "by_hand": False})],
+         "FAILED", "ended FAILED"),
+        # Of no kit anything is recorded, as after a move: what was opened tells.
+        ([PROVEN_NEWEST], "PROVEN", "brought back"),
+        ([(HOUR, "kit-drill", UNOPENED)], "UNKNOWN", "nobody has"),
+    ],
+)  # fmt: skip
+def test_a_drill_tells_of_the_kit_that_was_drilled(
+    records: list[tuple[timedelta, str, dict[str, Any]]], verdict: str, said: str
+) -> None:
+    told = [
+        Told(seq, NOW - ago, kind, fields) for seq, (ago, kind, fields) in enumerate(records, 1)
+    ]
+    (found,) = check_kit_drill(evidence_of(Scope("tms", kit=SCOPE), Chain(), told), NOW)
+    assert (found.verdict.value, said in found.observed) == (verdict, True), found.observed

@@ -304,3 +304,25 @@ def test_a_link_in_an_archive_is_refused() -> None:
 def test_a_recipient_that_is_none_is_told() -> None:
     with pytest.raises(ConfigError):
         Seal(recipients=("age1nothing",)).seal(b"x")
+
+
+def test_what_a_reader_prints_before_a_code_is_left_out(sealed: bytes) -> None:
+    """As zbarimg does; several pages in one file, Windows' line ends, and another code among."""
+    codes = codes_of("0123456789abcdef", sealed)
+    printed = "".join(f"QR-Code:{one}\r\n" for one in reversed(codes))
+    assert joined(f"EAN-13:4006381333931\n{printed}".encode(), "scanned") == sealed
+
+
+def test_a_scan_that_was_cut_off_does_not_replace_a_whole_one(sealed: bytes) -> None:
+    codes = codes_of("0123456789abcdef", sealed)
+    cut = codes[0][: len(codes[0]) // 2]
+    only_the_head = codes[1].splitlines()[0]
+    for text in ([*codes, cut, only_the_head], [cut, only_the_head, *codes]):
+        assert joined("\n".join(text).encode(), "scanned") == sealed
+    told = refused(lambda: joined("\n".join([*codes[1:], cut[:20]]).encode(), "x"), "kit-damaged")
+    assert "these are missing: 1" in told
+
+
+def test_a_text_without_a_code_is_told() -> None:
+    told = refused(lambda: joined(b"STRONGROOM-KIT is its name\n", "scanned"), "kit-damaged")
+    assert "no code of a kit is in it" in told

@@ -74,6 +74,12 @@ def test_prose(given: str, kept: str) -> None:
         ("hunter2", "***"),
         ("file://u:p@host/x", "***"),
         ("", "***"),
+        # Somebody typed the passphrase itself behind a scheme.
+        ("env:six words of a passphrase", "env:***"),
+        ("env:pass-word", "env:***"),
+        ("keyring:six words", "keyring:***"),
+        ("keyring:service/user", "keyring:service/user"),
+        ("file:/a b", "file:/a b"),
     ],
 )
 def test_references(given: str, kept: str) -> None:

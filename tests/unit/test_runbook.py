@@ -312,7 +312,7 @@ def test_what_recovery_says_becomes_commands_of_the_second_route() -> None:
     ):
         assert line in commands.splitlines(), line
     assert 'KEY=${SECRET_KEY}" >"${TARGET:?}/app"/.env)' in commands
-    assert "user=tms_app&password=${TMS_APP_PASSWORD}" in commands
+    assert 'user=$(in_url "tms_app")&password=$(in_url "${TMS_APP_PASSWORD}")' in commands
     assert "nohup php -S" in commands
     assert "Write by hand, with the new connection strings: `own.ini` from `file:/etc/own.tpl`" in (
         markdown

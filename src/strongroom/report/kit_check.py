@@ -119,16 +119,34 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def check_kit_drill(evidence: Evidence, now: datetime) -> Iterator[Check]:
-    """Whether everything was brought back from a kit alone, lately."""
+    """Whether everything was brought back from the newest kit alone, lately."""
     scope, drills = evidence.scope.kit, evidence.history.kit_drills
     if scope is None:
         return
-    limit = scope.drill_age.total_seconds()
-    if not drills:
-        told = "nobody has recovered from the kit alone yet"
-        yield Check("kit-drill", "", Verdict.UNKNOWN, told, limit=limit)
-        return
-    yield _drill(drills[-1], scope, now)
+    made = evidence.history.kits[-1] if evidence.history.kits else None
+    # Where no kit is recorded, the one that opened is the newest that is known.
+    of_it = [one for one in drills if (one.is_of(made) if made is not None else one.kit)]
+    others = [one for one in drills if one.kit and one.verdict is Verdict.PROVEN]
+    if of_it:
+        yield _drill(of_it[-1], scope, now)
+    elif made is not None and others:
+        yield _of_another(made, others[-1], scope, now)
+    else:
+        told = "nobody has recovered from the newest kit alone yet"
+        yield Check("kit-drill", "", Verdict.UNKNOWN, told, limit=scope.drill_age.total_seconds())
+
+
+def _of_another(made: KitMade, other: KitDrill, scope: KitScope, now: datetime) -> Check:
+    """One was proven, and it is not the one that would be taken on the worst day."""
+    since, passed = max(now - made.at, timedelta()), max(now - other.at, timedelta())
+    told = (
+        f"the newest kit, made {age(since)} ago, was not drilled; another one brought everything "
+        f"back {age(passed)} ago"
+    )
+    return Check(
+        "kit-drill", "", Verdict.STALE, told, made.at, passed.total_seconds(),
+        scope.drill_age.total_seconds(), records=(other.seq, made.seq),
+    )  # fmt: skip
 
 
 def _drill(newest: KitDrill, scope: KitScope, now: datetime) -> Check:

@@ -8,19 +8,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from strongroom.model import Verdict
-from strongroom.report.field import mapping, mappings, text
+from strongroom.report.field import mapping, mappings, text, texts
 from strongroom.report.field import verdict as read_verdict
 
-__all__ = ["KitDrill", "KitMade", "KitScope", "KitSecret", "KitSight", "drilled", "made", "sight"]
+__all__ = [
+    "KitDrill",
+    "KitMade",
+    "KitScope",
+    "KitSecret",
+    "KitSight",
+    "drilled",
+    "mistaken",
+    "made",
+    "sight",
+]
+
+
+_OTHER_FILES: Final = frozenset({"kit-damaged", "kit-locked", "kit-mismatch", "kit-missing"})
 
 
 @dataclass(frozen=True, slots=True)
 class KitMade:
     """A kit: `secrets` are the digests of values by those of references, `shown` what people call
-    them, `repositories` locations by name, `sections` digests of the configuration."""
+    them, `repositories` locations by name, `sections` digests of the configuration, `file` the name
+    of its file, `folder` where that was written and `digest` its SHA-256."""
 
     seq: int
     at: datetime
@@ -29,6 +43,11 @@ class KitMade:
     shown: Mapping[str, str]
     repositories: Mapping[str, str]
     sections: Mapping[str, str]
+    file: str = ""
+    digest: str = ""
+    sealed_for: tuple[str, ...] = ()
+    folder: str = ""
+    credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +61,26 @@ class KitSight:
 
 @dataclass(frozen=True, slots=True)
 class KitDrill:
-    """A lost-key drill: what came of it, and why."""
+    """A lost-key drill: what came of it, and why. `kit` is empty where the file did not open;
+    `by_hand` says that somebody has named the file, and may have mistaken it."""
 
     seq: int
     at: datetime
     kit: str
     verdict: Verdict
     because: str
+    file: str = ""
+    digest: str = ""
+    by_hand: bool = False
+
+    def is_of(self, made: KitMade) -> bool:
+        """Whether it was of this kit. What does not open is known by its digest; the file that the
+        drill took by itself also by its name, since it may be damaged."""
+        if self.kit:
+            return self.kit == made.kit
+        if self.digest and self.digest == made.digest:
+            return True
+        return not self.by_hand and bool(self.file) and self.file == made.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +121,11 @@ def made(seq: int, at: datetime, fields: Mapping[str, Any]) -> KitMade:
             for one in mappings(fields.get("repositories"))
         },
         _texts(fields.get("sections")),
+        text(fields.get("file")),
+        text(fields.get("sha256")),
+        tuple(texts(fields.get("sealed_for"))),
+        text(fields.get("folder")),
+        fields.get("credentials") is True,
     )
 
 
@@ -105,7 +142,17 @@ def drilled(seq: int, at: datetime, fields: Mapping[str, Any]) -> KitDrill:
         if one.get("severity") in ("failure", "unknown")
     ]
     verdict = read_verdict(fields.get("verdict")) or Verdict.UNKNOWN
-    return KitDrill(seq, at, text(fields.get("kit")), verdict, "; ".join(failures[:2]))
+    return KitDrill(
+        seq, at, text(fields.get("kit")), verdict, "; ".join(failures[:2]),
+        text(fields.get("file")), text(fields.get("sha256")), fields.get("by_hand") is True,
+    )  # fmt: skip
+
+
+def mistaken(fields: Mapping[str, Any], code: str) -> bool:
+    """Whether the record of a command `kit drill` that ended with this error tells that somebody
+    has named a file which is not the kit that he meant."""
+    named = texts(fields.get("arguments"))[:1]
+    return bool(named) and not named[0].startswith("-") and code in _OTHER_FILES
 
 
 def _texts(value: Any) -> dict[str, str]:

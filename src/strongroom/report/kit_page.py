@@ -13,7 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KitPage", "PagePart", "PageRepository", "page_parts", "page_subject", "page_text"]
+__all__ = [
+    "KitPage",
+    "PagePart",
+    "PageReopening",
+    "PageRepository",
+    "page_parts",
+    "page_subject",
+    "page_text",
+]
 
 _WIDTH: Final = 92
 
@@ -30,10 +38,22 @@ class PageRepository:
 
 
 @dataclass(frozen=True, slots=True)
+class PageReopening:
+    """The runbook in short: what makes the application run after everything came back, lines of a
+    shell; what the page leaves to hands, and who is called."""
+
+    run: tuple[str, ...] = ()
+    health: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
+    contacts: tuple[str, ...] = ()
+    runbook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KitPage:
     """What the page tells. `made` is a time for people; `sources` have their names and kinds;
     `held` says what the kit holds besides, one line each; `digest` is that of the sealed file,
-    empty where it is not known yet."""
+    empty where it is not known yet; `reopening` is what comes after the restore."""
 
     application: str
     kit: str
@@ -46,6 +66,7 @@ class KitPage:
     held: tuple[str, ...]
     digest: str = ""
     codes: int = 0
+    reopening: PageReopening | None = None
 
     @property
     def title(self) -> str:
@@ -105,6 +126,8 @@ def page_parts(page: KitPage) -> Iterator[PagePart]:
         yield _from_paper(page)
     yield _unsealed(page)
     yield from _by_restic(page)
+    if page.reopening is not None:
+        yield from _reopened(page.reopening)
     yield PagePart("What it holds", tuple(page.held))
 
 
@@ -208,6 +231,25 @@ def _by_restic(page: KitPage) -> Iterator[PagePart]:
             "to, as a superuser. Passwords of roles are in no snapshot: set them anew.",
         )
     yield PagePart("With stock restic: bring it back", told, tuple(lines), after)
+
+
+def _reopened(after: PageReopening) -> Iterator[PagePart]:
+    """The rest of the way: it runs, it answers, and somebody knows of it."""
+    if after.run:
+        told = "In the same shell, as root:"
+        yield PagePart("With stock programs: make it run", (told,), after.run)
+    else:
+        told = "How it starts is not known: the configuration has no section `recovery`."
+        yield PagePart("With stock programs: make it run", (told,))
+    if after.health:
+        yield PagePart("See whether it answers", ("Each line ends without a word:",), after.health)
+    by_hand = tuple(f"[ ] {one}" for one in after.by_hand)
+    yield PagePart("By hand, afterwards", by_hand)
+    named = after.contacts or ("Nobody is named: `contacts` in the configuration is empty.",)
+    yield PagePart("Whom to call", named)
+    if after.runbook:
+        told = f"The whole runbook, with every step and check, is {after.runbook} in the kit."
+        yield PagePart("The whole runbook", (told,))
 
 
 def _database(name: str) -> str:

@@ -3,23 +3,26 @@ program, stock programs, the provider; and how long it takes, as drills have mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from strongroom.config.placeholder import names_in
 from strongroom.config.value import format_duration
 from strongroom.report.markdown import code, fenced, joined, table, text
 from strongroom.report.runbook_ground import Runbook, Timed
-from strongroom.report.runbook_restore import configuration_lines, secret_places, url_names
+from strongroom.report.runbook_kit import kit_route
+from strongroom.report.runbook_restore import configuration_lines, secret_places
 from strongroom.report.runbook_stock import stock_route
 from strongroom.report.shell import quoted
 from strongroom.report.wording import age, size, span
 
-__all__ = ["disaster", "expected_times"]
+__all__ = ["disaster", "expected_times", "health_lines"]
 
 # It may have been started a moment ago.
 _CURL: Final = "curl --silent --output /dev/null --retry 20 --retry-delay 1 --retry-connrefused"
 
+_HEADING: Final = "#####"
+_WITH_KIT: Final = "one command; needs the program, the recovery kit and what opens it"
 _ROUTES: Final = (
     ("Route 1: Strongroom", "one command; needs the program, the configuration and its secrets"),
     (
@@ -86,7 +89,8 @@ def disaster(ground: Runbook) -> Iterator[str]:
     yield ""
     yield "How long it took in drills stands in [OVERVIEW](#overview)."
     yield ""
-    for title, when in _ROUTES:
+    for number, (title, usually) in enumerate(_ROUTES):
+        when = _WITH_KIT if number == 0 and ground.settings.kit is not None else usually
         link = title.lower().replace(":", "").replace("'", "").replace(" ", "-")
         yield f"- [{title}](#{link}): {when}"
     yield ""
@@ -135,29 +139,25 @@ def joined_people(ground: Runbook) -> str:
 
 
 def _own_route(ground: Runbook) -> Iterator[str]:
-    databases = list(_databases_to_name(ground))
-    yield (
-        "An empty machine with the program, the configuration, the secrets that it refers to, and "
-        "one repository that survived. Set these variables first:"
-    )
-    rows = [("`TARGET`", "an empty or new directory for files and code")]
-    rows += [
-        (code(name), "the URL of an empty or new database, with its password") for name in databases
-    ]
-    rows += [(code(one.place), one.why) for one in secret_places(ground)]
-    yield from table(("Variable or file", "What it says"), rows)
-    yield from fenced([*configuration_lines(ground), "strongroom snapshots --points"])
+    databases = list(ground.databases_to_name().values())
     words = "".join(f" --database env:{name}" for name in databases[:1])
     asked = [
         ': "${TARGET:?an empty or new directory}"',
         *(f'export {name}="${{{name}:?the URL of an empty database}}"' for name in databases),
     ]
-    yield "What would be done, from where, and how long it took in drills; nothing is written:"
-    yield from fenced([*asked, f'strongroom recover --to "${{TARGET:?}}"{words} --dry-run'])
-    yield "Then everything, proven and timed. Stopped at any moment, the same line goes on:"
-    yield from fenced([
-        f'strongroom recover --to "${{TARGET:?}}"{words} --reason \'disaster recovery\'',
-    ])  # fmt: skip
+    if ground.settings.kit is not None:
+        yield f"{_HEADING} With the recovery kit"
+        yield ""
+        yield from kit_route(ground, asked, words)
+        yield f"{_HEADING} Without the kit"
+        yield ""
+    else:
+        yield (
+            "**No recovery kit is configured** (`kit`): configuration and secrets have to survive "
+            "elsewhere."
+        )
+        yield ""
+    yield from _without_kit(ground, databases, asked, words)
     yield (
         "It takes the newest proven recovery point and says so when there is a newer one; "
         "`--point ID` takes another, `--repository NAME` one repository alone."
@@ -171,13 +171,28 @@ def _own_route(ground: Runbook) -> Iterator[str]:
         yield ""
 
 
-def _databases_to_name(ground: Runbook) -> Iterator[str]:
-    """The variables for databases of which the settings don't say where they go."""
-    known = ground.recovery.databases if ground.recovery is not None else {}
-    meant = ground.named("postgres")
-    for name, one in url_names(ground, "NEW_DATABASE").items():
-        if name not in known and (meant is None or name == meant):
-            yield one
+def _without_kit(
+    ground: Runbook, databases: Sequence[str], asked: Sequence[str], words: str
+) -> Iterator[str]:
+    yield (
+        "An empty machine with the program, the configuration, the secrets that it refers to, and "
+        "one repository that survived. Set these variables first:"
+    )
+    rows = [("`TARGET`", "an empty or new directory for files and code")]
+    rows += [
+        (code(name), "the URL of an empty or new database, with its password") for name in databases
+    ]
+    place = ground.config_file or "/etc/strongroom/strongroom.yaml"
+    rows.append((code(place), "the configuration; `STRONGROOM_CONFIG` names another place"))
+    rows += [(code(one.place), one.why) for one in secret_places(ground)]
+    yield from table(("Variable or file", "What it says"), rows)
+    yield from fenced([*configuration_lines(ground), "strongroom snapshots --points"])
+    yield "What would be done, from where, and how long it took in drills; nothing is written:"
+    yield from fenced([*asked, f'strongroom recover --to "${{TARGET:?}}"{words} --dry-run'])
+    yield "Then everything, proven and timed. Stopped at any moment, the same line goes on:"
+    yield from fenced([
+        f'strongroom recover --to "${{TARGET:?}}"{words} --reason \'disaster recovery\'',
+    ])  # fmt: skip
 
 
 # The third route
@@ -236,7 +251,7 @@ def _any_provider(ground: Runbook) -> Iterator[str]:
 def _verify(ground: Runbook) -> Iterator[str]:
     recovery, check = ground.recovery, ground.settings.application_check
     yield "- [ ] The health check endpoint answers"
-    lines = list(_health_lines(ground))
+    lines = list(health_lines(ground))
     if lines:
         yield from fenced(lines)
     else:
@@ -252,7 +267,8 @@ def _verify(ground: Runbook) -> Iterator[str]:
     yield ""
 
 
-def _health_lines(ground: Runbook) -> Iterator[str]:
+def health_lines(ground: Runbook) -> Iterator[str]:
+    """What asks whether it answers, as lines of a shell."""
     recovery, check = ground.recovery, ground.settings.application_check
     if recovery is None or recovery.url is None:
         return

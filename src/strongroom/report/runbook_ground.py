@@ -7,7 +7,7 @@ tells of is None, and the chapters say that it is not known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from strongroom.model import Verdict
 from strongroom.report.check import worst
 from strongroom.report.judgement import Report
 from strongroom.report.observation import PROOF_ACTIONS, WHOLE, Evidence, Observation, Promise
+from strongroom.report.shell import secret, variable
 from strongroom.report.weighing import weigh
 from strongroom.report.wording import clock
 
@@ -84,7 +85,8 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Runbook:
     """The ground. `points` come newest first; `mask` takes what may be a secret out of commands and
-    texts that somebody wrote (invariant I6)."""
+    texts that somebody wrote (invariant I6). `kept` is what the shell makes of secrets, by
+    reference, that lie elsewhere than the settings say, as in a kit."""
 
     settings: Settings
     report: Report
@@ -94,6 +96,7 @@ class Runbook:
     procedures: tuple[Procedure, ...]
     config_file: str
     mask: Callable[[str], str]
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def made_at(self) -> datetime:
@@ -111,6 +114,10 @@ class Runbook:
     def mask_of(self, name: str, value: str) -> str:
         """The value of a variable, without what may be a secret by its name."""
         return self.mask(f"{name}={value}").removeprefix(f"{name}=")
+
+    def secret(self, reference: str, fallback: str) -> str:
+        """What the shell makes of a secret; `fallback` is a variable, for what it can't get at."""
+        return self.kept.get(reference) or secret(reference, fallback)
 
     def of_kind(self, *kinds: str) -> list[str]:
         """The names of the sources of these kinds."""
@@ -133,6 +140,24 @@ class Runbook:
     def placed(self, source: str, above: str = "${TARGET:?}") -> str:
         """The same as the shell has it, within double quotes."""
         return f"{above}/{self.folder(source)}"
+
+    def url_names(self, prefix: str) -> Mapping[str, str]:
+        """For each database the variable that holds the URL of where it goes."""
+        names = self.of_kind("postgres")
+        return {
+            name: f"{prefix}_URL" if len(names) == 1 else variable(f"{prefix}_{name}", "URL")
+            for name in names
+        }
+
+    def databases_to_name(self) -> Mapping[str, str]:
+        """The variables for databases of which the settings don't say where they go."""
+        known = self.recovery.databases if self.recovery is not None else {}
+        meant = self.named("postgres")
+        return {
+            name: one
+            for name, one in self.url_names("NEW_DATABASE").items()
+            if name not in known and (meant is None or name == meant)
+        }
 
     @property
     def is_supabase(self) -> bool:

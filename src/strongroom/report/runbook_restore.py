@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strongroom.config.escrow import Need, access_files, access_needs, needs
+from strongroom.config.value import is_reference
 from strongroom.report.markdown import code, fenced, joined
 from strongroom.report.runbook_ground import Runbook
-from strongroom.report.shell import default, kept_at, quoted, variable
+from strongroom.report.shell import default, kept_at, quoted
 
 if TYPE_CHECKING:
     from strongroom.config.recovery_settings import Ownership
@@ -19,13 +21,12 @@ __all__ = [
     "ownership_lines",
     "restore_procedures",
     "secret_places",
-    "url_names",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class SecretPlace:
-    """A variable, a file or a program that leads to a secret, and what that is for."""
+    """A variable, a file or a program that leads to a secret, and what it is for."""
 
     place: str
     why: str
@@ -33,24 +34,36 @@ class SecretPlace:
 
 
 def secret_places(ground: Runbook) -> Iterator[SecretPlace]:
-    """Where the configuration looks for the secrets that a recovery needs, each once."""
-    recovery, check = ground.recovery, ground.settings.application_check
+    """Where the configuration looks for the secrets and files that a recovery needs, each once."""
+    settings = ground.settings
     references: dict[str, str] = {}
-    for name, one in ground.settings.repositories.items():
-        for given in (one.password, one.master_key, *one.access.model_dump().values()):
-            references.setdefault(str(given), f"for repository {code(name)}")
-    if recovery is not None:
-        asked = [recovery.database_password, *recovery.secrets.values()]
-        asked += [*recovery.environment.values(), *recovery.databases.values()]
-        asked += check.secrets.values() if check is not None else ()
-        for given in asked:
-            references.setdefault(str(given), "for the application")
+    for one in (*needs(settings), *access_needs(settings)):
+        if one.setting.startswith("sources."):
+            continue  # where captures came from: a recovery goes elsewhere
+        references.setdefault(one.reference, _purpose(one))
+    for given in settings.recovery.databases.values() if settings.recovery is not None else ():
+        if is_reference(given):
+            references.setdefault(given, "a secret for the application")
     for reference, why in references.items():
         scheme, _, rest = reference.partition(":")
         if scheme in ("env", "file"):
-            yield SecretPlace(rest, f"a secret {why}", scheme == "env")
-        elif scheme in ("command", "keyring"):
-            yield SecretPlace(kept_at(reference), f"gives a secret {why}")
+            yield SecretPlace(rest, why, scheme == "env")
+        else:
+            yield SecretPlace(kept_at(reference), f"gives {why}")
+    for one in access_files(settings):
+        if f"file:{one.reference}" not in references:
+            name, setting = one.setting.split(".")[1:4:2]
+            yield SecretPlace(one.reference, f"{setting} for the store of repository {code(name)}")
+
+
+def _purpose(need: Need) -> str:
+    section, name = need.setting.split(".", maxsplit=2)[:2]
+    if section == "repositories":
+        return f"a secret for repository {code(name)}"
+    if need.setting.startswith("recovery.render."):
+        file = need.setting.removeprefix("recovery.render.")
+        return f"the template of the application's {code(file)}"
+    return "a secret for the application"
 
 
 def configuration_lines(ground: Runbook) -> Iterator[str]:
@@ -60,15 +73,6 @@ def configuration_lines(ground: Runbook) -> Iterator[str]:
     if names := [one.place for one in secret_places(ground) if one.is_variable]:
         yield f"export {' '.join(names)}"
     yield "strongroom config check"
-
-
-def url_names(ground: Runbook, prefix: str) -> Mapping[str, str]:
-    """For each database the variable that holds the URL of where it goes."""
-    names = ground.of_kind("postgres")
-    return {
-        name: f"{prefix}_URL" if len(names) == 1 else variable(f"{prefix}_{name}", "URL")
-        for name in names
-    }
 
 
 def ownership_lines(tree: str, ownership: Ownership) -> Iterator[str]:
@@ -84,7 +88,7 @@ def ownership_lines(tree: str, ownership: Ownership) -> Iterator[str]:
 
 def restore_procedures(ground: Runbook) -> Iterator[str]:
     """Each kind by itself, then what is to be looked at."""
-    urls = url_names(ground, "RESTORE")
+    urls = ground.url_names("RESTORE")
     yield (
         "For one part that was lost or spoilt while the rest still runs. Everything comes back "
         "beside what is there: nothing is overwritten, and production stays as it is until you "

@@ -11,6 +11,7 @@ from strongroom.config.value import NEVER, format_duration, is_reference
 from strongroom.report.check import CHECK_KINDS, Checklist
 from strongroom.report.markdown import code, fenced, joined, table, text
 from strongroom.report.runbook_ground import Runbook
+from strongroom.report.runbook_kit import kit_drill_times
 from strongroom.report.shell import kept_at
 from strongroom.report.wording import age, size
 
@@ -216,6 +217,7 @@ def automated(ground: Runbook) -> Iterator[str]:
             if ground.settings.application_check is not None
             else "never: no `application_check` says how it starts",
         ),
+        ("recover from the recovery kit alone", kit_drill_times(ground)),
         ("daily checklist", code(schedule.verify_daily)),
         ("weekly checklist", code(schedule.verify_weekly)),
         ("monthly checklist", code(schedule.verify_monthly)),

@@ -21,9 +21,15 @@ from strongroom.report.shell import default, filled, kept_at, quoted, secret, va
 if TYPE_CHECKING:
     from strongroom.config.settings import RepositorySettings
 
-__all__ = ["stock_route"]
+__all__ = ["database_names", "reopening_blocks", "stock_route", "templates_by_hand"]
 
 _WORK: Final = "${WORK:?}"
+_WRITTEN: Final = "Links and settings"
+_ENCODED: Final = "in_url"
+# Every byte as %XX, which all readers of URLs take for the byte; only what POSIX has is asked.
+_ENCODER: Final = (
+    f"{_ENCODED}() {{ printf %s \"$1\" | od -An -v -tx1 | tr -d ' \\n' | sed 's/../%&/g'; }}"
+)
 _HEADING: Final = "#####"
 _CHECK_RLS: Final = (
     "SELECT schemaname, tablename, policyname, roles, cmd\n"
@@ -64,7 +70,7 @@ def stock_route(ground: Runbook) -> Iterator[str]:
 
 def _variables(ground: Runbook) -> Iterator[str]:
     rows = [("`TARGET`", "an empty or new directory for the application", "`/srv/recovered`")]
-    databases = _database_names(ground)
+    databases = database_names(ground)
     if databases:
         rows += [
             (f"{code(one)}", f"what the database of {code(name)} is to be called", code(name))
@@ -95,7 +101,8 @@ def _variables(ground: Runbook) -> Iterator[str]:
     yield ""
 
 
-def _database_names(ground: Runbook) -> dict[str, str]:
+def database_names(ground: Runbook) -> dict[str, str]:
+    """For each database the variable with the name that it is to have."""
     names = ground.of_kind("postgres")
     return {
         name: "NEW_DATABASE" if len(names) == 1 else variable("NEW_DATABASE", name)
@@ -220,7 +227,7 @@ def _brought(ground: Runbook, source: str) -> Iterator[str]:
 def _restores(ground: Runbook) -> Iterator[str]:
     yield f"{_HEADING} Step 3: databases"
     yield ""
-    databases = _database_names(ground)
+    databases = database_names(ground)
     for name, one in databases.items():
         yield f"{code(name)} comes into a new database; `restore.sh` counts the rows of each table."
         work = f'"{_WORK}/{name}"'
@@ -276,7 +283,7 @@ def _code_lines(ground: Runbook, name: str) -> Iterator[str]:
 
 
 def _look(ground: Runbook) -> Iterator[str]:
-    for name, one in _database_names(ground).items():
+    for name, one in database_names(ground).items():
         statements = [_CHECK_TABLES, _CHECK_RLS]
         queries = [one for one in ground.settings.queries if one.source == name]
         statements += [one.sql for one in queries]
@@ -324,29 +331,64 @@ def _reopen(ground: Runbook) -> Iterator[str]:
         )
         yield ""
         return
+    if recovery.user is not None:
+        yield (
+            f"Commands in the code run as {code(recovery.user)}, to whom the written files belong. "
+            f"Only root may do that: whoever is {code(recovery.user)} leaves out `chown` and "
+            "`runuser`."
+        )
+        yield ""
+    for title, lines in reopening_blocks(ground):
+        if lines:
+            yield f"{title}:"
+            yield from fenced(lines)
+        if title == _WRITTEN:
+            yield from _by_hand(ground, _values(ground))
+
+
+def reopening_blocks(ground: Runbook) -> Iterator[tuple[str, list[str]]]:
+    """What makes the application run again, as lines of a shell under their titles; nothing where
+    the settings have no section `recovery`."""
+    if ground.recovery is None:
+        return
     values = _values(ground)
     blocks = [
         ("The commit or tag of production", list(_checkout_lines(ground))),
         ("Environment of all commands that follow", list(_environment_lines(ground, values))),
-        ("Links and settings", [*_link_lines(ground), *_render_lines(ground, values)]),
+        (_WRITTEN, [*_link_lines(ground), *_render_lines(ground, values)]),
         ("Owners and modes", list(_owner_lines(ground))),
         ("Start it", list(_start_lines(ground, values))),
         ("Look whether it works", list(_smoke_lines(ground, values))),
     ]
+    encoder = [_ENCODER]
     for title, lines in blocks:
-        if lines:
-            yield f"{title}:"
-            yield from fenced(lines)
-    templates = [
-        name for name, one in recovery.render.items() if is_reference(one) or _lacks(one, values)
-    ]
+        if any(f"$({_ENCODED} " in line for line in lines):
+            yield title, [*encoder, *lines]
+            encoder = []
+        else:
+            yield title, lines
+
+
+def _by_hand(ground: Runbook, values: Mapping[str, str]) -> Iterator[str]:
+    """The files of which nobody but the program reads the template."""
+    recovery = ground.recovery
+    assert recovery is not None, "there is a section"
+    templates = templates_by_hand(ground, values)
     if templates:
         told = ", ".join(f"{code(name)} from {code(recovery.render[name])}" for name in templates)
         yield f"Write by hand, with the new connection strings: {told}."
         yield ""
-    if recovery.user is not None:
-        yield f"Commands in the code run as {code(recovery.user)}: `su` to them, or use `sudo -u`."
-        yield ""
+
+
+def templates_by_hand(ground: Runbook, values: Mapping[str, str] | None = None) -> list[str]:
+    """The files that no command here writes: their template is a secret, or asks for more."""
+    recovery = ground.recovery
+    if recovery is None:
+        return []
+    known = _values(ground) if values is None else values
+    return [
+        name for name, one in recovery.render.items() if is_reference(one) or _lacks(one, known)
+    ]
 
 
 def _lacks(template: str, values: Mapping[str, str]) -> bool:
@@ -366,10 +408,10 @@ def _values(ground: Runbook) -> dict[str, str]:
     check = ground.settings.application_check
     secrets = (dict(check.secrets) if check is not None else {}) | dict(recovery.secrets)
     for name, reference in secrets.items():
-        values[f"secret.{name}"] = secret(reference, variable("SECRET", name))
+        values[f"secret.{name}"] = ground.secret(reference, variable("SECRET", name))
     database = ground.named("postgres")
     if database is not None:
-        values |= _database_values(ground, _database_names(ground)[database])
+        values |= _database_values(ground, database_names(ground)[database])
     return values
 
 
@@ -378,17 +420,27 @@ def _database_values(ground: Runbook, name: str) -> dict[str, str]:
     assert recovery is not None, "there is a section"
     user = recovery.database_role or "${PGUSER}"
     given = recovery.database_password
-    password = secret(given, "DATABASE_PASSWORD") if given is not None else "${PGPASSWORD:-}"
-    place = f"host=${{PGHOST}}&port=${{PGPORT}}&user={user}"
+    password = ground.secret(given, "DATABASE_PASSWORD") if given is not None else "${PGPASSWORD:-}"
+    place = "&".join(
+        f"{key}={_in_url(word)}"
+        for key, word in (
+            ("host", "${PGHOST}"), ("port", "${PGPORT}"), ("user", user), ("password", password)
+        )
+    )  # fmt: skip
     return {
         "database.host": "${PGHOST}",
         "database.port": "${PGPORT}",
         "database.name": f"${{{name}:?}}",
         "database.user": user,
         "database.password": password,
-        "database.url": f"postgresql:///${{{name}:?}}?{place}&password={password}",
+        "database.url": f"postgresql:///{_in_url(f'${{{name}:?}}')}?{place}",
         "database.dsn": f"pgsql:host=${{PGHOST}};port=${{PGPORT}};dbname=${{{name}:?}}",
     }
+
+
+def _in_url(word: str) -> str:
+    """What the shell has in a URL for what it makes of a word: any character may be in it."""
+    return f'$({_ENCODED} "{word}")'
 
 
 def _code_place(ground: Runbook) -> str:
@@ -407,7 +459,7 @@ def _environment_lines(ground: Runbook, values: Mapping[str, str]) -> Iterator[s
     recovery = ground.recovery
     for name, given in recovery.environment.items() if recovery is not None else ():
         if is_reference(given):
-            told = secret(given, variable(name))
+            told = ground.secret(given, variable(name))
             yield f'export {name}="{told}"' if told != f"${{{name}}}" else f"export {name}"
         elif not _lacks(given, values):
             yield f"export {name}={filled(ground.mask_of(name, given), values)}"
@@ -429,7 +481,12 @@ def _render_lines(ground: Runbook, values: Mapping[str, str]) -> Iterator[str]:
             continue
         place = f'"{_code_place(ground)}"/{quoted(name)}'
         yield f'mkdir -p "$(dirname {place})"'
-        yield f"(umask 077; printf %s {filled(ground.mask(template), values)} >{place})"
+        parts = ground.mask(template).split("\n")
+        told = " ".join(filled(one, values) for one in parts)
+        form = quoted("\\n".join("%s" for _ in parts))
+        yield f"(umask 077; printf {form} {told} >{place})"
+        if recovery is not None and recovery.user is not None:
+            yield f"chown {quoted(recovery.user + ':')} {place}"
 
 
 def _owner_lines(ground: Runbook) -> Iterator[str]:
@@ -439,20 +496,24 @@ def _owner_lines(ground: Runbook) -> Iterator[str]:
     for name, ownership in recovery.ownership.items():
         yield from ownership_lines(f'"{ground.placed(name)}"', ownership)
     for name in recovery.render if recovery.ownership else ():
-        yield f'chmod 600 "{_code_place(ground)}"/{quoted(name)}'
+        place = f'"{_code_place(ground)}"/{quoted(name)}'
+        yield f"chmod 600 {place}"
+        if recovery.user is not None:
+            yield f"chown {quoted(recovery.user + ':')} {place}"
 
 
 def _start_lines(ground: Runbook, values: Mapping[str, str]) -> Iterator[str]:
     recovery = ground.recovery
     if recovery is None:
         return
-    commands = [*recovery.prepare, *recovery.start]
-    if commands or recovery.serve is not None:
+    if recovery.prepare or recovery.start or recovery.serve is not None:
         yield f'cd "{_code_place(ground)}"'
-    for words in commands:
+    for words in recovery.prepare:
+        yield _as_user(ground) + _command(ground, words, values)
+    for words in recovery.start:
         yield _command(ground, words, values)
     if recovery.serve is not None:
-        told = _command(ground, recovery.serve, values)
+        told = _as_user(ground) + _command(ground, recovery.serve, values)
         yield f'nohup {told} >"{_WORK}/serve.log" 2>&1 </dev/null &'
         yield f'echo $! >"{_WORK}/serve.pid"'
 
@@ -460,7 +521,13 @@ def _start_lines(ground: Runbook, values: Mapping[str, str]) -> Iterator[str]:
 def _smoke_lines(ground: Runbook, values: Mapping[str, str]) -> Iterator[str]:
     recovery = ground.recovery
     for words in recovery.smoke if recovery is not None else ():
-        yield _command(ground, words, values)
+        yield _as_user(ground) + _command(ground, words, values)
+
+
+def _as_user(ground: Runbook) -> str:
+    """What lets a command in the code run as the user that the settings name."""
+    user = ground.recovery.user if ground.recovery is not None else None
+    return f"runuser -u {quoted(user)} -- " if user is not None else ""
 
 
 def _command(ground: Runbook, words: tuple[str, ...], values: Mapping[str, str]) -> str:

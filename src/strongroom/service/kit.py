@@ -1,8 +1,8 @@
 """The recovery kit: made, opened, and put in the place of a configuration.
 
-See docs/decisions/0020-recovery-kit.md. Invariants: the ledger tells of every kit before its file
-is there; no secret of it goes anywhere but into the sealed file, and out of that into files that
-nobody but their owner may read (I6).
+See docs/decisions/0020-recovery-kit.md. Invariants: the ledger tells of every kit that was begun
+before its file is there, and that it was made once file and page are; no secret of it goes anywhere
+but into the sealed file, and out of that into files that nobody but their owner may read (I6).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from strongroom.report.wording import clock, count
 from strongroom.repository.crypto import decode_master_key, encode_master_key
 from strongroom.service.application import Application
 from strongroom.service.escrow import Digester, held_files, held_references, sections_of
-from strongroom.service.kit_archive import Kit, KitRepository, pack, unpack
-from strongroom.service.kit_codes import MOST_CODES, codes_of, is_codes, joined
+from strongroom.service.kit_archive import RUNBOOK, Kit, KitRepository, pack, unpack
+from strongroom.service.kit_codes import MOST_CODES, codes_of, is_codes, joined, most_bytes
 from strongroom.service.kit_seal import (
     Opener,
     Seal,
@@ -60,6 +60,8 @@ __all__ = [
 ]
 
 RECORD: Final = "kit"
+# No kit yet: only that a file with this digest may be somewhere.
+BEGUN: Final = "kit-begun"
 # What stock restic calls the settings of a store's access.
 _VARIABLES: Final = {
     ("s3", "access_key"): "AWS_ACCESS_KEY_ID",
@@ -167,8 +169,7 @@ def create_kit(
         checked_passphrase(seal.passphrase)
     kit = _collect(application, credentials=credentials)
     findings = [_lack(one.setting, one.reference) for one in lacking(settings)]
-    page = _page(application, kit, seal)
-    kit = replace(kit, readme=page_text(page))
+    kit, page = _explained(application, kit, seal, findings)
     sealed = seal.seal(pack(kit))
     codes = codes_of(kit.id, sealed)
     if len(codes) > MOST_CODES:
@@ -178,19 +179,46 @@ def create_kit(
     digest = hashlib.sha256(sealed).hexdigest()
     printed = page_pdf(replace(page, digest=digest, codes=len(codes)), codes)
     folder = _folder(output)
-    # Before: there must be no such file that the ledger doesn't know of.
-    recorded = application.record(
-        RECORD, _fields(application, kit, page.file, digest, len(codes), seal)
-    )
-    file, paper = folder / page.file, folder / f"{Path(page.file).stem}.pdf"
-    write_private(file, sealed)
-    write_private(paper, printed)
+    fields = _fields(application, kit, page.file, digest, len(codes), seal)
+    fields["folder"] = str(folder.resolve())
+    begun = {key: fields[key] for key in ("kit", "file", "sha256")}
+    application.record(BEGUN, begun)  # where it fails, the record below does too, and tells
+    file, paper = _write_both(folder, page.file, sealed, printed)
+    # After: a kit that could not be written is none, and must not hide that the last one is old.
+    recorded = application.record(RECORD, fields)
     if isinstance(recorded, Finding):
         findings.append(recorded)
     return KitReport(
         kit, file, paper, len(sealed), digest, len(codes), seal.sealed_for, tuple(findings),
         recorded if isinstance(recorded, Entry) else None,
     )  # fmt: skip
+
+
+def _write_both(folder: Path, name: str, sealed: bytes, printed: bytes) -> tuple[Path, Path]:
+    """Write a kit's file and its page, both or none; TargetError says which could not be."""
+    file, paper = folder / name, folder / f"{Path(name).stem}.pdf"
+    write_private(file, sealed)
+    try:
+        write_private(paper, printed)
+    except TargetError as error:
+        file.unlink(missing_ok=True)
+        told = f"{error.message}; {file.name} was removed again, so no kit was made"
+        raise TargetError(told, subject=error.subject, hint=error.hint) from error
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    _flush(folder)
+    return file, paper
+
+
+def _flush(folder: Path) -> None:
+    """Let the names in a folder outlive a loss of power, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def configured(application: Application) -> KitSettings:
@@ -257,6 +285,38 @@ def _collect(application: Application, *, credentials: bool) -> Kit:
         {one: read_secret(f"file:{one}") for one in files},
         credentials=credentials,
     )
+
+
+def _explained(
+    application: Application, kit: Kit, seal: Seal, findings: list[Finding]
+) -> tuple[Kit, KitPage]:
+    """The kit with its texts, and its page: the whole runbook is in it unless paper alone would not
+    be enough then, or it can't be made, which never costs the kit."""
+    from strongroom.report.kit_history import made
+    from strongroom.report.kit_short import in_short
+    from strongroom.service.runbook import runbook_of_kit
+
+    page = _page(application, kit, seal)
+    fields = _fields(application, kit, page.file, "", 0, seal)
+    found = runbook_of_kit(application, lambda seq: made(seq, kit.made_at, fields))
+    if isinstance(found, Finding):
+        findings.append(found)
+        return replace(kit, readme=page_text(page)), page
+    ground, markdown = found
+    files = {one: name for one in kit.secrets if (name := kit.secret_file(one)) is not None}
+
+    def with_texts(runbook: str) -> tuple[Kit, KitPage]:
+        short = in_short(ground, files, RUNBOOK if runbook else "")
+        told = replace(page, reopening=short)
+        return replace(kit, runbook=runbook, readme=page_text(told)), told
+
+    whole, bare = with_texts(markdown), with_texts("")
+    return bare if _fits_on_paper(bare[0]) and not _fits_on_paper(whole[0]) else whole
+
+
+def _fits_on_paper(kit: Kit) -> bool:
+    """Whether the codes of a kit will not be too many; a seal adds less than a code's worth."""
+    return most_bytes(MOST_CODES - 1) >= len(pack(kit))
 
 
 def _lack(setting: str, reference: str) -> Finding:

@@ -21,12 +21,13 @@ from strongroom.config.value import is_reference
 from strongroom.errors import IntegrityError
 from strongroom.service.rendering import time_json
 
-__all__ = ["CONFIG", "README", "Kit", "KitRepository", "pack", "unpack"]
+__all__ = ["CONFIG", "README", "RUNBOOK", "Kit", "KitRepository", "pack", "unpack"]
 
 FORMAT: Final = "strongroom-kit"
 VERSION: Final = 1
 INDEX: Final = "kit.json"
 README: Final = "README.txt"
+RUNBOOK: Final = "runbook.md"
 CONFIG: Final = "strongroom.yaml"
 _SIZE_LIMIT_BYTES: Final = 64 << 20
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -62,10 +63,13 @@ class Kit:
     files: Mapping[str, bytes] = field(repr=False)
     readme: str = field(default="", repr=False)
     credentials: bool = False
+    runbook: str = field(default="", repr=False)
 
     def members(self) -> Iterator[tuple[str, bytes, str]]:
         """Every file: its name, its content, and what it is."""
         yield README, self.readme.encode(), "how to recover"
+        if self.runbook:
+            yield RUNBOOK, self.runbook.encode(), "the runbook, as it was then"
         yield CONFIG, self.config_text.encode(), f"the configuration, {self.config_file}"
         for one in self.repositories:
             content = f"{one.master_key}\n".encode()
@@ -203,6 +207,7 @@ def _kit(index: Any, files: Mapping[str, bytes]) -> Kit:  # Any: JSON values
         {str(of): files[name] for name, of in index["files"].items()},
         files[README].decode(),
         bool(index["credentials"]),
+        files.get(RUNBOOK, b"").decode(),
     )
     for name, _, _ in kit.members():
         parts = PurePosixPath(name).parts

@@ -8,15 +8,16 @@ by hand: the codes in their order, each without its first line.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from strongroom.errors import IntegrityError
 
-__all__ = ["MOST_CODES", "codes_of", "is_codes", "joined"]
+__all__ = ["MOST_CODES", "codes_of", "is_codes", "joined", "most_bytes"]
 
 _LINES_EACH: Final = 10
 _TITLE: Final = "STRONGROOM-KIT"
-_FIRST: Final = re.compile(rf"{_TITLE} ([0-9a-f]+) (\d+)/(\d+)")
+_FIRST: Final = re.compile(rf".*{_TITLE} ([0-9a-f]+) (\d+)/(\d+)")
 # More paper than anybody scans.
 MOST_CODES: Final = 60
 
@@ -31,9 +32,29 @@ def codes_of(kit: str, sealed: bytes) -> tuple[str, ...]:
     )
 
 
+def most_bytes(codes: int) -> int:
+    """How many sealed bytes so many codes hold: lines of 64 letters, four for three bytes."""
+    return codes * _LINES_EACH * 48
+
+
 def is_codes(content: bytes) -> bool:
     """Whether a file holds texts of such codes."""
     return _TITLE.encode() in content[:4096]
+
+
+def _scanned(text: str) -> Iterator[tuple[str, int, int, list[str]]]:
+    """Each scan: of which kit, which of how many, and its lines. Readers put words of their own
+    before a code (`QR-Code:` by zbarimg), and may add space or empty lines."""
+    found: tuple[str, int, int, list[str]] | None = None
+    for line in map(str.strip, text.splitlines()):
+        if first := _FIRST.fullmatch(line):
+            if found is not None:
+                yield found
+            found = first[1], int(first[2]), int(first[3]), []
+        elif found is not None and line:
+            found[3].append(line)
+    if found is not None:
+        yield found
 
 
 def joined(content: bytes, subject: str) -> bytes:
@@ -43,18 +64,16 @@ def joined(content: bytes, subject: str) -> bytes:
     """
     parts: dict[int, list[str]] = {}
     kits: set[tuple[str, int]] = set()
-    current: list[str] = []
-    for line in content.decode("ascii", "replace").splitlines():
-        found = _FIRST.fullmatch(line.strip())
-        if found is not None:
-            kits.add((found[1], int(found[3])))
-            current = parts[int(found[2])] = []
-        elif line.strip():
-            current.append(line.strip())
+    for kit, number, count, lines in _scanned(content.decode("utf-8", "replace")):
+        kits.add((kit, count))
+        # A scan may be cut off: the longer one of two has more of the code.
+        if number <= count and len("".join(lines)) > len("".join(parts.get(number, ()))):
+            parts[number] = lines
     if len(kits) != 1:
+        told = "it has codes of several kits" if kits else "no code of a kit is in it"
         raise IntegrityError(
-            "it has codes of several kits", subject=subject, code="kit-damaged",
-            hint="Scan the codes of one kit only.",
+            told, subject=subject, code="kit-damaged",
+            hint="Scan the codes of one kit only." if kits else "Scan the codes of the page.",
         )  # fmt: skip
     ((_, count),) = kits
     missing = [number for number in range(1, count + 1) if number not in parts]

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from strongroom.config import Settings, read_secret
-from strongroom.config.escrow import access_files, access_needs, lacking
+from strongroom.config.escrow import Need, access_files, access_needs, lacking, needs
 from strongroom.config.value import location_scheme
 from strongroom.errors import StrongroomError
 from strongroom.report.field import mappings, text
+from strongroom.report.wording import count
 from strongroom.service.application import Application
 from strongroom.service.doctor import Check, State
 from strongroom.service.kit import RECORD
@@ -23,21 +24,45 @@ __all__ = ["kit_checks"]
 
 _TITLE: Final = "kit"
 _MAKE: Final = "Run `strongroom kit create`."
+_BEGIN: Final = "Name it in `kit.escrow`, then run `strongroom kit create`."
 _ADD: Final = "Add it to `kit.escrow`, then run `strongroom kit create`."
 # Which settings let us into a store, of which one has to be there.
 _KEYS: Final = {"s3": ("access_key",), "sftp": ("identity", "password")}
 
 
 def kit_checks(application: Application) -> Iterator[Check]:
-    """Lines about the kit, none where none is configured."""
+    """Lines about the kit, and about there being none."""
     settings = application.settings
     if settings.kit is None:
+        yield from _none_at_all(settings)
         return
     found = [*_lacking(settings), *_unreadable(settings), *_access(settings), *_made(application)]
     if not found:
         told = f"holds all that a recovery refers to, {len(settings.kit.escrow)} in escrow"
         found = [Check(_TITLE, State.FINE, told)]
     yield from found
+
+
+def _none_at_all(settings: Settings) -> Iterator[Check]:
+    """A recovery that is configured and asks for secrets would end on an empty machine; where
+    nobody has said how the application comes back, somebody may keep keys elsewhere by hand."""
+    wanted = needs(settings)
+    if not wanted:
+        return
+    first = wanted[0] if settings.recovery is None else _telling(wanted)
+    more = len(dict.fromkeys(one.reference for one in wanted)) - 1
+    told = f"{first.setting} needs {masked_reference(first.reference)}"
+    told += f" (and a recovery {count(more, 'other secret')})" if more else ""
+    told += ", and no `kit` is configured that holds it"
+    if settings.recovery is None:
+        yield Check(_TITLE, State.WARNING, f"{told}: keep it where it survives", _BEGIN)
+        return
+    yield Check(_TITLE, State.FAILED, told, _BEGIN, "secret-not-escrowed")
+
+
+def _telling(wanted: tuple[Need, ...]) -> Need:
+    """What the application itself asks for before what repositories do."""
+    return next((one for one in wanted if one.setting.startswith("recovery.")), wanted[0])
 
 
 def _lacking(settings: Settings) -> Iterator[Check]:

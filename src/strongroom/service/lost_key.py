@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,9 @@ from strongroom.errors import (
 )
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Verdict, finding
+from strongroom.report.field import text
 from strongroom.service.application import Application
+from strongroom.service.kit import RECORD as MADE
 from strongroom.service.kit import newest_file, read_sealed
 from strongroom.service.kit_seal import Opener, identity_in
 from strongroom.service.leftover import sandbox
@@ -41,6 +44,15 @@ __all__ = ["KitDrillReport", "configured_opener", "drill_kit"]
 RECORD: Final = "kit-drill"
 # Errors by which somebody meant another kit or key: nothing is known about this one by that.
 _MISTAKEN: Final = frozenset({"kit-mismatch", "kit-missing"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Drilled:
+    """The file that is drilled, whether somebody has named it, and its SHA-256 once it is read."""
+
+    file: Path
+    by_hand: bool
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +116,45 @@ def drill_kit(
     """Recover from a kit alone, the newest one unless a file is named, and record it.
 
     A kit that does not open with what the configuration keeps is FAILED. Raises when somebody has
-    given another key or another application's kit.
+    given another key or another application's kit, or has named a file that does not open and that
+    is no kit by the ledger: whoever names one may mistake it, which says nothing of the kits.
     """
-    place = newest_file(application) if file is None else file
+    drilled = _Drilled(newest_file(application) if file is None else file, by_hand=file is not None)
     begun = time.monotonic()
     given = configured_opener(application) if opener is None else opener
     try:
-        document = _answer(application, place, read_sealed(place), given)
+        content = read_sealed(drilled.file)
+        drilled = replace(drilled, digest=hashlib.sha256(content).hexdigest())
+        document = _answer(application, drilled.file, content, given)
     except StrongroomError as error:
+        unopened = error.code in ("kit-locked", "kit-damaged")
+        mistaken = drilled.by_hand and drilled.digest not in _digests(application)
         by_hand = opener is not None and error.code == "kit-locked"
-        if by_hand or error.code in _MISTAKEN:
+        if by_hand or error.code in _MISTAKEN or (unopened and mistaken):
             raise
         seconds = time.monotonic() - begun
-        if error.code not in ("kit-locked", "kit-damaged"):
-            fields = _fields(application, place, Verdict.UNKNOWN, (), {}, seconds)
+        if not unopened:
+            fields = _fields(application, drilled, Verdict.UNKNOWN, (), {}, seconds)
             application.record(RECORD, {**fields, "error": error_record(error)})
             raise
-        found = (finding("kit-unopened", place.name, error.message),)
-        return _recorded(application, place, Verdict.FAILED, found, {}, seconds)
+        found = (finding("kit-unopened", drilled.file.name, error.message),)
+        return _recorded(application, drilled, Verdict.FAILED, found, {}, seconds)
     findings = tuple(
         finding(one["code"], one["subject"], one["message"]) for one in document["findings"]
     )
     verdict = Verdict(document["verdict"])
     seconds = time.monotonic() - begun
-    return _recorded(application, place, verdict, findings, document, seconds)
+    return _recorded(application, drilled, verdict, findings, document, seconds)
+
+
+def _digests(application: Application) -> set[str]:
+    """The SHA-256 of every kit that was made, as far as the ledger can be read."""
+    found: set[str] = set()
+    with contextlib.suppress(StrongroomError):  # the ledger's own check tells
+        for entry in application.ledger.backwards():
+            if entry.kind == MADE and entry.fields.get("application") == application.name:
+                found.add(text(entry.fields.get("sha256")))
+    return found - {""}
 
 
 def _answer(
@@ -206,13 +233,14 @@ def _error(told: Mapping[str, str]) -> StrongroomError:
 
 def _recorded(
     application: Application,
-    file: Path,
+    drilled: _Drilled,
     verdict: Verdict,
     findings: tuple[Finding, ...],
     document: Mapping[str, Any],  # Any: JSON values
     seconds: float,
 ) -> KitDrillReport:
-    fields = _fields(application, file, verdict, findings, document, seconds)
+    file = drilled.file
+    fields = _fields(application, drilled, verdict, findings, document, seconds)
     recorded = application.record(RECORD, fields)
     if isinstance(recorded, Entry):
         return KitDrillReport(file, verdict, findings, document, seconds, recorded)
@@ -221,7 +249,7 @@ def _recorded(
 
 def _fields(
     application: Application,
-    file: Path,
+    drilled: _Drilled,
     verdict: Verdict,
     findings: tuple[Finding, ...],
     document: Mapping[str, Any],
@@ -230,8 +258,9 @@ def _fields(
     return {
         "kit": document.get("kit"),
         "made_at": document.get("made_at"),
-        "file": file.name,
-        "sha256": document.get("sha256"),
+        "file": drilled.file.name,
+        "sha256": drilled.digest or None,
+        "by_hand": drilled.by_hand,
         "verdict": verdict.value,
         "repositories": list(document.get("repositories", ())),
         "point": document.get("point"),

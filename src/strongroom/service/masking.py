@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from strongroom.config.value import is_reference
+from strongroom.config.value import check_reference, is_reference
 
 HIDDEN: Final = "***"
 _MOST_CHARACTERS: Final = 400
@@ -60,9 +60,14 @@ def _masked_command(line: str) -> str:
 
 def masked_reference(text: str) -> str:
     """Where a secret is kept; of a `command:` the program alone. What is no reference is hidden
-    whole, since it may be the secret."""
+    whole, since it may be the secret; so is what follows `env:` or `keyring:` and can't belong
+    there."""
     if not is_reference(text):
         return HIDDEN
+    try:
+        check_reference(text)
+    except ValueError:
+        return f"{text.partition(':')[0]}:{HIDDEN}"
     if text.startswith("command:"):
         program, *arguments = text.split(maxsplit=1) or [text]
         return f"{program} …" if arguments else program

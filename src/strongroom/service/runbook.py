@@ -8,7 +8,7 @@ it, and `prune` keeps it for as long as the point. Invariant: no secret is in it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from strongroom.service.masking import masked_commands
 from strongroom.service.rendering import time_json
 
 if TYPE_CHECKING:
+    from strongroom.report.kit_history import KitMade
     from strongroom.report.runbook_ground import Point, Procedure, Runbook
     from strongroom.service.selection import Candidate
 
@@ -34,6 +35,7 @@ __all__ = [
     "TAG",
     "Written",
     "beside_point",
+    "runbook_of_kit",
     "stored_runbook",
     "write_runbook",
 ]
@@ -146,6 +148,34 @@ def beside_point(application: Application) -> tuple[dict[bytes, bytes], list[Fin
         return {MARKDOWN_PATH: markdown.encode(), PAGE_PATH: page.encode()}, findings
     LOG.debug("no runbook is stored", exc_info=error)
     return {}, [finding("runbook-unstored", error.subject or "runbook", error.message)]
+
+
+def runbook_of_kit(
+    application: Application, made: Callable[[int], KitMade]
+) -> tuple[Runbook, str] | Finding:
+    """The ground and the text of a runbook for which the kit that is being made is the newest, with
+    this number in the ledger; a warning when they can't be made."""
+    from dataclasses import replace
+
+    from strongroom.report.judgement import judge_evidence
+    from strongroom.report.runbook import runbook_markdown
+
+    try:
+        ground = _gather(application, application.clock())
+        evidence = ground.evidence
+        newest = made(evidence.chain.records + 1)
+        history = replace(evidence.history, kits=(*evidence.history.kits, newest))
+        evidence = replace(evidence, history=history)
+        report = judge_evidence(evidence, ground.promise, ground.made_at)
+        ground = replace(ground, evidence=evidence, report=report)
+        return ground, runbook_markdown(ground)
+    except StrongroomError as known:
+        error = known
+    except Exception as unforeseen:  # the edge of a step: a bug here must not cost the kit
+        error = StrongroomError(f"something that nobody foresaw: {type(unforeseen).__name__}")
+        error.__cause__ = unforeseen
+    LOG.debug("no runbook is in the kit", exc_info=error)
+    return finding("runbook-unstored", error.subject or "runbook", error.message)
 
 
 # Rendering
