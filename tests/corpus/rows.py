@@ -113,6 +113,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "code-irregular": (NO_FAULT, "tests/e2e/test_code_prove.py"),
     "snapshot-foreign": (NO_FAULT, "tests/e2e/test_restic_brought_back.py"),
     "table-restored": ("says what `restore --table` did", "tests/e2e/test_cli_tables.py"),
+    "proof-stopped": ("depends on who restores", "tests/e2e/test_restore_unread.py"),
     "content-unchecked": ("depends on who proves", "tests/e2e/test_postgres_refusals.py"),
     "structure-unchecked": ("depends on who proves", "tests/e2e/test_structure.py"),
     "capture-incomplete": ("follows what the capture told", "tests/e2e/test_cli_fault.py"),

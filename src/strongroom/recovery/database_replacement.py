@@ -70,7 +70,8 @@ def replace_database(
         plan = Plan(Operation.REPLACE, beside, before, old=None if old is None else (0, old))
         journal.write(plan)
         try:
-            outcome = restore(source, view, address.with_database(beside).conninfo())
+            whole = address.with_database(beside).conninfo()
+            outcome = restore(source, view, whole, tells_stopped_proof=True)
         except BaseException:
             databases.drop_if_made(address, beside)
             journal.clear()

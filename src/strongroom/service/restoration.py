@@ -89,7 +89,9 @@ def restore_source(
         if replace is None:
             # How much a part takes is not known.
             known = [] if roomy or part else require_room_at(source, view, target)
-            outcome = restore(source, view, target, include=part, proven=proven)
+            outcome = restore(
+                source, view, target, include=part, proven=proven, tells_stopped_proof=True
+            )
             outcome = with_findings(outcome, known)
         else:
             done = replace_content(
