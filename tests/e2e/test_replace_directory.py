@@ -262,3 +262,24 @@ def test_a_full_disk_endangers_nothing_that_is_in_use(place: Place) -> None:
         assert "mpty" not in error["hint"]
         assert [one.name for one in disk.iterdir() if one.is_dir()] == ["uploads"]
         assert (target / "mine").read_text() == "in use"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "host=h password=hunter2 dbname=x",
+        "dbname=x host=h PASSWORD='hunter2'",
+        "postgresql://u:hunter2@127.0.0.1:1/x",
+        "postgresql://u@127.0.0.1:1/x?password=hunter2",
+    ],
+)
+def test_a_password_is_refused_before_anything_and_kept_nowhere(place: Place, target: str) -> None:
+    answer = place.run("restore", "--rollback", target, "--reason", "test")
+    assert answer.status == 2, answer.err
+    assert "env:NAME" in answer.err
+    assert "hunter2" not in answer.err + answer.text
+    ledger = b"".join(
+        one.read_bytes() for one in (place.path / "state").rglob("*") if one.is_file()
+    )
+    assert b"hunter2" not in ledger
+    assert b"rollback-failed" not in ledger

@@ -9,14 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from strongroom.config.value import check_database_url
+from strongroom.config.value import check_database_url, is_reference
 from strongroom.errors import ConfigError, IntegrityError, StrongroomError
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
+from strongroom.recovery.replacement import names_database
 from strongroom.recovery.room import require_room_at
 from strongroom.repository import SnapshotView
 from strongroom.service.adaptation import adapt
 from strongroom.service.application import Application
+from strongroom.service.masking import masked
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
 from strongroom.service.rendering import error_record
@@ -278,6 +280,7 @@ def rollback(
     application: Application, target: str, *, reason: str = "", now: datetime | None = None
 ) -> Rollback:
     """Undo the newest `restore --replace` of a target: what it replaced takes its place again."""
+    _refuse_password(target)
     _require_reason(application, reason)
     now = now or application.clock()
     why = {"target": shown(target), "reason": reason or None}
@@ -291,8 +294,26 @@ def rollback(
     return dataclasses.replace(done, target=shown(target), findings=(*done.findings, *notes))
 
 
+def _refuse_password(target: str) -> None:
+    """ConfigError `usage` for a database that is not named as `--to` wants it. What is neither a
+    reference nor a URL nor says dbname=, host= or the like is a directory."""
+    if not names_database(target):
+        return
+    try:
+        check_database_url(target)
+    except ValueError as error:
+        raise ConfigError(
+            str(error),
+            subject="--rollback",
+            code="usage",
+            hint="Put the URL into a variable or a file, and give env:NAME or file:PATH.",
+        ) from None
+
+
 def shown(target: str) -> str:
-    """The target for records; a URL that holds a password, against all advice, loses it."""
+    """The target for records; what holds a password, against all advice, loses it."""
+    if names_database(target) and not is_reference(target):
+        target = masked(target)
     scheme, separator, rest = target.partition("://")
     if not separator or "@" not in rest:
         return target
