@@ -28,6 +28,7 @@ from strongroom.postgres.crew import Crew
 from strongroom.postgres.definitions import Definitions, plain_table
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
+from strongroom.postgres.large_object_script import LargeObjectScript
 from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import (
     Complaint,
@@ -502,8 +503,12 @@ class _Load:
                     self.complaints.judge([Complaint(subject, text, sqlstate=state)])
 
     def large_objects(self) -> None:
-        outcome = self._psql(self.files.blocks(layout.LARGE_OBJECTS_SQL))
-        complaints = from_psql(outcome.messages, b"", layout.LARGE_OBJECTS_SQL)
+        script = LargeObjectScript(self.change)
+        outcome = self._psql(script.changed(self.files.blocks(layout.LARGE_OBJECTS_SQL)))
+        self.complaints.take(script.told)
+        complaints = from_psql(
+            outcome.messages, b"", layout.LARGE_OBJECTS_SQL, script.about, script.judged
+        )
         stopped = of_the_host(complaints)
         if stopped is not None:
             raise SourceError(f"{stopped.subject}: {stopped.text}", subject=self.target.describe())
