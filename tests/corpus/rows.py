@@ -141,6 +141,7 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "recovery-unproven": ("says what was chosen", "tests/e2e/test_recover.py"),
     "runbook-incomplete": ("the host's own files", "tests/e2e/test_runbook.py"),
     "undelete-parents": (NO_FAULT, "tests/e2e/test_undelete.py"),
+    "undelete-parent-differs": ("the live database's own", "tests/e2e/test_undelete_live.py"),
     "undelete-children": (NO_FAULT, "tests/e2e/test_undelete.py"),
     "undelete-columns": ("the live database's own", "tests/e2e/test_undelete_live.py"),
     "undelete-triggers": ("the live database's own", "tests/e2e/test_undelete_live.py"),

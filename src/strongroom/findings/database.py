@@ -151,6 +151,11 @@ DATABASE: Final = (
                 "Rows that are put back refer to others that are gone as well: these come first.",
                 "They were deleted together.",
                 "Nothing to do: read the SQL."),
+    FindingKind("undelete-parent-differs", _W,
+                "Rows that are put back refer to a row that is there with other values than in the "
+                "snapshot.",
+                "It was changed since, or it was deleted and another row has its key now.",
+                "Look at that row before --apply: rows must not come back to another's parent."),
     FindingKind("undelete-children", _N,
                 "Rows went with rows that they belong to, and are not put back by themselves.",
                 "A foreign key deleted them (CASCADE), or emptied their columns (SET NULL).",
