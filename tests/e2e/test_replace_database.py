@@ -223,6 +223,9 @@ def test_a_preview_compares_tables(place: Place, server: Server) -> None:
     assert "nowhere" not in those(server, "nowhere")
     text = place.run(*words, "--replace", "seen", "--verbose").text
     assert "    public.trainees: 500 rows captured, 400 rows there" in text.splitlines()
+    assert "as captured; what the rows hold was not compared" in text
+    assert "leave" not in text
+    assert "--replace seen finishes" in refused.document["obstacle"]["hint"]
 
 
 # Room

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.config.value import check_database_url, is_reference
-from strongroom.errors import ConfigError, IntegrityError, StrongroomError
+from strongroom.errors import ConfigError, IntegrityError, StrongroomError, TargetError
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
 from strongroom.recovery.replacement import names_database
@@ -32,12 +33,14 @@ from strongroom.service.selection import (
     survey,
 )
 from strongroom.sources import Source
+from strongroom.sources.database import connection_to
 
 __all__ = [
     "ProofReport",
     "Rollback",
     "check_target",
     "choose_snapshot",
+    "naming_replace",
     "prove_source",
     "refuse_other_parts",
     "refuse_partial_replacement",
@@ -91,9 +94,12 @@ def restore_source(
         if replace is None:
             # How much a part takes is not known.
             known = [] if roomy or part else require_room_at(source, view, target)
-            outcome = restore(
-                source, view, target, include=part, proven=proven, tells_stopped_proof=True
-            )
+            try:
+                outcome = restore(
+                    source, view, target, include=part, proven=proven, tells_stopped_proof=True
+                )
+            except TargetError as error:
+                raise naming_replace(error, source, target) from error
             outcome = with_findings(outcome, known)
         else:
             done = replace_content(
@@ -232,6 +238,18 @@ def check_target(source: Source, target: str, *, subject: str = "target") -> Non
             code="usage",
             hint="Name a directory.",
         )
+
+
+def naming_replace(error: TargetError, source: Source, target: str) -> TargetError:
+    """The error; of a target that holds something with the way to finish what was stopped there,
+    which looks like a whole one and is none."""
+    if error.code != "target-not-empty":
+        return error
+    is_database = source.kind == "postgres"
+    name = connection_to(target).database if is_database else Path(target).absolute().name
+    more = f"--replace {shlex.quote(name)} finishes what a restore that was stopped has left there"
+    hint = f"{error.hint} Or {more}; what is there is kept beside it."
+    return TargetError(error.message, subject=error.subject, code=error.code, hint=hint)
 
 
 def refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
