@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 import pytest
 
-from strongroom.cli.audit import APART, AUDITED, REFERENCES, SHOWN, Trace, arguments_of
+from strongroom.cli.audit import (
+    APART,
+    AUDITED,
+    DIGESTED,
+    REFERENCES,
+    SHOWN,
+    Trace,
+    arguments_of,
+)
 from strongroom.cli.command import AnsweringGroup
 from strongroom.cli.main import strongroom
 from strongroom.evidence import AUDIT_KINDS, Entry
@@ -175,9 +183,10 @@ def test_it_is_decided_of_every_option_whether_it_is_shown() -> None:
         for one in command.params
         if not (isinstance(one, click.Option) and one.is_flag)
     }
-    assert names - SHOWN - REFERENCES - APART == set()
+    assert names - SHOWN - REFERENCES - DIGESTED - APART == set()
     assert SHOWN - names == set()
     assert REFERENCES - names == set()
+    assert DIGESTED - names == set()
 
 
 @pytest.mark.parametrize("command", WORDS)

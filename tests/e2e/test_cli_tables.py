@@ -181,6 +181,7 @@ def test_a_target_that_lacks_a_type_is_left_as_it_was(place: Place, server: Serv
         "--json", "restore", "database", "--to", server.url("nowhere"), "--table", "audit.trail"
     )
     assert nowhere.document["error"]["code"] == "database-missing"
+    assert "CREATE DATABASE" in nowhere.document["error"]["hint"]
 
 
 def test_parts_that_a_source_does_not_have_are_refused(place: Place, server: Server) -> None:

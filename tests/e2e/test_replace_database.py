@@ -223,6 +223,9 @@ def test_a_preview_compares_tables(place: Place, server: Server) -> None:
     assert "nowhere" not in those(server, "nowhere")
     text = place.run(*words, "--replace", "seen", "--verbose").text
     assert "    public.trainees: 500 rows captured, 400 rows there" in text.splitlines()
+    assert "as captured; what the rows hold was not compared" in text
+    assert "leave" not in text
+    assert "--replace seen finishes" in refused.document["obstacle"]["hint"]
 
 
 # Room
@@ -260,3 +263,26 @@ def test_what_is_not_known_of_a_server_is_said_and_refuses_nothing(
     away = replace(connection, parameters={**connection.parameters, "host": "db.example.com"})
     (found,) = require_room_on_server(view_of(place, 1 << 60), away)
     assert "on another machine" in found.message
+
+
+def test_a_database_whose_name_begins_alike_is_not_rolled_back_to(
+    place: Place, server: Server
+) -> None:
+    stem = "tms_production_europe_west_1_customer_portal_"
+    blue, green = used(server, stem + "blue"), used(server, stem + "green")
+    words = ("restore", "database", "--to", blue, "--replace", stem + "blue", "--reason", "test")
+    kept = place.json(*words)["kept"]
+    answer = place.run("restore", "--rollback", green)
+    assert answer.status == 5
+    assert "nothing is kept of an earlier replacement" in answer.err
+    held = "SELECT count(*) FROM mine"
+    assert server.sql(stem + "green", held) == "1"
+    # What an earlier version kept, whose name it only cut, may be the one's or the other's.
+    cut = stem[:41] + "_before_20261122140000"
+    server.sql("postgres", f'ALTER DATABASE "{kept}" RENAME TO "{cut}"')
+    answer = place.run("restore", "--rollback", green)
+    assert answer.status == 5
+    assert "cannot be told" in answer.err
+    server.sql("postgres", f'DROP DATABASE "{stem}green"')
+    assert place.run("restore", "--rollback", blue).status == 0
+    assert server.sql(stem + "blue", held) == "1"

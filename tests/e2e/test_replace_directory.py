@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.command_line import CONFIG, Place, make_place
 from tests.support.code_ground import commit, git, make_application, write
+from tests.support.observation import small_disk
 from tests.support.tree_ground import describe
 
 WITH_CODE = CONFIG.replace("repositories:", "  code: {kind: git, path: app}\nrepositories:")
@@ -245,3 +246,40 @@ def test_a_restore_shows_how_far_it_is(place: Place) -> None:
     assert piped.stderr.startswith("restore uploads: ")
     assert "of about 351.6 KiB" in piped.stderr
     assert "\x1b" not in piped.stderr + piped.stdout
+
+
+def test_a_full_disk_endangers_nothing_that_is_in_use(place: Place) -> None:
+    with small_disk(100 << 10) as disk:
+        target = disk / "uploads"
+        target.mkdir()
+        (target / "mine").write_text("in use")
+        words = ("restore", "uploads", "--to", target, "--replace", "uploads", "--ignore-space")
+        answer = place.run("--json", *words, "--reason", "test")
+        assert answer.status == 5
+        error = answer.document["error"]
+        assert "No space left" in error["message"]
+        assert error["hint"].startswith("Nothing was changed")
+        assert "mpty" not in error["hint"]
+        assert [one.name for one in disk.iterdir() if one.is_dir()] == ["uploads"]
+        assert (target / "mine").read_text() == "in use"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "host=h password=hunter2 dbname=x",
+        "dbname=x host=h PASSWORD='hunter2'",
+        "postgresql://u:hunter2@127.0.0.1:1/x",
+        "postgresql://u@127.0.0.1:1/x?password=hunter2",
+    ],
+)
+def test_a_password_is_refused_before_anything_and_kept_nowhere(place: Place, target: str) -> None:
+    answer = place.run("restore", "--rollback", target, "--reason", "test")
+    assert answer.status == 2, answer.err
+    assert "env:NAME" in answer.err
+    assert "hunter2" not in answer.err + answer.text
+    ledger = b"".join(
+        one.read_bytes() for one in (place.path / "state").rglob("*") if one.is_file()
+    )
+    assert b"hunter2" not in ledger
+    assert b"rollback-failed" not in ledger

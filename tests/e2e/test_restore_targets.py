@@ -330,3 +330,31 @@ def test_an_extension_of_another_place_is_told_beforehand(
     with throwaway_cluster(major=18) as lacking:
         fitness = examine_target(store, lacking.connection("copy"))
         assert ("sandbox-lacks", "extension pgcrypto") in told(list(fitness.findings))
+
+
+LARGE = """
+CREATE ROLE appr; CREATE ROLE reader; CREATE ROLE mgr LOGIN CREATEDB;
+SELECT lo_from_bytea(99, 'x'); SELECT lo_from_bytea(100, 'y');
+ALTER LARGE OBJECT 99 OWNER TO appr;
+GRANT SELECT ON LARGE OBJECT 99 TO reader; GRANT SELECT ON LARGE OBJECT 100 TO appr;
+"""
+
+
+def test_large_objects_belong_to_the_roles_that_are_there(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "captured")
+    with throwaway_cluster(major=15) as cluster:
+        source = make_database(cluster, "source")
+        psql(cluster, source, "-c", LARGE)
+        capture_database(source, CaptureOptions(), store)
+        target = cluster.connection("mapped")
+        _, found, verdict = restore(store, target, {"appr": "mgr", "reader": "mgr"})
+        assert verdict is Verdict.PROVEN, found
+        owned = "SELECT string_agg(lomowner::regrole || ' ' || lomacl::text, ',' ORDER BY oid)"
+        assert psql(cluster, target, "-c", f"{owned} FROM pg_largeobject_metadata") == (
+            "mgr {mgr=rw/mgr},postgres {postgres=rw/postgres,mgr=r/postgres}"
+        )
+        psql(cluster, cluster.connection("postgres"), "-c", "DROP DATABASE source")
+        _, found, verdict = restore(store, cluster.connection("refused", user="mgr"))
+        assert verdict is Verdict.UNKNOWN, found
+        assert ("target-owner", "large object 99") in told(found)
+        assert "large-objects.sql" not in {one.subject for one in found}

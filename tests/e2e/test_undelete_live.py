@@ -3,6 +3,7 @@ what happens when it changes while rows are put back."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -276,7 +277,9 @@ DELETE FROM app.staff WHERE id = 6;
 def test_triggers_are_told_and_act(ground: Ground) -> None:
     # Its function finds its table by the database's own search path.
     ground.sql(TRIGGER.format("NEW.name := 'altered'; RETURN NEW;", "BEFORE"))
-    report = ground.undelete("app.staff", "--apply", "--changed")
+    answer = ground.answer("app.staff", "--apply", "--changed")
+    assert answer.status == 3, answer.text  # all is back, and not as it was
+    report = answer.document
     assert codes(report)["undelete-triggers"] == ["app.staff"]
     assert codes(report)["undelete-altered"] == ["app.staff"]
     assert ground.sql("SELECT * FROM noted") == "6"
@@ -298,6 +301,49 @@ def test_a_sequence_that_was_set_back_is_told(ground: Ground) -> None:
     assert "id comes back up to 101" in told
     assert "is at 0" in told
     assert ground.sql("SELECT nextval('app.invoices_id_seq')") == "1", "it is not moved"
+    statement = (
+        "SELECT pg_catalog.setval('app.invoices_id_seq',"
+        ' (SELECT max("id") FROM "app"."invoices"));'
+    )
+    assert told.endswith(f": {statement}")
+    assert report["sql"].endswith(f"\n-- {statement}\n")
+    assert ground.sql(statement) == "101"
+    assert ground.sql("SELECT nextval('app.invoices_id_seq')") == "102"
+
+
+def test_what_must_have_a_value_is_told_beforehand(ground: Ground) -> None:
+    ground.sql("DELETE FROM app.staff; ALTER TABLE app.staff ADD COLUMN must int NOT NULL,"
+               " ALTER boss SET NOT NULL")  # fmt: skip
+    report = ground.undelete("app.staff")
+    told = [one["message"] for one in report["findings"] if one["code"] == "undelete-obstacle"]
+    assert told == [
+        "boss must have a value since, and 1 rows have none",
+        "must must have a value and the snapshot has none",
+    ]
+    answer = ground.answer("app.staff", "--apply")
+    assert answer.status == 5
+    assert "of staff must have a value" in answer.document["error"]["hint"]
+
+
+def test_a_parent_that_is_another_row_by_now_is_told(ground: Ground) -> None:
+    ground.sql("DELETE FROM app.invoices WHERE id IN (5, 6)")
+    assert not {"undelete-parent-differs"} & codes(ground.undelete("app.lines")).keys()
+    ground.sql("INSERT INTO app.invoices (id, customer) OVERRIDING SYSTEM VALUE"
+               " SELECT 5, id FROM app.customers LIMIT 1")  # fmt: skip
+    report = ground.undelete("app.lines")
+    assert codes(report)["undelete-parent-differs"] == ["app.invoices"]
+    (told,) = [one for one in report["findings"] if one["code"] == "undelete-parent-differs"]
+    assert told["message"].startswith("1 of its rows")
+
+
+def test_the_condition_is_recorded_by_its_digest_alone(ground: Ground) -> None:
+    condition = "name = 'a person of whom nobody should know'"
+    ground.undelete("app.staff", "--where", condition)
+    ledger = b"".join(
+        one.read_bytes() for one in (ground.place.path / "state").rglob("*") if one.is_file()
+    )
+    assert b"a person of whom" not in ledger
+    assert f"sha256:{hashlib.sha256(condition.encode()).hexdigest()}".encode() in ledger
 
 
 def test_another_database_can_be_the_live_one(ground: Ground) -> None:

@@ -93,7 +93,8 @@ Would restore uploads from snapshot SNAPSHOT (local, TIME UTC, SPAN old)
   leave 5 entries as captured
   compared: names, types, sizes, times, modes and owners
 It would be refused: PLACE/back: the directory is not empty
-  Choose an empty target.
+  Choose an empty target. Or --replace back finishes what a restore that was stopped has left \
+there; what is there is kept beside it.
 $ drill
 PROVEN  uploads: identical to snapshot SNAPSHOT (local, TIME UTC); 6 comparisons in SPAN
 $ check
@@ -123,7 +124,9 @@ SNAPSHOT  uploads  local  TIME  175.8 KiB  UNKNOWN  POINT"""
     [
         (
             ["restore", "uploads", "--to", "PLACE/uploads"],
-            "Error: PLACE/uploads: the directory is not empty\nHint: Choose an empty target.",
+            "Error: PLACE/uploads: the directory is not empty\nHint: Choose an empty target. Or "
+            "--replace uploads finishes what a restore that was stopped has left there; what is "
+            "there is kept beside it.",
         ),
         (
             ["restore", "uploads", "--to", "PLACE/x", "--snapshot", "abc"],

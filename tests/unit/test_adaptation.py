@@ -35,6 +35,16 @@ def test_owners_are_names_or_numbers() -> None:
     assert parse_owner(str(user.pw_uid)) == (user.pw_uid, user.pw_gid)
 
 
+def test_the_message_about_an_unknown_owner_is_whole() -> None:
+    for text, said in (
+        ("nosuch:user", "this host knows no user 'nosuch'"),
+        ("root:nosuch", "this host knows no group 'nosuch'"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            parse_owner(text)
+        assert raised.value.message == said
+
+
 @pytest.mark.parametrize("text", ["no such user", "1:no such group", "4294967000", ":1", "1:"])
 def test_owners_that_this_host_does_not_know_are_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

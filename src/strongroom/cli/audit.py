@@ -7,6 +7,7 @@ not in the lists below is named without its value, since nobody has said that it
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -169,11 +170,12 @@ SHOWN: Final = frozenset(
         "tag",
         "target",
         "wanted",
-        "where",
     }
 )
 # Those that say where a secret is kept; what is typed there otherwise is hidden.
 REFERENCES: Final = frozenset({"new_password", "passphrase"})
+# Those that may name what a row holds: that there was one, and which, is kept by its digest.
+DIGESTED: Final = frozenset({"where"})
 # Those that belong to the run and not to the command, or have a field of their own.
 APART: Final = frozenset(
     {
@@ -301,4 +303,6 @@ def _shown(name: str, text: str) -> str:
 
     if name in REFERENCES:
         return masked_reference(text)
+    if name in DIGESTED:
+        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     return masked(text) if name in SHOWN else HIDDEN

@@ -41,7 +41,12 @@ def _change_lines(changes: Differences, *, replaces: bool, verbose: bool) -> Ite
     yield from _group("change", changes.changed, verbose=verbose)
     taken = "take away, and keep beside," if replaces else "not have"
     yield from _group(taken, changes.deleted, verbose=verbose)
-    if changes.same:
+    if changes.same and changes.tables:
+        yield (
+            f"  of {count(changes.same, 'table')} the name and the estimated number of rows are as "
+            "captured; what the rows hold was not compared"
+        )
+    elif changes.same:
         yield f"  leave {count(changes.same, 'entry', 'entries')} as captured"
     yield f"  compared: {changes.compared}"
     if verbose:

@@ -28,6 +28,7 @@ from strongroom.postgres.crew import Crew
 from strongroom.postgres.definitions import Definitions, plain_table
 from strongroom.postgres.exchange import Block, CapturedFiles
 from strongroom.postgres.inventory import Inventory
+from strongroom.postgres.large_object_script import LargeObjectScript
 from strongroom.postgres.manifest import Manifest, TableRecord
 from strongroom.postgres.messages import (
     Complaint,
@@ -58,6 +59,8 @@ from strongroom.postgres.target import (
     create_roles,
     maintenance_connection,
     prepare_database,
+    reason_locked_out,
+    take_back,
 )
 
 if TYPE_CHECKING:
@@ -217,6 +220,8 @@ class _Load:
             self.server_version = session.info.server_version
             self.tls = bool(session.pgconn.ssl_in_use) or target.wants_tls
             self._settings = _session_settings(session, options.jobs)
+            # Where what is the whole server's can be done, also when the target lets nobody in.
+            self._elsewhere = target.with_database(session.info.dbname)
 
     def report(self) -> LoadReport:
         return LoadReport(
@@ -257,7 +262,8 @@ class _Load:
         self.prepare()
         assert self.standing is not None
         inventory = self._inventory()
-        with acting_for(self.target, self.standing, self._owners(inventory)) as acts_for:
+        owned_by = self._owners(inventory)
+        with acting_for(self._elsewhere, self.standing, owned_by) as acts_for:
             self.change = role_change(self.standing, inventory, self.options.other_roles, acts_for)
             self._define_and_fill()
             self._settle(inventory)
@@ -270,8 +276,20 @@ class _Load:
                     self.complaints.take(
                         apply_settings(self.target, database, self.change, self.standing)
                     )
-        if not self.options.own_server:
+        if not self.options.own_server and self._is_let_in(inventory):
             self._make_durable()
+
+    def _is_let_in(self, inventory: Inventory) -> bool:
+        """Whether the role can still connect, now that owner and grants of the database are those
+        that were captured. If not, it is made its owner again, so that it can be proven."""
+        if self.standing is None or self.standing.superuser:
+            return True
+        told = reason_locked_out(self.target)
+        if told is None:
+            return True
+        with acting_for(self._elsewhere, self.standing, self._owners(inventory)):
+            self.complaints.take(take_back(self.target, self.standing, told))
+        return reason_locked_out(self.target) is None
 
     def _define_and_fill(self) -> None:
         with self.stage("schema"):
@@ -485,8 +503,12 @@ class _Load:
                     self.complaints.judge([Complaint(subject, text, sqlstate=state)])
 
     def large_objects(self) -> None:
-        outcome = self._psql(self.files.blocks(layout.LARGE_OBJECTS_SQL))
-        complaints = from_psql(outcome.messages, b"", layout.LARGE_OBJECTS_SQL)
+        script = LargeObjectScript(self.change)
+        outcome = self._psql(script.changed(self.files.blocks(layout.LARGE_OBJECTS_SQL)))
+        self.complaints.take(script.told)
+        complaints = from_psql(
+            outcome.messages, b"", layout.LARGE_OBJECTS_SQL, script.about, script.judged
+        )
         stopped = of_the_host(complaints)
         if stopped is not None:
             raise SourceError(f"{stopped.subject}: {stopped.text}", subject=self.target.describe())

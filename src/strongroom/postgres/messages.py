@@ -227,10 +227,15 @@ def of_the_host(complaints: Iterable[Complaint]) -> Complaint | None:
 
 
 def from_psql(
-    messages: str, script: bytes, path: str, name_of: Callable[[int], str] | None = None
+    messages: str,
+    script: bytes,
+    path: str,
+    name_of: Callable[[int], str] | None = None,
+    judged: Callable[[Complaint, int], Complaint] | None = None,
 ) -> list[Complaint]:
     """What psql said about `script`, which it read from standard input; `path` is its name. Of a
-    script that is too large to be kept `name_of` says what a line is about."""
+    script that is too large to be kept `name_of` says what a line is about, and `judged` gives the
+    complaint about it as it is meant."""
     lines = script.decode(errors="replace").split("\n")
     found: list[Complaint] = []
     for line in messages.splitlines():
@@ -238,7 +243,8 @@ def from_psql(
         if match:
             number = int(match[1])
             subject = (name_of(number) if name_of else _object_above(lines, number)) or path
-            found.append(Complaint(subject, match[3], match[2] == "WARNING"))
+            one = Complaint(subject, match[3], match[2] == "WARNING")
+            found.append(judged(one, number) if judged else one)
         elif line.startswith(_DETAILS) and found:
             found[-1] = _with_detail(found[-1], line)
         elif own := _PSQL_OWN.match(line):

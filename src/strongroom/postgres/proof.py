@@ -44,7 +44,7 @@ from strongroom.postgres.piecewise import Difference, first_difference
 from strongroom.postgres.programs import find_programs
 from strongroom.postgres.question import Answer, Outcome, Question, ask
 from strongroom.postgres.row_loading import table_key
-from strongroom.postgres.session import CopySession, pin_settings, pinned_settings
+from strongroom.postgres.session import CopySession, StatementError, pin_settings, pinned_settings
 from strongroom.postgres.statement import copy_out, qualified
 from strongroom.postgres.structure import compare_structure
 
@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 _NAMED: Final = 5
+_NO_PRIVILEGE: Final = "42501"
 _LOCK_TIMEOUT: Final = "60s"
 # A copy has no statistics at first, and nobody waits for it: more than at capture.
 _QUESTION_SECONDS: Final = 120
@@ -141,7 +142,8 @@ def prove_database(
         if options.deep:
             with proof.stage("amcheck"):
                 proof.deep()
-    if not options.partial:  # else they would be taken for those of the whole
+    # Of some of the rows they would be taken for those of the whole.
+    if not options.partial and not proof.is_unread:
         proof.report.digests = proof.digests()
     proof.report.findings = list(options.accepted.softened(proof.report.findings))
     proof.report.findings.sort(key=lambda one: (one.subject, one.code))
@@ -174,6 +176,7 @@ class _Proof:
         # By stream what identifies it, as captured and as observed; and the large objects.
         self._streams: dict[str, tuple[bytes, bytes]] = {}
         self._objects: str | None = None
+        self.is_unread = False
         self._guard = threading.Lock()
         sql_ascii = self.manifest.session.get("client_encoding") == "SQL_ASCII"
         with target.connect() as session:
@@ -237,12 +240,32 @@ class _Proof:
             self._add(finding("content-missing", table.label, message))
 
     def _compare_tables(self, queue: list[TableRecord], crew: Crew) -> None:
-        with (
-            CopySession(self.programs, self.target, self.settings, code="source-failed") as session,
-            crew.breaking(session.abort),
-        ):
-            while table := self._next(queue):
-                self._compare_table(session, table)
+        """By one session as long as nothing is refused, which ends it."""
+        while queue:
+            with self._copying() as session, crew.breaking(session.abort):
+                while table := self._next(queue):
+                    with self._unless_refused(table.label) as refused:
+                        self._compare_table(session, table)
+                    if refused:
+                        break
+
+    def _copying(self) -> CopySession:
+        return CopySession(self.programs, self.target, self.settings, code="source-failed")
+
+    @contextmanager
+    def _unless_refused(self, label: str) -> Iterator[list[Finding]]:
+        """Rows that the role may not read, or row security hides from it, are a finding of their
+        table, which is in what this gives."""
+        refused: list[Finding] = []
+        try:
+            yield refused
+        except StatementError as error:
+            if error.sqlstate != _NO_PRIVILEGE:
+                raise
+            message = f"its rows could not be read: {without_values(error.message)}"
+            refused.append(finding("content-unchecked", label, message))
+            self._add(refused[0])
+            self.is_unread = True
 
     def _next(self, queue: list[TableRecord]) -> TableRecord | None:
         with self._guard:
@@ -274,10 +297,8 @@ class _Proof:
         """Tables whose rows may lie in other partitions than at capture, each as a whole."""
         if not trees:
             return
-        with CopySession(
-            self.programs, self.target, self.settings, code="source-failed"
-        ) as session:
-            for tree in trees:
+        for tree in trees:
+            with self._copying() as session, self._unless_refused(".".join(tree[0].root)):
                 captured = itertools.chain.from_iterable(
                     self.files.blocks(table.file) for table in tree
                 )
@@ -352,6 +373,10 @@ class _Proof:
             )
         except psycopg.OperationalError:
             raise
+        except psycopg.errors.InsufficientPrivilege as error:
+            message = f"{names}: they could not be read: {error.diag.message_primary}"
+            self._add(finding("content-unchecked", label, message))
+            return
         except psycopg.Error as error:
             reason = error.diag.message_primary or str(error)
             message = f"{names}: {without_values(reason)}"

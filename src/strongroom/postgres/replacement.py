@@ -8,6 +8,11 @@ refusal is passed on.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
 
 from strongroom.errors import SourceError, TargetError
 from strongroom.postgres.connection import Connection
@@ -15,6 +20,7 @@ from strongroom.postgres.statement import quote_name
 from strongroom.postgres.target import find_database, maintenance_connection
 
 __all__ = [
+    "KeptBeside",
     "database_exists",
     "drop_if_made",
     "exchange_databases",
@@ -23,12 +29,17 @@ __all__ = [
     "names_on",
     "number_of",
     "refuse_used",
+    "sort_kept",
     "take_name",
 ]
 
 _LONGEST_NAME_BYTES = 63
 _STAMP_DIGITS = 14
 _KEY_DIGITS = 8
+_NAME_DIGITS: Final = 8
+_BESIDE: Final = re.compile(
+    r"_(?:restored|before|replaced|rolled_back)_\d{14}\Z|_(?:empty|recovering)_[0-9a-f]+\Z"
+)
 
 
 def refuse_used(target: Connection) -> int | None:
@@ -132,22 +143,61 @@ def _rename(target: Connection, beside: str) -> None:
             ) from None
 
 
-def kept_beside(target: Connection, infix: str) -> list[str]:
-    """Databases whose names are the target's, the infix and a time, as `name_beside` makes them."""
-    stem = name_beside(target.database, infix + "0" * _STAMP_DIGITS)[:-_STAMP_DIGITS]
+@dataclass(frozen=True, slots=True)
+class KeptBeside:
+    """Databases beside another: `own` are its own by their names; `doubtful` may be another's,
+    since earlier versions only cut a name that was too long, and others begin alike."""
+
+    own: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+
+
+def kept_beside(target: Connection, infix: str) -> KeptBeside:
+    """Databases whose names are the target's, the infix and a time, as `name_beside` makes them
+    and earlier versions made them."""
+    return sort_kept(target.database, infix, names_on(target))
+
+
+def sort_kept(name: str, infix: str, there: Collection[str]) -> KeptBeside:
+    """See `kept_beside`; `there` are all names of databases on the server. Pure."""
+    stamp = "0" * _STAMP_DIGITS
+    own = _of_stem(name_beside(name, infix + stamp)[:-_STAMP_DIGITS], there)
+    old_stem = _cut(name, infix + stamp)
+    earlier = [one for one in _of_stem(old_stem + infix, there) if one not in own]
+    alike = [
+        one
+        for one in there
+        if one != name and not _BESIDE.search(one) and _cut(one, infix + stamp) == old_stem
+    ]
+    if alike:
+        return KeptBeside(tuple(own), tuple(earlier))
+    return KeptBeside((*own, *earlier))
+
+
+def _of_stem(stem: str, there: Collection[str]) -> list[str]:
     return [
-        name
-        for name in names_on(target)
-        if name.startswith(stem)
-        and len(name) == len(stem) + _STAMP_DIGITS
-        and name[len(stem) :].isdigit()
+        one
+        for one in there
+        if one.startswith(stem)
+        and len(one) == len(stem) + _STAMP_DIGITS
+        and one[len(stem) :].isdigit()
     ]
 
 
 def name_beside(name: str, suffix: str) -> str:
-    """A name for a database beside another, short enough for PostgreSQL."""
+    """A name for a database beside another, short enough for PostgreSQL. Where that has to be cut
+    it bears a digest of the whole name: what begins alike is not the same."""
+    if len((name + suffix).encode()) < _LONGEST_NAME_BYTES:
+        return name + suffix
+    # One that would just fit has it, too: else it could be taken for one that earlier versions cut.
+    digest = "_" + hashlib.sha256(name.encode()).hexdigest()[:_NAME_DIGITS]
+    return _cut(name, digest + suffix) + digest + suffix
+
+
+def _cut(name: str, suffix: str) -> str:
+    """As much of a name as leaves room for the suffix."""
     room = _LONGEST_NAME_BYTES - len(suffix.encode())
-    return name.encode()[:room].decode(errors="ignore") + suffix
+    return name.encode()[:room].decode(errors="ignore")
 
 
 def drop_if_made(target: Connection, name: str) -> None:

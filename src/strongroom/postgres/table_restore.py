@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from strongroom.errors import ConfigError, TargetError
+from strongroom.errors import ConfigError, SourceError, TargetError
 from strongroom.model import Finding, finding
 from strongroom.postgres import layout
 from strongroom.postgres.connection import Connection
@@ -39,7 +39,7 @@ from strongroom.postgres.target import find_database
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["choose_tables", "partitions_of", "restore_tables"]
+__all__ = ["choose_tables", "connect_beside", "partitions_of", "restore_tables"]
 
 _QUOTED_NAME: Final = re.compile(r'"((?:[^"]|"")*)"')
 _QUOTED: Final = b"SELECT pg_catalog.quote_ident(%s)"
@@ -69,7 +69,7 @@ def restore_tables(
     # What makes a table of an extension or a partition special stays behind.
     placed = [replace(one, extension="", condition="", root=()) for one in placed]
     schemas = sorted({one.schema for one in placed})
-    with target.explaining(), target.connect() as session:
+    with target.explaining(), connect_beside(target) as session:
         _make_tables(session, target, schemas, list(zip(chosen, placed, strict=True)), inventory)
         try:
             report = load_rows(files, target, placed, options)
@@ -110,6 +110,22 @@ def _restore_schemas(
             message = f"{one.rows} rows, identical to the snapshot, in {one.label}"
             report.findings.append(finding("table-restored", one.label, message))
     return report
+
+
+def connect_beside(target: Connection) -> psycopg.Connection:
+    """A session of the database that tables come into, which has to be there."""
+    try:
+        return target.connect()
+    except SourceError as error:
+        if error.code != "database-missing":
+            raise
+        raise SourceError(
+            error.message,
+            subject=error.subject,
+            code=error.code,
+            hint="Tables come into a database that is there: make it first (CREATE DATABASE "
+            f"{quote_name(target.database)}), or correct its name.",
+        ) from None
 
 
 def _is_empty(target: Connection) -> bool:

@@ -36,6 +36,8 @@ __all__ = [
     "maintenance_connection",
     "may_create_databases",
     "prepare_database",
+    "reason_locked_out",
+    "take_back",
 ]
 
 MAINTENANCE: Final = ("postgres", "template1")
@@ -271,6 +273,53 @@ def apply_settings(
         statements.append(statement)
     with maintenance_connection(target) as session:
         return findings + _run(session, subject, statements, limited=limited)
+
+
+def reason_locked_out(target: Connection) -> str | None:
+    """Why the target's role may not connect to its database, None when it may. SourceError when
+    it cannot be asked for another reason."""
+    try:
+        target.connect().close()
+    except SourceError as error:
+        if error.code != "database-login":
+            raise
+        return error.message
+    return None
+
+
+def take_back(target: Connection, standing: Standing, reason: str) -> list[Finding]:
+    """Make the loading role the owner of its database again, which has locked it out for `reason`;
+    tells of it, and where it may not do so, that the loaded database was left."""
+    import psycopg
+
+    name, own = quote_name(target.database), quote_name(standing.role)
+    subject = f"database {target.database}"
+    with maintenance_connection(target) as session:
+        row = session.execute(
+            "SELECT pg_catalog.pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database"
+            " WHERE datname = %s",
+            [target.database],
+        ).fetchone()
+        owner = quote_name(str(row[0])) if row else ""
+        if owner == own:
+            message = f"it is loaded and was left: its captured grants lock {standing.role} out"
+            return [finding("target-owner", subject, f"{message} ({reason})")]
+        try:
+            session.execute(f"ALTER DATABASE {name} OWNER TO {own}".encode())
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            why = error.diag.message_primary or str(error)
+            message = (
+                f"it is loaded and was left: its captured grants lock {standing.role} out"
+                f" ({reason}), which may not take it back ({why})"
+            )
+            return [finding("target-owner", subject, message)]
+    message = (
+        f"its captured grants lock {standing.role} out when it belongs to {owner}, so it still"
+        f" belongs to {standing.role}; when it is proven: ALTER DATABASE {name} OWNER TO {owner}"
+    )
+    return [finding("target-owner", subject, message)]
 
 
 def _with_roles(

@@ -74,6 +74,8 @@ class Plan:
     compared: int = 0
     found: dict[TableName, Found] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    # Statements that somebody may want to run when rows are back.
+    afterwards: list[str] = field(default_factory=list)
 
     def tell(self, code: str, subject: str, message: str) -> None:
         """One more finding; the same one once."""
@@ -377,11 +379,34 @@ WHERE f.checked IS NULL AND {given}{known}""")
         if not self._size(wanted):
             return None
         columns = Key(key.parent_columns, key.same)
-        there = self.desk.fetch(self.live, pair, columns, wanted, digested=False)
+        there = self.desk.fetch(self.live, pair, columns, wanted)
+        self._compare_parents(key, pair, there)
         self.desk.execute(
             f"DELETE FROM {wanted} w USING {there} l WHERE {matched('w', 'l', key.same)}"
         )
         return wanted if self._size(wanted) else None
+
+    def _compare_parents(self, key: ForeignKey, pair: Pair, there: str) -> None:
+        """Tell of parents that are there and not what they were: another row may bear the key."""
+        if self._why_unfit(key.parent):
+            return
+        self.rebuilt.load(key.parent)
+        put_back = ""
+        if (parent := self.plan.found.get(key.parent)) is not None:
+            own = parent.pair.rows_key
+            put_back = f"""
+    AND NOT EXISTS (SELECT FROM {parent.name} g
+        WHERE g.included AND {equal("p", own.columns, own.operators, "g")})"""
+        other = self.desk.count(f"""
+SELECT count(*) FROM {pair.captured.relation} p
+JOIN {there} l ON {equal("p", key.parent_columns, key.same, "l")}
+WHERE l.digest <> {digest_of("p", pair.columns)}{put_back}""")
+        if other:
+            message = (
+                f"{other} of its rows that rows to put back refer to ({key.name}) have other"
+                " values than in the snapshot: another row may have their key by now"
+            )
+            self.plan.tell("undelete-parent-differs", key.parent.label, message)
 
     def _take_parents(self, key: ForeignKey, pair: Pair, absent: str) -> int:
         self.rebuilt.load(key.parent)

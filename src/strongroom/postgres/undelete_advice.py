@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from strongroom.postgres.statement import quote_name
+from strongroom.postgres.row_comparison import equal
+from strongroom.postgres.statement import quote_literal, quote_name
 from strongroom.postgres.undelete import CHANGED, MISSING, Found, Plan
 
 if TYPE_CHECKING:
     import psycopg
+
+    from strongroom.postgres.table_shape import Column
 
 __all__ = ["advise", "lacking_privileges"]
 
@@ -95,8 +98,25 @@ def _tell_columns(plan: Plan, found: Found, missing: int) -> None:
         before, now = captured[name].type, live[name].type
         message = f"{name} was {before} and is {now}: its values are compared as text"
         plan.tell("undelete-columns", pair.label, message)
+    if missing:
+        _tell_required(plan, found, added)
+
+
+def _tell_required(plan: Plan, found: Found, added: list[Column]) -> None:
+    """What must have a value by now and gets none from what was captured."""
+    pair = found.pair
+    for name in pair.columns:
+        if pair.live.columns[name].not_null and not pair.captured.columns[name].not_null:
+            rows = plan.desk.count(
+                f"SELECT count(*) FROM {pair.captured.relation} s JOIN {found.name} f"
+                f" ON {equal('s', pair.rows_key.columns, pair.rows_key.operators, 'f')}"
+                f" WHERE f.included AND f.state = '{MISSING}' AND s.{quote_name(name)} IS NULL"
+            )
+            if rows:
+                message = f"{name} must have a value since, and {rows} rows have none"
+                plan.tell("undelete-obstacle", pair.label, message)
     required = [one.name for one in added if one.not_null and not one.filled]
-    if required and missing:
+    if required:
         message = f"{_listed(required)} must have a value and the snapshot has none"
         plan.tell("undelete-obstacle", pair.label, message)
 
@@ -139,9 +159,15 @@ def _tell_sequence(plan: Plan, live: psycopg.Connection, found: Found, column: s
     )
     reached = start - step if last is None else last
     if furthest is not None and (furthest - reached) * step > 0:
+        name, relation = quote_literal(row[0]).strip(), pair.live.table.sql
+        statement = (
+            f"SELECT pg_catalog.setval({name}, (SELECT {extreme}({quote_name(column)})"
+            f" FROM {relation}))"
+        )
+        plan.afterwards.append(statement)
         message = (
-            f"{column} comes back up to {furthest}, and {row[0]} is at {reached}: set it beyond,"
-            " or new rows will collide"
+            f"{column} comes back up to {furthest}, and {row[0]} is at {reached}: set it beyond"
+            f" when the rows are back, or new rows will collide: {statement};"
         )
         plan.tell("undelete-sequence", pair.label, message)
 

@@ -121,6 +121,13 @@ def _explained(plan: Plan, target: Connection, error: psycopg.Error) -> Strongro
         return SourceError(
             reason, subject=subject, hint="Look at the server, then run the command again."
         )
+    if isinstance(error, psycopg.errors.NotNullViolation):
+        return TargetError(
+            f"the database refuses the rows: {reason}",
+            subject=subject,
+            hint=f"{error.diag.column_name} of {error.diag.table_name} must have a value, and the"
+            f" rows that come back have none: give the column a default for the while. {undone}",
+        )
     constraint = error.diag.constraint_name
     where = f" ({constraint} of {error.diag.table_name})" if constraint else ""
     return TargetError(

@@ -132,6 +132,10 @@ class _Writing:
         for table in changed:
             self._update(self.plan.found[table])
         script.write("\nCOMMIT;\n")
+        if self.plan.afterwards:
+            script.write("\n-- Then, so that the numbers of new rows are not taken already:\n")
+            for statement in self.plan.afterwards:
+                script.write(f"-- {_one_line(statement)};\n")
 
     def _header(
         self, missing: Mapping[TableName, int], changed: Mapping[TableName, int], about: str

@@ -70,7 +70,8 @@ def replace_database(
         plan = Plan(Operation.REPLACE, beside, before, old=None if old is None else (0, old))
         journal.write(plan)
         try:
-            outcome = restore(source, view, address.with_database(beside).conninfo())
+            whole = address.with_database(beside).conninfo()
+            outcome = restore(source, view, whole, tells_stopped_proof=True)
         except BaseException:
             databases.drop_if_made(address, beside)
             journal.clear()
@@ -169,16 +170,31 @@ def _free_names(name: str, there: set[str], now: datetime, *infixes: str) -> lis
 
 
 def _newest_kept(address: Connection) -> str | None:
-    kept = [one for infix in _KEPT for one in databases.kept_beside(address, infix)]
-    return max(kept, key=lambda one: one[-_STAMP_DIGITS:], default=None)
+    """TargetError when the newest may be another database's."""
+    found = [databases.kept_beside(address, infix) for infix in _KEPT]
+    doubtful = {one for each in found for one in each.doubtful}
+    kept = doubtful.union(*(each.own for each in found))
+    newest = max(kept, key=lambda one: one[-_STAMP_DIGITS:], default=None)
+    if newest in doubtful:
+        raise TargetError(
+            f"whether {newest} was kept of this database or of another cannot be told: an earlier "
+            "version cut its name, and names of databases here begin alike",
+            subject=address.describe(),
+            hint=f"Look what {newest} holds; when it is this database's, exchange the names by "
+            "hand. Nothing was changed.",
+        )
+    return newest
 
 
 def _left_beside(address: Connection, there: set[str]) -> Iterator[Finding]:
     """What earlier runs have left for somebody to look at, or runs of other hosts."""
-    for one in sorted(databases.kept_beside(address, _RESTORED)):
+    found = databases.kept_beside(address, _RESTORED)
+    for one in sorted((*found.own, *found.doubtful)):
         if one in there:
+            whose = " of this database or of one that begins alike" if one in found.doubtful else ""
             told = (
-                f"an earlier run has left {one}, unproven or unfinished; drop it when you are sure"
+                f"an earlier run{whose} has left {one}, unproven or unfinished; drop it when you "
+                "are sure"
             )
             yield finding("restore-left-over", address.describe(), told)
 

@@ -9,6 +9,7 @@ way as `uploads.replaced-TIME`; it can be rolled back like the others.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -51,6 +52,10 @@ _RESTORED: Final = ".restored-"
 _BEFORE: Final = ".before-"
 _KEPT: Final = (_BEFORE, ".replaced-")
 _ROLLED_BACK: Final = ".rolled-back-"
+_NOT_TOUCHED: Final = (
+    "Nothing was changed, and what was restored in part is removed: free space there, then run "
+    "the command again."
+)
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _STAMP_LENGTH: Final = len("20261122T140000Z")
 
@@ -238,11 +243,20 @@ def _restore_beside(
         settled.remove_copies()
         journal.clear()
         raise TargetError(os.strerror(error.errno or 0), subject=str(beside)) from error
-    except BaseException:
+    except BaseException as error:
         _remove(beside)
         settled.remove_copies()
         journal.clear()
+        if isinstance(error, TargetError) and _is_full(error.__cause__):
+            # What restored it knows an empty target only; here that one is in use.
+            raise TargetError(
+                error.message, subject=error.subject, code=error.code, hint=_NOT_TOUCHED
+            ) from error
         raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _take_place(

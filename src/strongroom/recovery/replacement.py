@@ -7,11 +7,12 @@ names what was left, or removes it where it is known to be ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from strongroom.config.value import is_reference
 from strongroom.errors import TargetError
@@ -20,11 +21,17 @@ from strongroom.recovery.restore import Outcome
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 
+# A connection string of libpq, told from a directory by the words that every such one has.
+_KEYWORD: Final = re.compile(
+    r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=", re.IGNORECASE
+)
+
 __all__ = [
     "Replacement",
     "Rollback",
     "declined",
     "has_changed",
+    "names_database",
     "never_switched",
     "nothing_kept",
     "noting",
@@ -101,9 +108,17 @@ def roll_back(target: str, *, now: datetime, records: Path) -> Rollback:
     from strongroom.recovery.database_replacement import roll_back_database
     from strongroom.recovery.directory_replacement import roll_back_directory
 
-    if "://" in target or is_reference(target):
+    if names_database(target):
         return roll_back_database(target, now=now, records=records)
     return roll_back_directory(Path(target).absolute(), now=now)
+
+
+def names_database(target: str) -> bool:
+    """Whether a target is a database by its words: a reference, a URL, or libpq's keyword=value.
+    A directory whose name looks like that is meant when it is written with a slash."""
+    if "://" in target or is_reference(target):
+        return True
+    return not target.startswith(("/", "./", "../")) and _KEYWORD.search(target) is not None
 
 
 def refuse_unfit_target(source: Source, target: str, typed: str) -> None:

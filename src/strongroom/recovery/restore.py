@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from strongroom.model import Digests, Finding, Stage, Verdict, judge
+from strongroom.errors import SourceError
+from strongroom.model import Digests, Finding, Stage, Verdict, finding, judge
 from strongroom.repository import SnapshotView
 from strongroom.sources import Source
 from strongroom.sources.files import FilesSource
@@ -65,13 +66,15 @@ def restore(
     include: Sequence[str] = (),
     existing: Sequence[Path] = (),
     proven: bool = True,
+    tells_stopped_proof: bool = False,
 ) -> Outcome:
     """Bring a snapshot into an empty target, then prove that both are the same.
 
     TargetError when something is in the target. Every byte is verified on the way. With
     `include` only matching files come back; the proof compares whole sources, so there is no
     verdict then, nor when it is not wanted (`proven`). Of files, what the trees in `existing` hold
-    is taken from there.
+    is taken from there. `tells_stopped_proof`: what stops the proof of a database is a finding
+    beside those of its load, instead of a SourceError that these are lost with.
     """
     begun = time.monotonic()
     if existing and isinstance(source, FilesSource):
@@ -89,7 +92,13 @@ def restore(
             files=outcome.files if include else None,
             reused_bytes=outcome.reused_bytes,
         )
-    proof = prove(source, view, target)
+    try:
+        proof = prove(source, view, target)
+    except SourceError as error:
+        if not tells_stopped_proof:
+            raise
+        found = finding("proof-stopped", error.subject or source.name, _told(error))
+        proof = Outcome(judge([found], checked=0), 0, (found,), ())
     findings = (*outcome.findings, *proof.findings)
     return replace(
         proof,
@@ -99,6 +108,10 @@ def restore(
         size_bytes=outcome.size_bytes,
         reused_bytes=outcome.reused_bytes,
     )
+
+
+def _told(error: SourceError) -> str:
+    return f"{error.message} ({error.code})" + (f"; {error.hint}" if error.hint else "")
 
 
 def _stages(name: str, known: Sequence[Stage], seconds: float) -> tuple[Stage, ...]:

@@ -60,20 +60,33 @@ def parse_owner(text: str) -> tuple[int, int]:
             uid = int(user)
             gid = int(group) if group.isdecimal() else _group(group) if sign else _own_group(uid)
         else:
-            entry = pwd.getpwnam(user)
+            entry = _user(user)
             uid = entry.pw_uid
             gid = int(group) if group.isdecimal() else _group(group) if sign else entry.pw_gid
     except KeyError as error:
-        raise _usage("--owner", str(error).strip("'\""), "--owner") from None
+        raise _usage("--owner", str(error.args[0]), "--owner") from None
     return uid, gid
 
 
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise KeyError(f"this host knows no user {name!r}") from None
+
+
 def _group(name: str) -> int:
-    return grp.getgrnam(name).gr_gid
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise KeyError(f"this host knows no group {name!r}") from None
 
 
 def _own_group(uid: int) -> int:
-    return pwd.getpwuid(uid).pw_gid
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        raise KeyError(f"this host knows no user {uid}, so name the group, too") from None
 
 
 def _usage(option: str, message: str, subject: str) -> ConfigError:

@@ -27,6 +27,7 @@ from strongroom.service.rendering import error_json, time_json
 from strongroom.service.restoration import (
     check_target,
     choose_snapshot,
+    naming_replace,
     refuse_other_parts,
     refuse_partial_replacement,
     shown,
@@ -171,6 +172,8 @@ def _obstacle(
             _inspect_database(target, beside=beside)
         else:
             refuse_unless_empty(Path(target))
+    except TargetError as error:
+        return naming_replace(error, source, target)
     except StrongroomError as error:
         return error
     return None
@@ -178,10 +181,11 @@ def _obstacle(
 
 def _inspect_database(target: str, *, beside: bool) -> None:
     """Tables come beside others, in a database that is there; a whole one where nothing is."""
+    from strongroom.postgres.table_restore import connect_beside
     from strongroom.postgres.target import find_database
     from strongroom.sources.database import connection_to
 
     if beside:
-        connection_to(target).connect().close()
+        connect_beside(connection_to(target)).close()
     else:
         find_database(connection_to(target))

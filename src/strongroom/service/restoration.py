@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from strongroom.config.value import check_database_url
-from strongroom.errors import ConfigError, IntegrityError, StrongroomError
+from strongroom.config.value import check_database_url, is_reference
+from strongroom.errors import ConfigError, IntegrityError, StrongroomError, TargetError
 from strongroom.model import Finding, Verdict
 from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
+from strongroom.recovery.replacement import names_database
 from strongroom.recovery.room import require_room_at
 from strongroom.repository import SnapshotView
 from strongroom.service.adaptation import adapt
 from strongroom.service.application import Application
+from strongroom.service.masking import masked
 from strongroom.service.proof import ProofReport, report, with_findings
 from strongroom.service.record import circumstances, identity
 from strongroom.service.rendering import error_record
@@ -30,12 +33,14 @@ from strongroom.service.selection import (
     survey,
 )
 from strongroom.sources import Source
+from strongroom.sources.database import connection_to
 
 __all__ = [
     "ProofReport",
     "Rollback",
     "check_target",
     "choose_snapshot",
+    "naming_replace",
     "prove_source",
     "refuse_other_parts",
     "refuse_partial_replacement",
@@ -93,7 +98,12 @@ def restore_source(
                 refuse_unwritable(Path(target))
             # How much a part takes is not known.
             known = [] if roomy or part else require_room_at(source, view, target)
-            outcome = restore(source, view, target, include=part, proven=proven)
+            try:
+                outcome = restore(
+                    source, view, target, include=part, proven=proven, tells_stopped_proof=True
+                )
+            except TargetError as error:
+                raise naming_replace(error, source, target) from error
             outcome = with_findings(outcome, known)
         else:
             done = replace_content(
@@ -234,6 +244,18 @@ def check_target(source: Source, target: str, *, subject: str = "target") -> Non
         )
 
 
+def naming_replace(error: TargetError, source: Source, target: str) -> TargetError:
+    """The error; of a target that holds something with the way to finish what was stopped there,
+    which looks like a whole one and is none."""
+    if error.code != "target-not-empty":
+        return error
+    is_database = source.kind == "postgres"
+    name = connection_to(target).database if is_database else Path(target).absolute().name
+    more = f"--replace {shlex.quote(name)} finishes what a restore that was stopped has left there"
+    hint = f"{error.hint} Or {more}; what is there is kept beside it."
+    return TargetError(error.message, subject=error.subject, code=error.code, hint=hint)
+
+
 def refuse_other_parts(source: Source, include: Sequence[str], tables: Sequence[str]) -> None:
     """ConfigError `usage` when tables are wanted of files, or files of a database."""
     if include and source.kind == "postgres":
@@ -280,6 +302,7 @@ def rollback(
     application: Application, target: str, *, reason: str = "", now: datetime | None = None
 ) -> Rollback:
     """Undo the newest `restore --replace` of a target: what it replaced takes its place again."""
+    _refuse_password(target)
     _require_reason(application, reason)
     now = now or application.clock()
     why = {"target": shown(target), "reason": reason or None}
@@ -293,8 +316,26 @@ def rollback(
     return dataclasses.replace(done, target=shown(target), findings=(*done.findings, *notes))
 
 
+def _refuse_password(target: str) -> None:
+    """ConfigError `usage` for a database that is not named as `--to` wants it. What is neither a
+    reference nor a URL nor says dbname=, host= or the like is a directory."""
+    if not names_database(target):
+        return
+    try:
+        check_database_url(target)
+    except ValueError as error:
+        raise ConfigError(
+            str(error),
+            subject="--rollback",
+            code="usage",
+            hint="Put the URL into a variable or a file, and give env:NAME or file:PATH.",
+        ) from None
+
+
 def shown(target: str) -> str:
-    """The target for records; a URL that holds a password, against all advice, loses it."""
+    """The target for records; what holds a password, against all advice, loses it."""
+    if names_database(target) and not is_reference(target):
+        target = masked(target)
     scheme, separator, rest = target.partition("://")
     if not separator or "@" not in rest:
         return target

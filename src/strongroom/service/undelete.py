@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
     EXIT_FINE,
+    EXIT_PARTIAL,
     EXIT_UNKNOWN,
     ConfigError,
     SourceError,
@@ -119,8 +120,11 @@ class UndeleteReport:
 
     @property
     def exit_status(self) -> int:
-        unknown = any(one.severity is Severity.UNKNOWN for one in self.findings)
-        return EXIT_UNKNOWN if unknown else EXIT_FINE
+        if any(one.severity is Severity.UNKNOWN for one in self.findings):
+            return EXIT_UNKNOWN
+        # What is back is not what was captured.
+        altered = any(one.code == "undelete-altered" for one in self.findings)
+        return EXIT_PARTIAL if altered else EXIT_FINE
 
     def of(self, state: str) -> list[RowsFound]:
         """What is missing, or changed."""
