@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from strongroom.findings import Severity
+from strongroom.report.act import ACTS, COMMANDS
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
 from strongroom.report.handed_over import Record, as_observed, put_in_order
 from strongroom.report.kit_history import (
@@ -30,7 +31,7 @@ from strongroom.report.noticed import Noticed, noticed
 __all__ = [
     "ALL_JOBS",
     "CHANGED",
-    "KEY_ACTS",
+    "KEYACTS",
     "Act",
     "Beat",
     "Delivery",
@@ -274,7 +275,7 @@ class HistoryBuilder:
         reader = _READERS.get(record.kind)
         if reader is not None:
             reader(self, record)
-        elif what := _ACTS.get(record.kind):
+        elif what := ACTS.get(record.kind):
             self.acts.append(Act(record.seq, record.at, what, _about(record.fields)))
 
     def run(self, one: Record, action: str, subject: str, ending: Ending, error: str = "") -> None:
@@ -315,38 +316,6 @@ def history_of(records: Iterable[Record]) -> History:
 
 CHANGED: Final = "the configuration changed"
 
-# Done by people, rarely, and worth knowing of when something is odd.
-_ACTS: Final[Mapping[str, str]] = {
-    "restore-failed": "a restore that failed",
-    "recovery": "a recovery of the whole application",
-    "recovery-failed": "a recovery that was stopped",
-    "undelete": "rows put back",
-    "undelete-failed": "rows that could not be put back",
-    "import": "a file from before imported",
-    "import-failed": "an import that was refused",
-    "rollback": "a restore taken back",
-    "rollback-failed": "a restore that could not be taken back",
-    "acknowledge": "lost snapshots acknowledged",
-    "key-add": "a key added",
-    "key-remove": "a key removed",
-    "key-passwd": "a password changed",
-    "key-export": "a master key written down",
-    "unlock": "locks removed",
-    "ledger-adopted": "a ledger taken up from a copy",
-    "ledger-torn": "a torn line of the ledger set aside",
-    "ledger-cut": "records missing from the ledger's end",
-}
-# After these a repository may not open with what was written down of it before.
-KEY_ACTS: Final = frozenset(_ACTS[one] for one in ("key-add", "key-remove", "key-passwd"))
-# The commands that do what the schedule does, too.
-_COMMANDS: Final[Mapping[str, str]] = {
-    "backup": "capture",
-    "check": "check",
-    "drill": "drill",
-    "kit drill": "kit-drill",
-    "prune": "prune",
-}
-# Exit statuses that are answers: verdicts, and of a check that something is damaged.
 _ANSWERS: Final = frozenset({40, 41, 42})
 _DAMAGED: Final = 30
 _PARTIAL: Final = 3
@@ -553,7 +522,7 @@ def _command(made: HistoryBuilder, one: Record) -> None:
     """What somebody did by hand, or another scheduler; whether it failed is of concern where the
     schedule does it, too."""
     fields = one.fields
-    action = _COMMANDS.get(text(fields.get("command")))
+    action = COMMANDS.get(text(fields.get("command")))
     if text(fields.get("job")):
         return  # of the service, whose own record tells it
     if action is None or _is_refused(fields):

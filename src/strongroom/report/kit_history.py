@@ -21,8 +21,8 @@ __all__ = [
     "KitSecret",
     "KitSight",
     "drilled",
-    "mistaken",
     "made",
+    "mistaken",
     "sight",
 ]
 
