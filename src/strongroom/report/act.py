@@ -27,7 +27,7 @@ ACTS: Final[Mapping[str, str]] = {
     "ledger-cut": "records missing from the ledger's end",
 }
 # After these a repository may not open with what was written down of it before.
-KEYACTS: Final = frozenset(ACTS[one] for one in ("key-add", "key-remove", "key-passwd"))
+KEY_ACTS: Final = frozenset(ACTS[one] for one in ("key-add", "key-remove", "key-passwd"))
 # The commands that do what the schedule does, too.
 COMMANDS: Final[Mapping[str, str]] = {
     "backup": "capture",

@@ -31,7 +31,7 @@ from strongroom.report.noticed import Noticed, noticed
 __all__ = [
     "ALL_JOBS",
     "CHANGED",
-    "KEYACTS",
+    "KEY_ACTS",
     "Act",
     "Beat",
     "Delivery",
