@@ -115,9 +115,8 @@ def commands_under(readme: str, heading: str) -> list[str]:
     return [one.strip() for one in part.split("\n") if one.startswith("    ")]
 
 
-@pytest.mark.usefixtures("production")
 def test_the_page_brings_everything_back_by_stock_programs(
-    cluster: Cluster, tmp_path: Path
+    ground: DemoGround, production: Place, cluster: Cluster, tmp_path: Path
 ) -> None:
     """Typed word by word, with the program `age` for opening and no Strongroom at all."""
     folder = tmp_path / "by hand"
@@ -134,6 +133,9 @@ def test_the_page_brings_everything_back_by_stock_programs(
         *commands_under(readme, "with stock restic: local"),
         *commands_under(readme, "with stock restic: bring it back"),
         "cp -a restored kept",
+        # It was captured where the demonstration lies, and is configured elsewhere here.
+        f"mkdir -p restored/uploads{production.path}",
+        f"mv restored/uploads{ground.demo.directory}/uploads restored/uploads{production.path}/",
         *commands_under(readme, "with stock programs: make it run"),
         *commands_under(readme, "see whether it answers"),
     ]

@@ -17,21 +17,12 @@ from strongroom.findings import Severity
 from strongroom.report.act import ACTS, COMMANDS
 from strongroom.report.field import begin, mapping, mappings, moment, number, text, texts
 from strongroom.report.handed_over import Record, as_observed, put_in_order
-from strongroom.report.kit_history import (
-    KitDrill,
-    KitMade,
-    KitSight,
-    drilled,
-    made,
-    mistaken,
-    sight,
-)
+from strongroom.report.kit_history import KitDrill, KitMade, KitSight, drilled, made, misled, sight
 from strongroom.report.noticed import Noticed, noticed
 
 __all__ = [
     "ALL_JOBS",
     "CHANGED",
-    "KEY_ACTS",
     "Act",
     "Beat",
     "Delivery",
@@ -537,7 +528,7 @@ def _command(made: HistoryBuilder, one: Record) -> None:
 def _is_refused(fields: Mapping[str, Any]) -> bool:  # Any: JSON values
     """Whether a command was not even begun, since whoever typed it had to mean something else."""
     status, code = number(fields.get("exit_status")), mapping(fields.get("error")).get("code")
-    if text(fields.get("command")) == "kit drill" and mistaken(fields, text(code)):
+    if text(fields.get("command")) == "kit drill" and misled(fields, text(code)):
         return True
     return status == _REFUSED or (status == _MISTAKEN and code in (None, "usage"))
 

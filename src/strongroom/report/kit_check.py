@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from strongroom.model import Verdict
+from strongroom.report.act import KEY_ACTS
 from strongroom.report.check import Check
-from strongroom.report.history import KEY_ACTS
 from strongroom.report.kit_history import KitDrill, KitMade, KitScope
 from strongroom.report.observation import Evidence
 from strongroom.report.wording import age, count

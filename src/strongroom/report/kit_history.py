@@ -22,7 +22,7 @@ __all__ = [
     "KitSight",
     "drilled",
     "made",
-    "mistaken",
+    "misled",
     "sight",
 ]
 
@@ -62,7 +62,7 @@ class KitSight:
 @dataclass(frozen=True, slots=True)
 class KitDrill:
     """A lost-key drill: what came of it, and why. `kit` is empty where the file did not open;
-    `by_hand` says that somebody has named the file, and may have mistaken it."""
+    `by_hand` says that somebody has named the file, and may have misled it."""
 
     seq: int
     at: datetime
@@ -148,7 +148,7 @@ def drilled(seq: int, at: datetime, fields: Mapping[str, Any]) -> KitDrill:
     )  # fmt: skip
 
 
-def mistaken(fields: Mapping[str, Any], code: str) -> bool:
+def misled(fields: Mapping[str, Any], code: str) -> bool:
     """Whether the record of a command `kit drill` that ended with this error tells that somebody
     has named a file which is not the kit that he meant."""
     named = texts(fields.get("arguments"))[:1]
