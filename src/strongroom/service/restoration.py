@@ -13,7 +13,7 @@ from typing import Any
 from strongroom.config.value import check_database_url, is_reference
 from strongroom.errors import ConfigError, IntegrityError, StrongroomError, TargetError
 from strongroom.model import Finding, Verdict
-from strongroom.recovery import Rollback, prove, replace_content, restore, roll_back
+from strongroom.recovery import Outcome, Rollback, prove, replace_content, restore, roll_back
 from strongroom.recovery.replacement import names_database
 from strongroom.recovery.room import require_room_at
 from strongroom.repository import SnapshotView
@@ -98,13 +98,7 @@ def restore_source(
                 refuse_unwritable(Path(target))
             # How much a part takes is not known.
             known = [] if roomy or part else require_room_at(source, view, target)
-            try:
-                outcome = restore(
-                    source, view, target, include=part, proven=proven, tells_stopped_proof=True
-                )
-            except TargetError as error:
-                raise naming_replace(error, source, target) from error
-            outcome = with_findings(outcome, known)
+            outcome = with_findings(_bring(source, view, target, part, proven=proven), known)
         else:
             done = replace_content(
                 source,
@@ -126,6 +120,15 @@ def restore_source(
         kept=kept,
         extra=extra,
     )
+
+
+def _bring(
+    source: Source, view: SnapshotView, target: str, part: Sequence[str], *, proven: bool
+) -> Outcome:
+    try:
+        return restore(source, view, target, include=part, proven=proven, tells_stopped_proof=True)
+    except TargetError as error:
+        raise naming_replace(error, source, target) from error
 
 
 def prove_source(
