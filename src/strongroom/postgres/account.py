@@ -10,7 +10,7 @@ import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,8 +65,13 @@ class Account:
         """Start a program as this user, in a network of its own where the kernel makes one, and
         in a cell if one is given."""
         program = fenced(arguments, user=self.uid, group=self.gid, within=within)
+        more: dict[str, str] = {}
+        if within is not None:
+            # Without /proc the loader cannot tell where a program lies, beside which its own
+            # libraries may be.
+            more["LD_ORIGIN_PATH"] = str(Path(arguments[0]).parent)
         # Only root may make the network; the fence changes the user afterwards.
-        return self._start(program, directory, Account(self.name), log=log)
+        return self._start(program, directory, Account(self.name), log=log, more=more)
 
     @staticmethod
     def _start(
@@ -76,6 +81,7 @@ class Account:
         *,
         log: int,
         pipe: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             arguments,
@@ -86,7 +92,7 @@ class Account:
             start_new_session=True,
             cwd=directory,
             umask=0o077,
-            env=_environment(),
+            env=_environment() | dict(more or {}),
             user=account.uid,
             group=account.gid,
             extra_groups=account._groups,
