@@ -30,6 +30,7 @@ from strongroom.sources.files import nothing_matches, refuse_unless_empty
 from strongroom.sources.protocol import RestoreOutcome
 
 _NO_SPACE_BYTES: Final = 1 << 20
+_UNWRITTEN: Final = "unable to write file"
 
 
 def restore_checkout(snapshot: CodeSnapshot, target: Path) -> RestoreOutcome:
@@ -127,6 +128,8 @@ def _only_whole(target: Path) -> Iterator[None]:
             raise TargetError(reason, subject=str(error.filename or target)) from error
         if isinstance(error, SourceError) and error.code == "source-failed":
             # Everything that is read was verified, so git could not write.
+            if not full and _UNWRITTEN in error.message:
+                full = "; probably no space is left there"  # what others took may be free again
             raise TargetError(error.message + full, subject=str(target)) from error
         raise
 
