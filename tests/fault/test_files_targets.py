@@ -95,7 +95,7 @@ def test_names_are_told_of_owners_that_could_not_be_set() -> None:
 def test_a_place_that_takes_nothing_is_told_beforehand(tmp_path: Path) -> None:
     with small_disk(1 << 20, options="ro") as disk, pytest.raises(TargetError) as read_only:
         refuse_unwritable(disk / "new" / "folder")
-    assert "read-only" in read_only.value.message
+    assert "Read-only file system" in read_only.value.message
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetError, match="not a directory"):
         refuse_unwritable(tmp_path / "file" / "below")
