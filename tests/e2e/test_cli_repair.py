@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from strongroom.evidence import Ledger
-from strongroom.repository import BlobType, Repository
+from strongroom.repository import BlobType, Repository, SnapshotView
 from strongroom.repository.repository import pack_name
 from strongroom.repository.snapshot import encode_snapshot
 from strongroom.repository.storage import LocalStorage
@@ -51,12 +52,14 @@ def opened(place: Place, name: str = "local") -> Repository:
 def lose_a_pack(place: Place, name: str = "local") -> str:
     """The first capture's pack of files goes; its name."""
     repository = opened(place, name)
-    packs = [
-        (len(entries), pack)
-        for pack, entries in repository.index.packs()
-        if entries[0].type is BlobType.DATA
-    ]
-    pack = pack_name(max(packs)[1])
+    first = next(one for one in repository.snapshots().snapshots if "source:uploads" in one.tags)
+    held = Counter(
+        repository.locate(BlobType.DATA, blob).pack
+        for path, node in SnapshotView(repository, first).walk()
+        if not path.startswith(b"/.strongroom")
+        for blob in node.content
+    )
+    pack = pack_name(held.most_common(1)[0][0])
     (store(place, name) / pack).unlink()
     return pack
 

@@ -33,11 +33,12 @@ _HOLE_BYTES: Final = 8 << 20
 @dataclass(frozen=True, slots=True)
 class Room:
     """What a file system has left for us: bytes, inodes (None where it makes them as it needs
-    them), and its block's size."""
+    them), its block's size, and how many blocks it has in all."""
 
     free_bytes: int
     free_files: int | None
     block_bytes: int
+    total_blocks: int
 
 
 def room_of(folder: Path) -> Room:
@@ -48,13 +49,15 @@ def room_of(folder: Path) -> Room:
     blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
     files = status.f_ffree if os.geteuid() == 0 else status.f_favail
     block = status.f_frsize or status.f_bsize or 1
-    return Room(blocks * block, files if status.f_files else None, block)
+    return Room(blocks * block, files if status.f_files else None, block, status.f_blocks)
 
 
 def require_room(source: Source, view: SnapshotView, folder: Path) -> list[Finding]:
     """TargetError `target-space` when the folder's file system cannot take the snapshot."""
     room = room_of(folder)
     size, files = view.snapshot.size_bytes, view.snapshot.file_count
+    if not room.total_blocks:  # of the kernel's own, which keeps no files and says so itself
+        return []
     if size is not None and files is not None and _is_plenty(room, size, files):
         return []
     if isinstance(source, FilesSource):
