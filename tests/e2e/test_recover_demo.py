@@ -125,7 +125,9 @@ def test_one_command_and_the_application_answers(machine: Machine, target: Path)
             "watch the logs"} <= set(names)  # fmt: skip
     assert document["checked"] > 100
     assert 0 < document["rto_seconds"] < 600
-    assert any("Passwords are not captured" in one for one in document["by_hand"])
+    (passwords,) = (one for one in document["by_hand"] if "Passwords are not captured" in one)
+    assert "postgres" in passwords
+    assert "tms_app" not in passwords  # it has been set
     assert document["by_hand"][-1] == "Point training.example.ae at the new address."
     # Sources come back at the same time: each had begun before any had ended.
     begun = [one["begun_at"] for one in document["sources"]]
@@ -228,7 +230,8 @@ def test_the_plan_comes_from_the_drills_in_the_repositorys_ledger(
         assert {one["name"] for one in plan["stages"]} >= {"restore database", "workflow"}
         known = {one["name"]: one["seconds"] for one in plan["stages"]}
         assert known["workflow"] > 0
-        assert any("Passwords are not captured" in one for one in plan["by_hand"])
+        (passwords,) = (one for one in plan["by_hand"] if "Passwords are not captured" in one)
+        assert "tms_app" not in passwords
         assert told(plan, "recovery-older-point")  # the newer one was not drilled
         assert machine.databases() == set()
         assert not target.exists()

@@ -206,7 +206,7 @@ class _Bringing:
             view = SnapshotView(copy.repository, copy.snapshot, self._work)
             try:
                 outcome = restore(self._source, view, target)
-                left = by_hand(self._source, view)
+                left = by_hand(self._source, view, self._work.ground.given_role())
                 self._work.go_on()  # what was broken off proves nothing
             except (StorageError, IntegrityError) as error:
                 last = error
@@ -288,14 +288,18 @@ def _is_about_space(error: TargetError) -> bool:
     return _NO_SPACE.search(error.message) is not None
 
 
-def by_hand(source: Source, view: SnapshotView) -> tuple[str, ...]:
-    """What the snapshot knows of and could not take along, a line for each."""
+def by_hand(source: Source, view: SnapshotView, given: str | None) -> tuple[str, ...]:
+    """What the snapshot knows of and could not take along, a line for each; but the password of
+    the role `given`, which the recovery sets itself."""
     from strongroom.sources.database import DatabaseSource
 
     if not isinstance(source, DatabaseSource):
         return ()
-    return tuple(
-        f"{source.name}: {one.kind} ({one.subject}): {one.explanation}"
-        for one in source.coverage(view)
-        if one.status in ("needs-action", "not-exportable")
-    )
+    left = []
+    for one in source.coverage(view):
+        subject = one.subject
+        if one.kind == "passwords":
+            subject = ", ".join(role for role in subject.split(", ") if role != given)
+        if subject and one.status in ("needs-action", "not-exportable"):
+            left.append(f"{source.name}: {one.kind} ({subject}): {one.explanation}")
+    return tuple(left)

@@ -86,6 +86,13 @@ class Ground:
         role = settings.database_role
         return [] if role_exists(connection_to(self.targets[database]), role) else [role]
 
+    def given_role(self) -> str | None:
+        """The role that gets its password from the recovery, so that nobody has to set it."""
+        settings = self.application.settings.recovery
+        if settings is None or settings.database_password is None:
+            return None
+        return settings.database_role
+
     def questions(self) -> Questions:
         """What the application is asked: what a recovery says, else what a drill asks."""
         settings = self.application.settings

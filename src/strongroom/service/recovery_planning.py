@@ -91,7 +91,8 @@ def _by_hand(ground: Ground, taken: Taken) -> Iterator[str]:
     for source in ground.sources:
         for copy in taken.copies[source.name]:
             with contextlib.suppress(StrongroomError):
-                yield from by_hand(source, SnapshotView(copy.repository, copy.snapshot))
+                view = SnapshotView(copy.repository, copy.snapshot)
+                yield from by_hand(source, view, ground.given_role())
                 break
 
 
