@@ -439,6 +439,22 @@ def test_a_host_whose_key_is_not_known_is_not_talked_to(servers: Servers, tmp_pa
     assert "key" in raised.value.hint
 
 
+@pytest.mark.parametrize("name", ["identity", "known_hosts"])
+def test_a_file_for_the_login_that_is_not_there_is_not_waited_for(
+    servers: Servers, tmp_path: Path, name: str
+) -> None:
+    server = servers.sftp()
+    access = dataclasses.replace(server.access, **{name: str(tmp_path / "gone")})
+    pauses: list[float] = []
+    with contextlib.closing(SftpStorage(server.location(), access)) as inner:
+        storage = RetryingStorage(inner, sleep=pauses.append)
+        with pytest.raises(StorageError) as raised:
+            storage.load("config")
+    assert (raised.value.code, pauses) == ("store-refused", [])
+    assert str(tmp_path / "gone") in raised.value.message
+    assert name in raised.value.hint
+
+
 def test_a_bucket_that_is_not_there_is_missing(servers: Servers) -> None:
     server = servers.s3()
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import random
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ def run(*arguments: object) -> Answer:
     """Run one command; its output is caught whole."""
     out, err = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
     before = sys.stdout, sys.stderr
+    root = logging.getLogger()
+    logged = root.level, root.handlers[:]
     sys.stdout, sys.stderr = out, err
     try:
         status = main([str(one) for one in arguments])
@@ -49,6 +52,8 @@ def run(*arguments: object) -> Answer:
         err.flush()
     finally:
         sys.stdout, sys.stderr = before
+        root.handlers[:] = logged[1]  # -v is meant for one command
+        root.setLevel(logged[0])
     assert isinstance(out.buffer, io.BytesIO)
     assert isinstance(err.buffer, io.BytesIO)
     return Answer(status, out.buffer.getvalue(), err.buffer.getvalue().decode())

@@ -366,6 +366,13 @@ def _explain(error: BaseException, subject: str) -> StorageError | None:
         return StorageError(
             f"the login was refused: {error.reason}", subject=subject, code="store-refused"
         )
+    if isinstance(error, OSError) and error.filename is not None:
+        return StorageError(  # waiting makes no file of this host readable
+            f"{error.filename} cannot be read: {error.strerror}",
+            subject=subject,
+            code="store-refused",
+            hint="See to the files that `access: {identity: ..., known_hosts: ...}` names.",
+        )
     passing = (library.SFTPNoConnection, library.SFTPConnectionLost, library.DisconnectError)
     if isinstance(error, (*passing, OSError, asyncio.CancelledError)):
         reason = str(error) or "the host did not answer in time"
