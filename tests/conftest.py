@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
+import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from strongroom.postgres import cluster
+from strongroom.postgres.account import Account
+from strongroom.postgres.cluster import ClusterOptions
+from strongroom.postgres.programs import Programs
 
 # No deadline: two busy cores make single examples slow without anything being wrong. The seed is
 # fixed in CI, so that a failure there is a failure here.
@@ -25,6 +34,39 @@ def _cheap_keys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("strongroom.repository.crypto.SCRYPT_N", 1024)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _copied_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the clusters that this process makes, each kind is made by initdb once, then copied.
+
+    A thousand are made here, mostly to be thrown away a second later. Programs that tests start
+    make theirs with initdb, each time.
+    """
+    make, made = cluster._initialise, tmp_path_factory.mktemp("clusters")
+    one_at_a_time = threading.Lock()
+
+    def initialise(
+        programs: Programs, directory: Path, account: Account, options: ClusterOptions
+    ) -> None:
+        size = Path(programs.path("initdb")).stat().st_size  # some tests have one of their own
+        kind = (programs.version, size, account.name, options.superuser, options.durable)
+        kept = made / hashlib.sha256(repr(kind).encode()).hexdigest()
+        with one_at_a_time:
+            if not kept.exists():
+                make(programs, directory, account, options)
+                _copy(directory / "data", kept)
+                return
+        _copy(kept, directory / "data")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "_initialise", initialise)
+        yield
+
+
+def _copy(there: Path, here: Path) -> None:
+    """Owners, modes and times too; what is not written yet in its WAL takes no room."""
+    subprocess.run(["cp", "-a", "--sparse=always", "--", str(there), str(here)], check=True)
 
 
 @pytest.hookimpl(trylast=True)
