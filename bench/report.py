@@ -39,9 +39,10 @@ Only ratios within a run mean something: absolute times drift by a fifth within 
   it all again.
 - *s3*: rclone's server on this host. *s3.restore* goes through a proxy that adds a round trip of
   20 ms, from a host without any cache.
-- *load*: `strongroom drill database`, with its proof, against `pg_restore -j2`; both make, start
-  and end the very same kind of throw-away cluster (no fsync) within the measured time. *Then read
-  once*: `pg_dump` to nowhere afterwards, in the same cluster.
+- *database.load*, *load.sandbox*: a drill, with its proof (*load.sandbox*: without, *proven*:
+  with), against `pg_restore -j2`; both make, start and end the very same kind of throw-away cluster
+  (no fsync) within the measured time. *Then read once*: `pg_dump` to nowhere afterwards, in the
+  same cluster. *load.default*: `restore` into a server with default settings, ANALYZE included.
 - *recovery*: `recover` of the demo's application with 2,000,000 rows and 2.1 GB of uploads, every
   source proven, the application started and asked; against restic, `pg_restore -j2` and git by
   hand, one after the other, which look at nothing. Both into a PostgreSQL with default settings.
