@@ -431,6 +431,29 @@ def test_a_newer_point_that_nobody_has_proven_is_told_and_can_be_asked_for(
         assert (other / "uploads/lpos/LPO-3.pdf").exists()
 
 
+def test_what_a_live_folder_holds_by_now_says_nothing_of_a_copy(ground: RecoveryGround) -> None:
+    """`prove` reads nothing from a store, and what it looks at changes rightly."""
+    own = ground.own()
+    own.json("backup")
+    own.json("drill", "--repository", "local")
+    (own.uploads / "lpos/LPO-3.pdf").write_bytes(b"new work")
+    own.json("backup")
+    _, older, newer = (one["id"] for one in own.json("snapshots", "--points")["points"])
+    # Identical it is, and nobody has brought the copy back.
+    assert own.json("prove", "uploads", "--target", own.uploads)["verdict"] == "PROVEN"
+    own.json("backup", "code")  # takes the ledger along
+    plan = recovered(ground.machine(), ground.target, "--dry-run")
+    assert (plan["point"], plan["because"]) == (older, "the newest that is proven")
+    shutil.rmtree(ground.path / "machine")
+    own.json("drill", "--point", newer, "--repository", "local")
+    (own.uploads / "lpos/LPO-1.pdf").write_bytes(b"work of today")
+    answer = own.run("--json", "prove", "uploads", "--target", own.uploads)
+    assert answer.document["verdict"] == "FAILED"
+    own.json("backup", "code")
+    plan = recovered(ground.machine(), ground.target, "--dry-run")
+    assert (plan["point"], plan["because"]) == (newer, "the newest that is proven")
+
+
 def test_where_no_point_holds_everything_sources_come_from_several(
     ground: RecoveryGround,
 ) -> None:

@@ -445,6 +445,7 @@ def test_an_older_server_that_lacks_something(
     execute(server, "newer", "ALTER TABLE people ADD UNIQUE NULLS NOT DISTINCT (name)")
     try:
         ground.production = make_production(tmp_path / "newer", url_of(server, "newer"))
+        ground.production.json("backup")
     finally:
         execute(server, "postgres", "DROP DATABASE newer WITH (FORCE)")
     with throwaway_cluster(major=13) as other:
@@ -469,3 +470,8 @@ def test_an_older_server_that_lacks_something(
         assert databases(other) == {"tms"}
         kinds = [one.kind for one in place.ledger.entries()]
         assert kinds.count("restore") == 3  # nothing was restored again
+    # It was that server's fault: for another one the newest point is still the one to take.
+    words = ("--database", url_of(server, "tms"), "--dry-run")
+    plan = recovered(place, ground.path / "other", *words)
+    assert plan["point"] == document["point"]
+    assert told(plan, "recovery-older-point") == []

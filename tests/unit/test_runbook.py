@@ -173,6 +173,25 @@ def test_only_this_repositorys_bytes_are_proven_by_a_proof() -> None:
     assert made.verdict(point) is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize("verdict", [Verdict.PROVEN, Verdict.FAILED])
+def test_what_a_live_target_holds_says_nothing_of_a_copy(verdict: Verdict) -> None:
+    settings = settings_of(SMALL)
+    point = point_of(settings)
+    looked = proof(9, "uploads", action="prove", verdict=verdict)
+    made = ground(settings, evidence_of(settings, looked), [point])
+    assert made.verdict_of(point, "uploads") is Verdict.UNKNOWN
+    made = ground(settings, evidence_of(settings, *drilled(settings), looked), [point])
+    assert made.verdict_of(point, "uploads") is Verdict.PROVEN
+
+
+def test_what_was_not_read_from_a_store_proves_no_copy() -> None:
+    settings = settings_of(SMALL)
+    point = point_of(settings)
+    seen = proof(9, "uploads", action="restore", reused_bytes=1)
+    made = ground(settings, evidence_of(settings, seen), [point])
+    assert made.verdict_of(point, "uploads") is Verdict.UNKNOWN
+
+
 def test_no_secret_stands_in_it() -> None:
     text = (
         SMALL

@@ -16,9 +16,9 @@ from strongroom.config.value import is_reference
 from strongroom.model import Verdict
 from strongroom.report.check import worst
 from strongroom.report.judgement import Report
-from strongroom.report.observation import PROOF_ACTIONS, WHOLE, Evidence, Observation, Promise
+from strongroom.report.observation import WHOLE, Evidence, Observation, Promise
 from strongroom.report.shell import secret, variable
-from strongroom.report.weighing import weigh
+from strongroom.report.weighing import proofs_of, weigh
 from strongroom.report.wording import clock
 
 if TYPE_CHECKING:
@@ -179,11 +179,9 @@ class Runbook:
         """What is known of a copy today."""
         found = [
             one
-            for one in self.evidence.observations
-            if (one.source, one.repository, one.tree) == (copy.source, copy.repository, copy.tree)
-            and one.action in PROOF_ACTIONS
+            for one in proofs_of(self.evidence, copy.source)
+            if (one.repository, one.tree) == (copy.repository, copy.tree)
             and one.verdict is not None
-            and not one.of_past
         ]
         if not found:
             return Verdict.UNKNOWN

@@ -22,7 +22,9 @@ from strongroom.service.selection import Candidate, Survey
 
 __all__ = ["Drills", "Taken", "read_drills", "take_point"]
 
-_PROOFS: Final = frozenset({"drill", "restore", "prove"})
+# What `prove` compares is somebody's own, which may change rightly, and no store is read for it:
+# that says nothing of a copy.
+_PROOFS: Final = frozenset({"drill", "restore"})
 _WHOLE: Final = "application-drill"
 _BY_KIT: Final = "kit-drill"
 
@@ -83,8 +85,10 @@ def _take(found: Drills, entry: Entry) -> None:
         return  # not all of it was read from the store
     is_held = verdict == Verdict.PROVEN.value
     if entry.kind in _PROOFS:
+        if not is_held and entry.kind == "restore" and _is_older_server(fields):
+            return  # what such a server lacks takes nothing back either
         _know(found, fields, Known(is_held, entry.at))
-        if is_held and entry.kind != "prove":
+        if is_held:
             seconds = _seconds(fields)
             timed = Timed(seconds, fields.get("bytes") or None)
             found.sources.setdefault(str(fields.get("source")), []).append(timed)
@@ -95,6 +99,14 @@ def _take(found: Drills, entry: Entry) -> None:
         for stage in fields.get("stages", ()) if is_held else ():
             timed = Timed(float(stage["seconds"]))
             found.stages.setdefault(str(stage["name"]), []).append(timed)
+
+
+def _is_older_server(fields: Any) -> bool:  # Any: JSON values
+    """Whether a database was compared on a server of an older major version than the source's."""
+    versions = fields.get("versions") or {}
+    told = [str(versions.get(f"postgresql_{one}", "")) for one in ("source", "target")]
+    source, target = (int(one.partition(".")[0] or 0) if one[:1].isdigit() else 0 for one in told)
+    return 0 < target < source
 
 
 def _take_kit(found: Drills, entry: Entry) -> None:
