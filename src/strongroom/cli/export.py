@@ -9,7 +9,7 @@ import click
 from strongroom.cli.browse import REPOSITORY
 from strongroom.cli.command import NOTED_REASON, STORE_AS_OF, Command, Group
 from strongroom.cli.run import Run
-from strongroom.cli.text import size
+from strongroom.cli.text import finding_lines, hint_lines, size
 
 
 @click.command(
@@ -52,7 +52,8 @@ def export(
 ) -> int:
     """Write a snapshot as a file for other tools.
 
-    SNAPSHOT is the beginning of an id, or `latest:SOURCE`. The file appears whole or not at all.
+    SNAPSHOT is the beginning of an id, or `latest:SOURCE`. The file appears whole or not at all. A
+    custom dump is made by way of a sandbox: what that could not hold is told, with status 3.
     """
     from strongroom.service.export import export as write
 
@@ -60,8 +61,9 @@ def export(
     release = f" of {report.tag}" if report.tag else ""
     digest = f", SHA-256 {report.sha256}" if report.sha256 else ""
     line = f"Wrote {report.output}{release}: {size(report.size_bytes)}{digest}"
-    run.result(report.as_json(), [line])
-    return 0
+    told = finding_lines(report.findings, all_of_them=run.verbose)
+    run.result(report.as_json(), [line, *told, *hint_lines(report.findings)])
+    return report.exit_status
 
 
 @click.group(

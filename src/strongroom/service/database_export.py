@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strongroom.errors import SourceError
+from strongroom.model import Finding
 from strongroom.postgres import layout
 from strongroom.postgres.dump_text import is_trailer, pieces
 from strongroom.postgres.manifest import Manifest
@@ -61,13 +62,16 @@ def sql_blocks(view: SnapshotView, folder: bytes) -> Iterator[bytes]:
     yield _lines("", *views, "ANALYZE;", "", "--", "-- PostgreSQL database dump complete", "--")
 
 
-def write_custom_dump(source: Source, view: SnapshotView, directory: Path, output: Path) -> None:
-    """Restore into a sandbox below `directory` and let pg_dump write `output` from it."""
+def write_custom_dump(
+    source: Source, view: SnapshotView, directory: Path, output: Path
+) -> tuple[Finding, ...]:
+    """Restore into a sandbox below `directory` and let pg_dump write `output` from it; returns what
+    the sandbox could not take, which is not in the dump either."""
     from strongroom.postgres.connection import parse_connection
     from strongroom.postgres.programs import find_programs
 
     with source.sandbox(view, directory) as target:
-        source.restore(view, target)
+        restored = source.restore(view, target)
         address = parse_connection(target)
         with address.connect() as session:
             major = session.info.server_version // 10000
@@ -82,6 +86,7 @@ def write_custom_dump(source: Source, view: SnapshotView, directory: Path, outpu
     if run.returncode != 0:
         reason = run.stderr.strip().splitlines() or [f"ended with status {run.returncode}"]
         raise SourceError(f"pg_dump failed: {reason[-1]}", subject=source.name)
+    return restored.findings
 
 
 def _file(view: SnapshotView, folder: bytes, name: str) -> Iterator[bytes]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from strongroom.errors import ConfigError, TargetError
+from strongroom.errors import EXIT_FINE, EXIT_PARTIAL, ConfigError, TargetError
+from strongroom.model import Finding, Severity
 from strongroom.repository import SnapshotView
 from strongroom.service.application import Application
 from strongroom.service.leftover import sandbox
@@ -32,12 +33,15 @@ FORMATS: Final = {
     "files": ("tar", "tar.gz"),
     "git": ("git", "tar", "tar.gz", "zip"),
 }
+# What is told so is not in the dump as it was captured.
+_LACKING: Final = (Severity.FAILURE, Severity.UNKNOWN)
 ALL_FORMATS: Final = tuple(dict.fromkeys(one for kind in FORMATS.values() for one in kind))
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written; `tag` names the release when it is an archive of code."""
+    """What was written; `tag` names the release when it is an archive of code, `findings` say what
+    of a database is not in it."""
 
     snapshot: str
     format: str
@@ -45,6 +49,12 @@ class ExportReport:
     size_bytes: int
     sha256: str
     tag: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        lacks = any(one.severity in _LACKING for one in self.findings)
+        return EXIT_PARTIAL if lacks else EXIT_FINE
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON values
         return {
@@ -54,6 +64,7 @@ class ExportReport:
             "bytes": self.size_bytes,
             "sha256": self.sha256,
             "tag": self.tag,
+            "findings": [one.as_json() for one in self.findings],
         }
 
 
@@ -74,13 +85,14 @@ def export(
     kind = candidate.snapshot.kind or "files"
     _refuse_unfit(kind, file_format, tag, output)
     chosen: str | None = None
+    findings: tuple[Finding, ...] = ()
     with reading(candidate) as view:
         if kind == "git":
             from strongroom.sources.code_export import export_release
 
             chosen = export_release(view, output, file_format, tag=tag).name
         elif file_format == "custom":
-            _custom(application, view, output)
+            findings = _custom(application, view, output)
         elif file_format == "sql":
             from strongroom.service.database_export import sql_blocks
 
@@ -96,7 +108,9 @@ def export(
     size_bytes, digest = _measure(output)
     place = cut(masked(str(output.absolute())))
     application.note("given", {"output": place, "bytes": size_bytes, "sha256": digest})
-    return ExportReport(candidate.snapshot.id, file_format, output, size_bytes, digest, chosen)
+    return ExportReport(
+        candidate.snapshot.id, file_format, output, size_bytes, digest, chosen, findings
+    )
 
 
 def _refuse_unfit(kind: str, file_format: str, tag: str | None, output: Path) -> None:
@@ -123,7 +137,7 @@ def _all_of(blocks: Iterable[bytes]) -> Callable[[IO[bytes]], object]:
     return lambda file: file.writelines(blocks)
 
 
-def _custom(application: Application, view: SnapshotView, output: Path) -> None:
+def _custom(application: Application, view: SnapshotView, output: Path) -> tuple[Finding, ...]:
     from strongroom.service.database_export import write_custom_dump
 
     source = application.source(view.snapshot.source or "")
@@ -131,7 +145,7 @@ def _custom(application: Application, view: SnapshotView, output: Path) -> None:
     try:
         claim(partial)  # pg_dump writes into what is there, and leaves its mode
         with sandbox(application) as folder:
-            write_custom_dump(source, view, folder, partial)
+            findings = write_custom_dump(source, view, folder, partial)
         put_in_place(partial, output)
     except FileExistsError:
         raise taken(output) from None
@@ -139,6 +153,7 @@ def _custom(application: Application, view: SnapshotView, output: Path) -> None:
         raise TargetError(os.strerror(error.errno or 0), subject=str(output)) from error
     finally:
         remove_partial(partial)
+    return findings
 
 
 def _measure(output: Path) -> tuple[int, str]:
