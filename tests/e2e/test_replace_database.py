@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import TargetError
-from strongroom.postgres.cluster import throwaway_cluster
+from strongroom.postgres.cluster import ClusterOptions, throwaway_cluster
 from strongroom.postgres.room import free_bytes_of
 from strongroom.recovery.room import require_room_on_server
 from strongroom.repository import Repository, SnapshotView
 from strongroom.repository.storage import LocalStorage
 from tests.e2e.command_line import PASSWORD, Place, make_place, run
 from tests.e2e.test_cli_database import CONFIG, SCHEMA, Server
+from tests.support.failure_ground import wait_until
 from tests.support.killing import run_killed
 
 pytestmark = pytest.mark.xdist_group("replace-database")
@@ -191,6 +192,28 @@ def test_somebody_who_connects_meanwhile_costs_no_proven_copy(place: Place, serv
     again = place.json("restore", "database", "--to", url, "--replace", "busy")
     assert "restore-left-over" in {one["code"] for one in again["findings"]}
     assert set(left) < set(those(server, "busy"))
+
+
+# So slow that it is at work for minutes.
+SWEPT = """
+CREATE TABLE swept WITH (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1,
+    autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0)
+    AS SELECT n, repeat('x', 500) FROM generate_series(1, 40000) n;
+DELETE FROM swept WHERE n % 2 = 0;
+"""
+
+
+def test_a_vacuum_that_runs_by_itself_is_nobody(place: Place) -> None:
+    options = ClusterOptions(settings={"autovacuum": "on", "autovacuum_naptime": "1s"})
+    with throwaway_cluster(major=15, options=options) as cluster:
+        other = Server(cluster)
+        url = used(other, "vacuumed")
+        other.sql("vacuumed", SWEPT)
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'vacuumed'"
+        wait_until(lambda: other.sql("postgres", asked) != "0")
+        report = place.json("restore", "database", "--to", url, "--replace", "vacuumed")
+        assert report["verdict"] == "PROVEN"
+        assert those(other, "vacuumed") == {"vacuumed": "captured", report["kept"]: "mine"}
 
 
 # Preview

@@ -47,7 +47,9 @@ def refuse_used(target: Connection) -> int | None:
     with target.explaining(), maintenance_connection(target) as session:
         found = session.execute(
             "SELECT d.oid,"
-            " (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
+            " (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid"
+            # Which gives way to a renaming by itself.
+            " AND a.backend_type <> 'autovacuum worker')"
             " FROM pg_catalog.pg_database d WHERE d.datname = %s",
             [target.database],
         ).fetchone()
