@@ -94,6 +94,16 @@ def test_it_stands_in_the_ledger_with_its_reason(ground: RecoveryGround) -> None
     assert [one.fields["command"] for one in begun if one.fields["reason"]] == ["recover"]
 
 
+def test_the_configuration_may_demand_a_reason(ground: RecoveryGround) -> None:
+    place = ground.machine()
+    place.write_config(place.config.read_text() + "restore: {reason: required}\n")
+    answer = place.run("--json", "recover", "--to", ground.target)
+    assert "demands that a restore says why" in error_of(answer, 2, "usage")["message"]
+    assert not ground.target.exists()
+    recovered(place, ground.target, "--dry-run")
+    assert recovered(place, ground.target, "--reason", "the host is lost")["verdict"] == "PROVEN"
+
+
 def test_a_second_time_it_is_refused(ground: RecoveryGround) -> None:
     place = ground.machine()
     assert recovered(place, ground.target)["verdict"] == "PROVEN"

@@ -401,8 +401,8 @@ class RestoreSettings(Section):
     """What a restore wants of whoever gives the command."""
 
     reason: Literal["optional", "required"] = setting(
-        "Whether `restore` wants a reason for the ledger (`--reason`); without one it is recorded "
-        "as not given, or with required refused.",
+        "Whether `restore`, `recover` and `undelete --apply` want a reason for the ledger "
+        "(`--reason`); without one it is recorded as not given, or with required refused.",
         default="optional",
     )
 

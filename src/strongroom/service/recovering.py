@@ -38,7 +38,7 @@ from strongroom.service.recovery_report import (
 )
 from strongroom.service.recovery_standing import STATES, keep_state, look_again, marked_changed
 from strongroom.service.rendering import error_record, stages_json, time_json
-from strongroom.service.restoration import shown
+from strongroom.service.restoration import require_reason, shown
 from strongroom.service.selection import say_all, survey
 from strongroom.sources import Source
 
@@ -65,6 +65,7 @@ def recover(
     else than was begun; the first error when no repository can be listed.
     """
     begun_at = application.clock()
+    require_reason(application, reason)
     ground = ground_of(application, directory, database)
     journal = journal_of(application, ground, point)
     run = _Run(application, ground, repository, reason, anyway=anyway)

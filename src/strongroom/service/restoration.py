@@ -44,6 +44,7 @@ __all__ = [
     "prove_source",
     "refuse_other_parts",
     "refuse_partial_replacement",
+    "require_reason",
     "restore_source",
     "rollback",
     "shown",
@@ -78,7 +79,7 @@ def restore_source(
     """
     part = (*include, *tables)
     refuse_partial_replacement(replace, part, proven=proven)
-    _require_reason(application, reason)
+    require_reason(application, reason)
     source = application.source(name)
     adapt(source, roles, owner)
     refuse_other_parts(source, include, tables)
@@ -286,7 +287,7 @@ def refuse_partial_replacement(replace: str | None, part: Sequence[str], *, prov
         )
 
 
-def _require_reason(application: Application, reason: str) -> None:
+def require_reason(application: Application, reason: str) -> None:
     """ConfigError `usage` where the configuration demands one and none is given."""
     if application.settings.restore.reason == "required" and not reason.strip():
         raise ConfigError(
@@ -306,7 +307,7 @@ def rollback(
 ) -> Rollback:
     """Undo the newest `restore --replace` of a target: what it replaced takes its place again."""
     _refuse_password(target)
-    _require_reason(application, reason)
+    require_reason(application, reason)
     now = now or application.clock()
     why = {"target": shown(target), "reason": reason or None}
     try:

@@ -36,7 +36,7 @@ from strongroom.service.output import refuse_taken, write_whole
 from strongroom.service.proof import evidence_json
 from strongroom.service.record import circumstances, identity, noted
 from strongroom.service.rendering import error_record, stages_json, time_json
-from strongroom.service.restoration import check_target, shown
+from strongroom.service.restoration import check_target, require_reason, shown
 from strongroom.service.selection import LATEST, Choice, choose, reading, say_all, survey
 from strongroom.sources.database import DatabaseSource, connection_to
 
@@ -190,6 +190,8 @@ def undelete(
         )
     if request.target is not None:
         check_target(source, request.target)
+    if request.apply:
+        require_reason(application, request.reason)
     if request.output is not None:
         refuse_taken(request.output)
     if request.expect is not None and len(request.expect) < _LEAST_DIGITS:
