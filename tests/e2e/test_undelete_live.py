@@ -3,6 +3,7 @@ what happens when it changes while rows are put back."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from strongroom.postgres.programs import find_programs
 from tests.e2e.command_line import Answer
 from tests.e2e.test_undelete import codes, rows
+from tests.support.failure_ground import small_disk
 from tests.support.undelete_ground import CONFIG, Ground, in_background, undelete_ground
 
 pytestmark = pytest.mark.xdist_group("undelete-live")
@@ -40,6 +43,47 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_disk_without_room_for_the_sql_is_told_before_anything_changes(
+    ground: Ground, tmp_path: Path
+) -> None:
+    ground.sql("DELETE FROM app.staff WHERE id = 6")
+    with small_disk(tmp_path / "small", "16k"):
+        output = tmp_path / "small" / "back.sql"
+        filler = output.with_name("filler")
+        with contextlib.suppress(OSError):
+            filler.write_bytes(bytes(1 << 20))
+        answer = ground.answer("app.staff", "--apply", "--output", output)
+        assert (answer.status, answer.document["error"]["code"]) == (5, "target-refused")
+        assert [one.name for one in output.parent.iterdir()] == ["filler"]
+        assert ground.sql("SELECT count(*) FROM app.staff WHERE id = 6") == "0"
+        filler.unlink()
+        assert ground.undelete("app.staff", "--apply", "--output", output)["applied"]
+        assert 'INSERT INTO "app"."staff"' in output.read_text()
+    assert ground.sql("SELECT count(*) FROM app.staff WHERE id = 6") == "1"
+
+
+def test_the_configuration_may_demand_a_reason(ground: Ground) -> None:
+    ground.sql("DELETE FROM app.staff WHERE id = 6")
+    ground.place.write_config(CONFIG + "restore: {reason: required}\n")
+    try:
+        assert ground.undelete("app.staff")["sql"]
+        answer = ground.answer("app.staff", "--apply")
+        assert "demands that a restore says why" in answer.document["error"]["message"]
+        assert ground.sql("SELECT count(*) FROM app.staff WHERE id = 6") == "0"
+        assert ground.undelete("app.staff", "--apply", "--reason", "Ticket 17")["applied"]
+    finally:
+        ground.place.write_config(CONFIG)
+
+
+def test_rows_that_are_not_put_back_leave_no_file(ground: Ground, tmp_path: Path) -> None:
+    ground.sql("DELETE FROM app.staff WHERE id = 6")
+    output = tmp_path / "back.sql"
+    words = ("app.staff", "--apply", "--output", output)
+    assert ground.answer(*words, "--expect", "0" * 64).document["error"]["code"] == "rows-moved"
+    assert not output.exists()
+    assert ground.undelete(*words)["applied"]
 
 
 # What moves meanwhile

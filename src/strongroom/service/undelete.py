@@ -289,9 +289,28 @@ class _Run:
             message = "a number that PostgreSQL always gives itself was changed, and stays so"
             plan.tell("undelete-obstacle", label, message)
         found = tuple(_found(plan))
-        if request.apply and script.size_bytes:
-            self._put_back(plan, script, lacking)
+        if script.size_bytes:
+            with self._output_first(script):
+                if request.apply:
+                    self._put_back(plan, script, lacking)
         return self._report(plan, script, found)
+
+    @contextmanager
+    def _output_first(self, script: Script) -> Iterator[None]:
+        """The SQL is in its file before rows are put back: a full disk is told while nothing has
+        changed. Of rows that are not put back no file is left, so that the same words can be tried
+        again."""
+        output = self.request.output
+        if output is None:
+            yield
+            return
+        script.file.flush()
+        write_whole(output, lambda file: _copy(script.file, file))
+        try:
+            yield
+        except BaseException:
+            output.unlink(missing_ok=True)
+            raise
 
     def _put_back(self, plan: Plan, script: Script, lacking: list[tuple[str, str, str]]) -> None:
         from strongroom.postgres.undelete_apply import apply_script
@@ -345,19 +364,16 @@ class _Run:
         )
 
     def _hand_over(self, script: Script) -> str | None:
-        """The SQL, where it was asked for; what was given is noted."""
-        script.file.flush()
+        """The SQL, unless it is in a file or too long; what was given is noted."""
         output = self.request.output
         if script.size_bytes:
             given: dict[str, Any] = {"bytes": script.size_bytes, "sha256": script.sha256}
             if output is not None:
                 given["output"] = cut(masked(str(output.absolute())))
             self.application.note("given", given)
-        if output is not None and script.size_bytes:
-            write_whole(output, lambda file: _copy(script.file, file))
+        if (output is not None and script.size_bytes) or script.size_bytes > LONGEST_ANSWER_BYTES:
             return None
-        if script.size_bytes > LONGEST_ANSWER_BYTES:
-            return None
+        script.file.flush()
         script.file.seek(0)
         return script.file.read().decode()
 
