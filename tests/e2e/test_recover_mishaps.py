@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.postgres.cluster import Cluster, throwaway_cluster
+from strongroom.postgres.cluster import Cluster, ClusterOptions, throwaway_cluster
+from strongroom.repository import BlobType, Repository, SnapshotView
+from strongroom.repository.storage import LocalStorage
 from strongroom.service.recovery_journal import journal_in
-from tests.e2e.command_line import Answer, Place
+from tests.e2e.command_line import PASSWORD, Answer, Place
 from tests.support.application_ground import told
 from tests.support.demo_ground import end_child, error_of, start_child
-from tests.support.failure_ground import execute, small_disk, url_of, wait_until
+from tests.support.failure_ground import (
+    execute,
+    small_disk,
+    temporary_directory,
+    url_of,
+    wait_until,
+)
 from tests.support.older_servers import path_with_older_servers
 from tests.support.recovery_ground import (
     RecoveryGround,
@@ -177,6 +185,33 @@ def test_a_disk_without_room(ground: RecoveryGround, tmp_path: Path, database: s
         assert list(target.parent.iterdir()) == []
 
 
+def test_a_database_server_without_room(
+    ground: RecoveryGround, server: Cluster, tmp_path: Path
+) -> None:
+    """It is told before the first byte, so that nobody else on that server is harmed."""
+    execute(server, "postgres", "CREATE DATABASE large TEMPLATE production")
+    rows = "CREATE TABLE large AS SELECT repeat(md5(n::text), 32768) FROM generate_series(1, {}) n"
+    execute(server, "large", rows.format(160))
+    try:
+        ground.production = make_production(tmp_path / "large", url_of(server, "large"))
+    finally:
+        execute(server, "postgres", "DROP DATABASE large WITH (FORCE)")
+    # Where the server's own user gets through.
+    with temporary_directory() as folder, small_disk(folder / "small", "128m"):
+        (folder / "small").chmod(0o711)
+        options = ClusterOptions(directory=folder / "small")
+        with throwaway_cluster(major=15, options=options) as other:
+            words = ("--to", ground.target, "--database", url_of(other, "tms"))
+            place = ground.machine()
+            said, hint = refused(place.run("--json", "recover", *words), 5, "target-space")
+            assert "MiB of rows are to be loaded, " in said
+            assert "--ignore-space" in hint
+            assert databases(other) == set()
+            assert not ground.target.exists()
+            plan = recovered(place, ground.target, *words[2:], "--dry-run", "--ignore-space")
+            assert plan["dry_run"]
+
+
 def test_a_disk_that_runs_full(
     ground: RecoveryGround, tmp_path: Path, server: Cluster, database: str
 ) -> None:
@@ -244,6 +279,26 @@ def test_what_is_recovered_already(ground: RecoveryGround, database: str) -> Non
     )
     assert hint == ("Recover into another directory; `strongroom prove` compares what is here.")
     assert (ground.target / "uploads/lpos/LPO-1.pdf").exists()
+
+
+def test_an_empty_database_that_belongs_to_another_role(
+    ground: RecoveryGround, server: Cluster
+) -> None:
+    """What is restored could not take its name in the end."""
+    execute(server, "postgres", "CREATE ROLE maker LOGIN CREATEDB")
+    execute(server, "postgres", "CREATE DATABASE recovered OWNER tms_app")
+    try:
+        url = url_of(server, "recovered", "maker")
+        answer = ground.machine().run("--json", "recover", "--to", ground.target, "--database", url)
+        said, hint = refused(answer, 5, "target-refused")
+        assert said.endswith(
+            "as maker: it belongs to tms_app, so that what is restored could not take its name"
+        )
+        assert hint == "Connect as that role, or drop this empty database: it is made anew."
+        assert not ground.target.exists()
+    finally:
+        execute(server, "postgres", "DROP DATABASE recovered WITH (FORCE)")
+        execute(server, "postgres", "DROP ROLE maker")
 
 
 # A typo in a URL
@@ -396,6 +451,46 @@ def test_killed_where_no_database_may_be_made(ground: RecoveryGround, server: Cl
         execute(server, "postgres", "DROP DATABASE recovered WITH (FORCE)")
         execute(server, "postgres", "CREATE DATABASE recovered OWNER tms_app")
         document = recovered(place, ground.target, "--database", url)
+        assert document["verdict"] == "PROVEN", document["findings"]
+        assert execute(server, "recovered", HOLDINGS) == [(500,)]
+    finally:
+        execute(server, "postgres", "DROP DATABASE IF EXISTS recovered WITH (FORCE)")
+
+
+def spoil_rows(store: Path) -> None:
+    """The rows of `people` are damaged in this repository, and nothing else is."""
+    repository = Repository.open(LocalStorage(store), PASSWORD, name="local")
+    snapshot = next(one for one in repository.snapshots().snapshots if one.source == "database")
+    node = SnapshotView(repository, snapshot).node(b"/database/data/public.people.copy")
+    name, entry = repository.locate(BlobType.DATA, node.content[0])
+    pack = next(store.joinpath("data").rglob(name))
+    content = bytearray(pack.read_bytes())
+    content[entry.offset + entry.length // 2] ^= 0x10
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_copy_that_fails_where_no_database_may_be_made(
+    ground: RecoveryGround, server: Cluster
+) -> None:
+    """What was loaded of it stays there then: it is said why, and how another copy is taken."""
+    spoil_rows(ground.own().path / "local")
+    execute(server, "postgres", "CREATE DATABASE recovered OWNER tms_app")
+    try:
+        place = ground.machine()
+        url = url_of(server, "recovered", "tms_app")
+        words = ("--json", "recover", "--to", ground.target, "--database", url)
+        said, hint = refused(place.run(*words), 5, "target-not-empty")
+        assert "; the copy in local failed while it was loaded (database: " in said
+        assert hint == (
+            "Drop this database and create it again, empty; then run the command again, with "
+            "--repository and the name of another one."
+        )
+        execute(server, "postgres", "DROP DATABASE recovered WITH (FORCE)")
+        execute(server, "postgres", "CREATE DATABASE recovered OWNER tms_app")
+        more = ("--database", url, "--repository", "second")
+        document = recovered(place, ground.target, *more)
         assert document["verdict"] == "PROVEN", document["findings"]
         assert execute(server, "recovered", HOLDINGS) == [(500,)]
     finally:

@@ -79,6 +79,12 @@ _MEANING = {
     help="Put in its place and start also what is not identical to what was captured, when time "
     "matters more. The verdict stays FAILED.",
 )
+@click.option(
+    "--ignore-space",
+    "roomy",
+    is_flag=True,
+    help="Begin although there seems to be too little room, as where the file system compresses.",
+)
 @REASON
 @REPOSITORY
 @STORE_AS_OF
@@ -93,6 +99,7 @@ def recover(
     identity: Path | None,
     dry_run: bool,
     start_anyway: bool,
+    roomy: bool,
     reason: str,
     repository: str | None,
 ) -> int:
@@ -108,7 +115,7 @@ def recover(
         from strongroom.service.recovery_planning import plan_recovery
 
         plan = plan_recovery(
-            application, target, database=database, point=point, repository=repository
+            application, target, database=database, point=point, repository=repository, roomy=roomy
         )
         run.result(plan.as_json(), _plan_lines(plan, zone, verbose=run.verbose))
         return plan.exit_status
@@ -122,6 +129,7 @@ def recover(
         repository=repository,
         reason=reason,
         anyway=start_anyway,
+        roomy=roomy,
     )
     run.result(report.as_json(), _lines(report, zone, verbose=run.verbose))
     return report.exit_status

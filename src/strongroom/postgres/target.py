@@ -33,6 +33,7 @@ __all__ = [
     "apply_settings",
     "create_roles",
     "find_database",
+    "foreign_owner",
     "maintenance_connection",
     "may_create_databases",
     "prepare_database",
@@ -103,6 +104,18 @@ def may_create_databases(target: Connection) -> bool:
             b"SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
         ).fetchone()
     return bool(row and row[0])
+
+
+def foreign_owner(target: Connection) -> str | None:
+    """To whom the target's database belongs when that is nobody for whom its role may act, so that
+    it may not rename it; else None."""
+    with target.explaining(), maintenance_connection(target) as session:
+        row = session.execute(
+            "SELECT pg_catalog.pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database"
+            " WHERE datname = %s AND NOT pg_catalog.pg_has_role(datdba, 'USAGE')",
+            [target.database],
+        ).fetchone()
+    return str(row[0]) if row else None
 
 
 def prepare_database(

@@ -21,7 +21,12 @@ from strongroom.postgres.replacement import (
     name_beside,
     take_name,
 )
-from strongroom.postgres.target import MAINTENANCE, find_database, may_create_databases
+from strongroom.postgres.target import (
+    MAINTENANCE,
+    find_database,
+    foreign_owner,
+    may_create_databases,
+)
 from strongroom.sources.database import connection_to
 
 __all__ = ["Database", "Place", "Tree", "apply_ownership"]
@@ -136,11 +141,20 @@ class Database:
         self.in_place = False
 
     def inspect(self) -> None:
-        if not find_database(self._address) and not may_create_databases(self._address):
+        is_there, may_create = find_database(self._address), may_create_databases(self._address)
+        if not is_there and not may_create:
             raise TargetError(
                 "there is no such database, and the role may not create one",
                 subject=self._address.describe(),
                 hint="Connect as a role with CREATEDB, or name an existing empty database.",
+            )
+        gives_way = is_there and may_create and self._address.database not in MAINTENANCE
+        owner = foreign_owner(self._address) if gives_way else None
+        if owner is not None:
+            raise TargetError(
+                f"it belongs to {owner}, so that what is restored could not take its name",
+                subject=self._address.describe(),
+                hint="Connect as that role, or drop this empty database: it is made anew.",
             )
 
     def holds(self) -> bool:

@@ -22,7 +22,14 @@ from strongroom.sources import Source
 from strongroom.sources.database import connection_to
 from strongroom.sources.files import FilesSource
 
-__all__ = ["Room", "require_room", "require_room_at", "require_room_on_server", "room_of"]
+__all__ = [
+    "Room",
+    "require_bytes_on_server",
+    "require_room",
+    "require_room_at",
+    "require_room_on_server",
+    "room_of",
+]
 
 # What directories and block maps may take beside the content, where only sizes are known.
 _PLENTY: Final = 2
@@ -84,7 +91,11 @@ def require_room_at(source: Source, view: SnapshotView, target: str) -> list[Fin
 def require_room_on_server(view: SnapshotView, target: Connection) -> list[Finding]:
     """TargetError `target-space` when the server's file system is known and has less room than the
     captured rows alone take; a finding when it isn't known."""
-    size = view.snapshot.size_bytes
+    return require_bytes_on_server(view.snapshot.size_bytes, target)
+
+
+def require_bytes_on_server(size: int | None, target: Connection) -> list[Finding]:
+    """The same for so many bytes of captured rows, None where that is not told."""
     subject = target.describe()
     if size is None:
         return [_unknown(subject, "the snapshot does not tell its size")]

@@ -202,7 +202,7 @@ class _Bringing:
         last: StrongroomError | None = None
         for copy in self._copies:
             begun_at = self._work.now()
-            target = self._prepare()
+            target = self._prepare(failures)
             view = SnapshotView(copy.repository, copy.snapshot, self._work)
             try:
                 outcome = restore(self._source, view, target)
@@ -224,18 +224,26 @@ class _Bringing:
         assert last is not None, "there is a copy of each source"
         raise last
 
-    def _prepare(self) -> str:
+    def _prepare(self, failures: Sequence[Finding]) -> str:
+        """The target, made empty. What was loaded in place stays there, whether an earlier run was
+        stopped or a copy has failed in this one."""
         name = self._source.name
         try:
             target = self._place.prepare()
         except TargetError as error:
             if name not in self._journal.loading:
                 raise
+            why, more = "an earlier run has begun to load it and was stopped", ""
+            if failures:
+                failed = failures[-1]
+                why = f"the copy in {failed.subject} failed while it was loaded ({failed.message})"
+                more = ", with --repository and the name of another one"
             raise TargetError(
-                f"{error.message}; an earlier run has begun to load it and was stopped",
+                f"{error.message}; {why}",
                 subject=error.subject,
                 code=error.code,
-                hint="Drop this database and create it again, empty; then run the command again.",
+                hint="Drop this database and create it again, empty; then run the command again"
+                f"{more}.",
             ) from error
         if self._place.in_place and name not in self._journal.loading:
             self._journal.load_in_place(name)

@@ -19,6 +19,7 @@ from strongroom.errors import ConfigError, StrongroomError, TargetError
 from strongroom.evidence import Entry
 from strongroom.model import Finding, Stage, Verdict, finding, judge
 from strongroom.recovery.reopening import CHECKED_OUT, OUTPUT, Reopened, Reopening
+from strongroom.recovery.room import require_bytes_on_server
 from strongroom.recovery.space import room_lacking
 from strongroom.service.application import Application
 from strongroom.service.bringing_back import Result, bring_all, held_readable, place_of
@@ -41,6 +42,7 @@ from strongroom.service.rendering import error_record, stages_json, time_json
 from strongroom.service.restoration import require_reason, shown
 from strongroom.service.selection import say_all, survey
 from strongroom.sources import Source
+from strongroom.sources.database import connection_to
 
 __all__ = ["journal_of", "recover", "refuse_unfit"]
 
@@ -56,10 +58,12 @@ def recover(
     repository: str | None = None,
     reason: str = "",
     anyway: bool = False,
+    roomy: bool = False,
 ) -> RecoveryReport:
     """Bring everything back into `directory` and `database`, start it and ask it; goes on where an
     earlier run of the same was stopped. With `anyway` it is started even when it is not what was
-    captured, which makes the verdict no better.
+    captured, which makes the verdict no better. `roomy` says that there is room, whatever file
+    systems tell.
 
     TargetError when something is there already; ConfigError `usage` when it goes on with something
     else than was begun; the first error when no repository can be listed.
@@ -72,7 +76,7 @@ def recover(
     reopening = run.reopening()  # first of all: what it needs and isn't there is known at once
     if journal is None:
         prepared = run.choose(point)
-        refuse_unfit(ground, prepared)
+        run.note(refuse_unfit(ground, prepared, roomy=roomy))
     else:
         prepared = run.choose_again(journal)
     with held(ground.directory):
@@ -129,20 +133,26 @@ def journal_of(application: Application, ground: Ground, point: str | None) -> J
     return journal
 
 
-def refuse_unfit(ground: Ground, taken: Taken) -> None:
-    """TargetError when a target is not empty or has no room, before the first byte."""
+def refuse_unfit(ground: Ground, taken: Taken, *, roomy: bool = False) -> list[Finding]:
+    """TargetError when a target is not empty or has no room, before the first byte; notes where
+    nobody knows of a server's room. `roomy`: nobody is asked for room."""
     needed = 0
+    notes: list[Finding] = []
     for source in ground.sources:
         place_of(ground, source, "").inspect()
+        size = taken.size_of(source.name)
         if source.kind != "postgres":
-            needed += taken.size_of(source.name) or 0
-    lacking = room_lacking(needed, ground.directory)
+            needed += size or 0
+        elif not roomy:
+            notes += require_bytes_on_server(size, connection_to(ground.targets[source.name]))
+    lacking = None if roomy else room_lacking(needed, ground.directory)
     if lacking is not None:
         raise TargetError(
             lacking,
             subject=str(ground.directory),
             hint="Free space there, or choose another directory.",
         )
+    return notes
 
 
 class _Run:
@@ -201,6 +211,10 @@ class _Run:
         self._findings += told
         say_all(application, told)
         return taken
+
+    def note(self, found: Sequence[Finding]) -> None:
+        """What belongs to the answer, too."""
+        self._findings += found
 
     def choose_again(self, journal: Journal) -> Taken:
         """The point with which it was begun; what is back already needs no repository."""

@@ -44,6 +44,7 @@ def plan_recovery(
     database: str | None = None,
     point: str | None = None,
     repository: str | None = None,
+    roomy: bool = False,
 ) -> RecoveryPlan:
     """What `recover` would do with the same words; raises what it would be refused with."""
     now = application.clock()
@@ -58,7 +59,7 @@ def plan_recovery(
     wanted = journal.point if journal else point
     taken = take_point(application, surveyed, drills, wanted, repository)
     if journal is None:
-        refuse_unfit(ground, taken)
+        noticed += refuse_unfit(ground, taken, roomy=roomy)
     settings = application.settings.recovery
     together = list(_restores(ground, taken, drills, journal))
     after = list(_openings(ground, settings, drills)) if settings else []
