@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from tests.support.kit_ground import (
 )
 from tests.support.recovery_ground import HEALTHY, ended, free_port
 from tests.support.repository_ground import new_repository
+from tests.support.restic import stock_restics
 
 # One production is made for all of them.
 pytestmark = pytest.mark.xdist_group("kit")
@@ -111,6 +113,20 @@ def test_no_secret_is_told_anywhere(own: Place, tmp_path: Path) -> None:
         for where in (said, printed, everything_written(own)):
             assert secret not in where
     assert (own.path / "state" / "kit.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_repositorys_password_alone_shows_no_escrowed_secret(own: Place) -> None:
+    """Whoever has it reads all that a stock restic finds, the ledger and the runbook too."""
+    with variables(**{VARIABLE: SECRET}):
+        create(own)
+        own.json("backup")
+    restic, repository = stock_restics()[0], own.path / "local"
+    snapshots = json.loads(restic.run(repository, "snapshots", "--json"))
+    read = "".join(restic.run(repository, "dump", one["id"], "/") for one in snapshots)
+    for stored in ('"kind":"kit"', "runbook.md", "LPO-1.pdf"):
+        assert stored in read  # else nothing would be shown by what is not
+    for secret in (SECRET, PASSPHRASE, PASSWORD):
+        assert secret not in read
 
 
 def test_without_a_section_none_is_made(own: Place) -> None:

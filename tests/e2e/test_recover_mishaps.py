@@ -269,6 +269,24 @@ def test_the_live_database(ground: RecoveryGround, server: Cluster) -> None:
     assert not ground.target.exists()
 
 
+@pytest.mark.parametrize("kind", ["TYPE mood AS ENUM ('good')", "DOMAIN mood AS text"])
+def test_a_database_with_nothing_but_a_type(
+    ground: RecoveryGround, server: Cluster, kind: str
+) -> None:
+    """It would be dropped for the one that is restored."""
+    execute(server, "postgres", "CREATE DATABASE recovered")
+    execute(server, "recovered", f"CREATE {kind}")
+    try:
+        answer = ground.machine().run(
+            "--json", "recover", "--to", ground.target, "--database", url_of(server, "recovered")
+        )
+        said, _ = refused(answer, 5, "target-not-empty")
+        assert "the database is not empty: it holds type public.mood" in said
+        assert execute(server, "recovered", "SELECT to_regtype('mood')::text") == [("mood",)]
+    finally:
+        execute(server, "postgres", "DROP DATABASE recovered WITH (FORCE)")
+
+
 def test_what_is_recovered_already(ground: RecoveryGround, database: str) -> None:
     place = ground.machine()
     point = recovered(place, ground.target, "--database", database)["point"]
@@ -524,11 +542,15 @@ def test_an_unreachable_first_repository(ground: RecoveryGround, database: str) 
 @pytest.mark.parametrize("major", [17, 18])
 def test_a_newer_server(ground: RecoveryGround, major: int) -> None:
     with throwaway_cluster(major=major) as other:
-        url = url_of(other, "tms")
-        document = recovered(ground.machine(), ground.target, "--database", url)
+        url, place = url_of(other, "tms"), ground.machine()
+        document = recovered(place, ground.target, "--database", url)
         assert document["verdict"] == "PROVEN", document["findings"]
         assert execute(other, "tms", HOLDINGS) == [(500,)]
         assert databases(other) == {"tms"}
+        records = [one.fields for one in place.ledger.entries("restore")]
+        (versions,) = (one["versions"] for one in records if one["source"] == "database")
+        assert versions["postgresql_source"].startswith("15.")
+        assert versions["postgresql_target"].startswith(f"{major}.")
 
 
 def test_an_older_server_that_lacks_something(

@@ -69,6 +69,17 @@ WHERE pg_catalog.pg_has_role(found.owner, 'MEMBER') OR NOT EXISTS (
     SELECT FROM pg_catalog.pg_database d
     WHERE d.datname = current_database() AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'))
 GROUP BY what ORDER BY what DESC"""
+# Asked where there is nothing of those, which bring types of their own along.
+_TYPES: Final = b"""
+SELECT 'type', min(n.nspname || '.' || t.typname), count(*)
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype IN ('d', 'e') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = t.oid
+        AND e.classid = 'pg_catalog.pg_type'::regclass AND e.deptype = 'e')
+    AND (pg_catalog.pg_has_role(t.typowner, 'MEMBER') OR NOT EXISTS (
+        SELECT FROM pg_catalog.pg_database d
+        WHERE d.datname = current_database() AND pg_catalog.pg_has_role(d.datdba, 'MEMBER')))
+HAVING count(*) > 0"""
 
 
 def maintenance_connection(target: Connection) -> psycopg.Connection:
@@ -138,7 +149,7 @@ def prepare_database(
 
 
 def _refuse_occupied(target: Connection, session: psycopg.Connection) -> None:
-    rows = session.execute(_OCCUPANTS).fetchall()
+    rows = session.execute(_OCCUPANTS).fetchall() or session.execute(_TYPES).fetchall()
     if not rows:
         return
     what, name, _ = rows[0]
