@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Generator, Iterator
@@ -24,6 +25,9 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "house")
+
+
+_CP = shutil.which("cp") or "/bin/cp"  # some tests have an empty PATH
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,7 +70,7 @@ def _copied_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 def _copy(there: Path, here: Path) -> None:
     """Owners, modes and times too; what is not written yet in its WAL takes no room."""
-    subprocess.run(["cp", "-a", "--sparse=always", "--", str(there), str(here)], check=True)
+    subprocess.run([_CP, "-a", "--sparse=always", "--", str(there), str(here)], check=True)
 
 
 @pytest.hookimpl(trylast=True)
