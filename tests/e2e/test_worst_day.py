@@ -1,6 +1,6 @@
 """The worst day as a whole: production and its host are gone. What is left is a bucket on another
 host, the sealed kit with its passphrase, and a machine with the program and an empty database
-server. One command, and the application answers; then the kit is drilled from there."""
+server. One command, and the application answers."""
 
 from __future__ import annotations
 
