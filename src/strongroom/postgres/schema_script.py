@@ -20,7 +20,8 @@ __all__ = ["Entry", "Script", "Token", "read_script", "split_statements", "token
 # Whatever may hide a semicolon, or counts for where a statement ends.
 _PART: Final = re.compile(
     r"--[^\n]*|/\*"
-    r"|(?<![\w$\x80-\xff])[eE]'(?:[^'\\]+|\\.|'')*'"
+    # Nothing is taken back: a string without an end would be tried in all of its divisions.
+    r"|(?<![\w$\x80-\xff])[eE]'(?:[^'\\]++|\\.|'')*+'"
     r"|'[^']*'"
     r'|"[^"]*"'
     r"|(?<![\w$\x80-\xff])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$"
