@@ -16,8 +16,7 @@ PARTS = st.sampled_from(
 
 
 @given(st.lists(PARTS, max_size=60).map("".join))
-@example("E'" + "a" * 5000)  # no end: once it would have taken longer than the world stands
-@example("E'" + "a''" * 5000)
+@example("E'" + "a" * 5000)  # no end: once each further letter doubled the time
 def test_nothing_is_lost_or_added(text: str) -> None:
     statements = split_statements(text)
     assert "".join(statements) == text
